@@ -1,0 +1,197 @@
+"""Make the embedded demos from the data: fine-tune the adapters, train an ExpNet on each, measure, write the cards.
+
+    python scripts/make_demo.py ../shared/data runs/demo
+
+Fine-tuning takes about an hour and a half on two cores; what exists in the work folder is not made again.
+`--full` also fine-tunes every weight of the base model, to compare the adapters with.
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from evaluate import Row, evaluate, markdown, marked_share
+from safetensors.torch import load_file, save_file
+
+from expnet.classifier import Classifier
+from expnet.demo import FOLDER, adapted_classifier, base_model
+from expnet.network import ExpNet
+from expnet.rationales import Record, read_records
+from expnet.training.finetune import FinetuneConfig, figures, finetune
+from expnet.training.fit import FitConfig, fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One demo; files are named `set/split` below the data folder, `+` joins them."""
+
+    name: str
+    train: str
+    dev: str
+    finetune: FinetuneConfig
+    full: FinetuneConfig
+    marked_train: str
+    marked_dev: str | None
+    tests: tuple[tuple[str, str], ...]  # file, field of the marks
+    label_names: Mapping[str, str] = field(default_factory=dict)
+    drop_overlap: str | None = None
+    fit: FitConfig = field(default_factory=FitConfig)
+
+
+LORA = FinetuneConfig(lora_rank=32, bf16=True)
+FULL = FinetuneConfig(learning_rate=5e-5, bf16=True)
+RECIPES = (
+    Recipe(
+        name="sentiment",
+        train="sst2/train",
+        dev="sst2/dev",
+        label_names={"0": "negative", "1": "positive"},
+        drop_overlap="fair_sst",  # a test set of rationales, whose sentences and phrases lie in SST-2 train
+        finetune=replace(LORA, epochs=4, learning_rate=6e-4, batch_size=64),
+        full=replace(FULL, epochs=4, batch_size=64),
+        marked_train="sst_tree/train",
+        marked_dev="sst_tree/dev",
+        tests=(("fair_sst/test", "rationale"), ("sst_tree/test", "rationale")),
+    ),
+    Recipe(
+        name="acceptability",
+        train="cola/train",
+        dev="cola/dev",
+        label_names={"0": "unacceptable", "1": "acceptable"},
+        finetune=replace(LORA, epochs=10, learning_rate=2e-4, select_by="mcc"),
+        full=replace(FULL, epochs=5, select_by="mcc"),
+        marked_train="cola_minpairs/train",
+        marked_dev=None,  # both development files are the test here; a tenth of train is held out instead
+        tests=(("cola_minpairs/dev+cola_minpairs/dev_ood", "rationale"),),
+    ),
+    Recipe(
+        name="hate-speech",
+        train="hatexplain/train",
+        dev="hatexplain/val",
+        finetune=replace(LORA, epochs=5, learning_rate=3e-4, select_by="macro_f1"),
+        full=replace(FULL, epochs=5, select_by="macro_f1"),
+        marked_train="hatexplain/train",
+        marked_dev="hatexplain/val",
+        tests=(("hatexplain/test", "rationale"), ("hatexplain/test", "rationale_majority")),
+    ),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--only", choices=[recipe.name for recipe in RECIPES])
+    parser.add_argument("--full", action="store_true", help="also fine-tune every weight, to compare")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    for recipe in RECIPES:
+        if args.only in (None, recipe.name):
+            make(recipe, args.data, args.work / recipe.name, FOLDER / recipe.name, full=args.full)
+
+
+def make(recipe: Recipe, data: Path, work: Path, shipped: Path, *, full: bool) -> None:
+    dev = read(data, recipe.dev)
+    tune(recipe, data, dev, work / "adapter", recipe.finetune)
+    if full:
+        tune(recipe, data, dev, work / "full", recipe.full)
+    ship_adapter(work / "adapter", shipped / "classifier")
+    classifier = adapted_classifier(shipped / "classifier", name=f"demo/{recipe.name}")
+    reached = figures(*answers(classifier, dev, recipe.label_names))
+    print(recipe.name, "shipped classifier on", recipe.dev, reached)
+
+    marked_dev = None if recipe.marked_dev is None else read(data, recipe.marked_dev)
+    network = fit(
+        classifier,
+        read(data, recipe.marked_train),
+        dev=marked_dev,
+        config=recipe.fit,
+        cache=work / "cache",
+        progress=True,
+        name=recipe.marked_train,
+    )
+    shutil.rmtree(shipped / "explainer", ignore_errors=True)
+    network.save_pretrained(shipped / "explainer")
+    share = marked_share(marked_dev or read(data, recipe.marked_train))
+    rows = []
+    for file, marks in recipe.tests:
+        name = file if marks == "rationale" else f"{file}, {marks.removeprefix('rationale_')}"
+        rows += evaluate(classifier, network, read(data, file, marks), share=share, name=name)
+    write_cards(recipe, work, shipped, network, reached, rows)
+
+
+def read(data: Path, files: str, rationale: str = "rationale", drop_overlap: str | None = None) -> list[Record]:
+    return [
+        record
+        for file in files.split("+")
+        for record in read_records(data / f"{file}.jsonl.gz", rationale=rationale, drop_overlap=drop_overlap)
+    ]
+
+
+def tune(recipe: Recipe, data: Path, dev: Sequence[Record], folder: Path, config: FinetuneConfig) -> None:
+    if not (folder / "finetune.json").is_file():
+        train = read(data, recipe.train, drop_overlap=recipe.drop_overlap)
+        resume = any(folder.glob("checkpoints/checkpoint-*"))
+        finetune(base_model(), train, dev, folder, config, label_names=dict(recipe.label_names), resume=resume)
+
+
+def ship_adapter(source: Path, target: Path) -> None:
+    """Copy an adapter in half precision, without the paths of this machine."""
+    target.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.half() for name, tensor in load_file(source / "adapter_model.safetensors").items()}
+    save_file(weights, target / "adapter_model.safetensors")
+    for file, key in (("adapter_config.json", "base_model_name_or_path"), ("config.json", "_name_or_path")):
+        content = json.loads((source / file).read_text())
+        content[key] = "sentence-transformers/all-MiniLM-L6-v2"
+        (target / file).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def answers(classifier: Classifier, records: Sequence[Record], names: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Return the labels of the records and the classes the classifier gives them."""
+    expected, predicted = [], []
+    for start in range(0, len(records), 64):
+        part = records[start : start + 64]
+        probabilities = classifier.predict(classifier.encode([record.text for record in part])).probabilities
+        expected += [names.get(str(record.label), str(record.label)) for record in part]
+        predicted += [classifier.labels[i] for i in probabilities.argmax(-1).tolist()]
+    return expected, predicted
+
+
+def write_cards(
+    recipe: Recipe, work: Path, shipped: Path, network: ExpNet, reached: Mapping[str, float], rows: Sequence[Row]
+) -> None:
+    report = {
+        "classifier": {
+            "base": "sentence-transformers/all-MiniLM-L6-v2",
+            "train": recipe.train,
+            "dev": recipe.dev,
+            "dev_figures": reached,
+            "finetune": json.loads((work / "adapter" / "finetune.json").read_text()),
+        },
+        "explainer": {"provenance": network.config.provenance, "results": [row.to_dict() for row in rows]},
+    }
+    full = work / "full" / "finetune.json"
+    if full.is_file():
+        report["classifier"]["full_fine_tuning"] = json.loads(full.read_text())
+    (shipped / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    figures_line = ", ".join(f"{name} {value:.3f}" for name, value in reached.items())
+    (shipped / "classifier" / "README.md").write_text(
+        f"# expnet demo: {recipe.name} classifier\n\nA LoRA adapter (rank {recipe.finetune.lora_rank}, half precision) "
+        f"on sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), fine-tuned on {recipe.train} and shipped for trying "
+        f"out expnet, not for decisions about people.\n\nOn {recipe.dev}: {figures_line}.\n\n"
+        "Made by `python scripts/make_demo.py`; all settings are in `../report.json`.\n"
+    )
+    card = shipped / "explainer" / "README.md"
+    card.write_text(
+        f"{card.read_text()}\n## In-domain plausibility\n\nTrained on {recipe.marked_train}. Words; means over texts, "
+        f"95 % bootstrap intervals over texts; one seed.\n\n{markdown(rows)}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

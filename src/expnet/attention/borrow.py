@@ -1,0 +1,40 @@
+"""Borrow a model: put it into evaluation mode, switch its attention, and put everything back."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
+
+from transformers import PreTrainedModel
+
+_LOCKS: WeakKeyDictionary[PreTrainedModel, threading.RLock] = WeakKeyDictionary()
+_LOCKS_LOCK = threading.Lock()
+
+
+@contextmanager
+def borrow(model: PreTrainedModel, implementation: str | None = None) -> Iterator[None]:
+    """Hold a model alone, in evaluation mode, with another attention implementation if one is named.
+
+    Mode and implementation live on the model, shared by all threads, so one thread at a time may hold it; a
+    thread that holds it may borrow it again. Everything is put back in the end, also after an error, and every
+    module gets its own mode back. Whoever calls the model itself meanwhile gets evaluation mode too, but with
+    the implementations of `capture` the same numbers.
+    """
+    with _LOCKS_LOCK:
+        lock = _LOCKS.setdefault(model, threading.RLock())
+    with lock:
+        training = [module for module in model.modules() if module.training]
+        configs = {id(part.config): part.config for part in model.modules() if isinstance(part, PreTrainedModel)}
+        # Outer parts first, as setting one of them sets its inner parts too.
+        originals = [(config, config._attn_implementation) for config in configs.values()]
+        try:
+            for module in training:
+                module.training = False
+            if implementation is not None:
+                model.set_attn_implementation(implementation)
+            yield
+        finally:
+            for module in training:
+                module.training = True
+            for config, original in originals if implementation is not None else ():
+                config._attn_implementation = original

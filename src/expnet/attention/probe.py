@@ -1,0 +1,160 @@
+"""Find out, by running it once, how a model pools its tokens and how its attention can be captured."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from expnet.attention.borrow import borrow
+from expnet.attention.capture import Anchor, Backend, Trace, capture, supports_fused
+from expnet.errors import NonFiniteError, UnsupportedModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """How a model's attention is captured. `reason` says why it is not fused, where it is not."""
+
+    anchor: Anchor
+    backend: Backend
+    layers: int
+    heads: int
+    reason: str = ""
+
+
+def probe(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Support:
+    """Run a small batch and choose the fused backend if it gives what the model itself gives, else the eager one.
+
+    Args:
+        model: A sequence classifier; it comes back as it was.
+        inputs: A right-padded batch of at least two texts of different length.
+
+    Raises:
+        UnsupportedModelError: If neither backend gives the model's own logits, or the pooling is unknown.
+        NonFiniteError: If the model returns NaN or infinity.
+    """
+    with torch.no_grad(), borrow(model):
+        logits = _class_logits(model, model(**inputs))
+    if not logits.isfinite().all():
+        raise NonFiniteError(
+            f"{type(model).__name__} returns {int((~logits.isfinite()).sum())} logits of {logits.numel()} that are "
+            "NaN or infinite. Its weights are damaged, or its precision is too low."
+        )
+    anchor = find_anchor(model, inputs)
+    reasons: list[str] = []
+    eager = _attempt(model, inputs, anchor, "eager", logits, None, reasons)
+    if supports_fused(model):
+        fused = _attempt(model, inputs, anchor, "fused", logits, eager, reasons)
+        if fused is not None:
+            layers, heads = fused.log_rows.shape[1:3]
+            return Support(anchor, "fused", layers, heads)
+    else:
+        reasons.append("the model's code does not use transformers' attention interface")
+    if eager is None:
+        raise UnsupportedModelError(
+            f"The attention of {type(model).__name__} can be captured neither way: {'; '.join(reasons)}. "
+            "Perturbation or gradient methods need no attention."
+        )
+    layers, heads = eager.log_rows.shape[1:3]
+    return Support(anchor, "eager", layers, heads, reason="; ".join(reasons))
+
+
+def find_anchor(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Anchor:
+    """Find which tokens the classifier pools: those on whose last hidden states a logit depends.
+
+    Raises:
+        UnsupportedModelError: If it is neither the first, nor the last, nor every real token.
+    """
+    used = _pooled_positions(model, inputs).cpu()
+    mask = inputs["attention_mask"].bool().cpu()
+    positions = torch.arange(mask.shape[1])
+    last = mask.shape[1] - 1 - mask.int().flip(1).argmax(1)
+    patterns: dict[Anchor, Tensor] = {
+        "first": (positions == 0).expand(mask.shape),
+        "last": positions == last[:, None],
+        "mean": mask,
+    }
+    for anchor, expected in patterns.items():
+        if torch.equal(used, expected):
+            return anchor
+    raise UnsupportedModelError(
+        f"{type(model).__name__} pools the tokens {[row.nonzero().flatten().tolist() for row in used]} of texts with "
+        f"{mask.sum(1).tolist()} tokens; expected the first, the last or all real ones."
+    )
+
+
+def _class_logits(model: PreTrainedModel, outputs: Any) -> Tensor:
+    logits = getattr(outputs, "logits", None)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        got = f"logits of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "no logits"
+        raise UnsupportedModelError(
+            f"{type(model).__name__} returns {got}, expected (batch, classes): only classifiers of whole texts can be "
+            "explained."
+        )
+    return logits
+
+
+def _pooled_positions(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Bool[Tensor, "batch tokens"]:
+    hidden: list[Tensor] = []
+    own = threading.get_ident()  # others may call the model while the hooks are on it
+
+    def root(_module: Any, _args: Any, embedded: Tensor) -> Tensor | None:
+        # A graph even where every weight is frozen.
+        return embedded.detach().requires_grad_() if threading.get_ident() == own else None
+
+    def keep(_module: Any, _args: Any, output: Any) -> None:
+        if threading.get_ident() == own:
+            hidden.append(output[0])
+
+    with borrow(model), torch.inference_mode(False), torch.enable_grad():
+        # A caller in inference mode made tensors that no graph can hold; their copies are plain ones.
+        inputs = {name: tensor.clone() for name, tensor in inputs.items()}
+        hooks = [
+            model.get_input_embeddings().register_forward_hook(root),
+            model.base_model.register_forward_hook(keep),
+        ]
+        try:
+            logit = model(**inputs).logits[:, 0].float().sum()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        (gradient,) = torch.autograd.grad(logit, hidden[0], allow_unused=True)
+    if gradient is None or gradient.ndim != 3:
+        raise UnsupportedModelError(f"{type(model).__name__}: the logits do not depend on the last hidden states.")
+    # NaN counts as used: damaged weights are reported by the caller, as such.
+    return (gradient != 0).any(-1)
+
+
+def _attempt(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Tensor],
+    anchor: Anchor,
+    backend: Backend,
+    logits: Tensor,
+    reference: Trace | None,
+    reasons: list[str],
+) -> Trace | None:
+    """Return the trace if it is right; else add the reason and return None."""
+    try:
+        trace = capture(model, inputs, anchor=anchor, backend=backend)
+    except UnsupportedModelError as error:
+        reasons.append(str(error))
+        return None
+    tolerance = 1e-4 if logits.dtype in (torch.float32, torch.float64) else 5e-2
+    layers = getattr(model.config, "num_hidden_layers", trace.log_rows.shape[1])
+    if trace.log_rows.shape[1] != layers:
+        reasons.append(f"{backend} attention was called {trace.log_rows.shape[1]} times for {layers} layers")
+        return None
+    pairs = [("logits", trace.logits, logits)]
+    if reference is not None:
+        pairs += [("rows", trace.rows, reference.rows), ("columns", trace.columns, reference.columns)]
+    for name, ours, expected in pairs:
+        if not torch.allclose(ours, expected, atol=tolerance, rtol=tolerance):
+            gap = float((ours - expected).abs().max())
+            reasons.append(f"the {name} of {backend} attention differ by {gap:.2g}")
+            return None
+    return trace

@@ -1,0 +1,208 @@
+"""One Hugging Face classifier with its tokenizer: load, encode, predict, trace."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from expnet.attention.borrow import borrow
+from expnet.attention.capture import Trace, capture
+from expnet.attention.probe import Support, probe
+from expnet.encoding import Encoding, TextTokenizer, encode
+from expnet.errors import InputError, ModelError, NonFiniteError
+from expnet.loading import load_model
+from expnet.texts import Text
+
+# Tokens in one forward pass: enough to keep the processor busy, little enough for a laptop.
+_BUDGET = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Class probabilities of a batch of texts, in the order of `labels`.
+
+    Rows sum to 1 for one-of-many classifiers; each entry stands for itself where `multi_label` is True.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: Float[Tensor, "texts classes"]
+    multi_label: bool
+
+
+class Classifier:
+    """A sequence classifier on loan: its mode, attention and gradients come back as they were.
+
+    Attributes:
+        name: Folder or hub id, for provenance; "" for live objects.
+        labels: Class names in the order of the logits.
+        multi_label: Whether classes are independent. Also True with a single logit, whose sigmoid is taken.
+        max_length: Most tokens in one window, special tokens included.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str = "",
+        max_length: int | None = None,
+    ) -> None:
+        """Take live objects.
+
+        Raises:
+            ModelError: If the tokenizer has no offsets, or the limit exceeds what the model can read.
+        """
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name
+        names: Mapping[int, str] = model.config.id2label  # type: ignore[assignment]  # transformers makes the keys ints
+        self.labels = tuple(names[index] for index in range(len(names)))
+        self.multi_label = model.config.problem_type == "multi_label_classification" or len(names) == 1
+        limit = _limit(model, tokenizer)
+        if max_length is not None and max_length > limit:
+            raise ModelError(f"max_length is {max_length}, but {type(model).__name__} reads {limit} tokens at most.")
+        self.max_length = limit if max_length is None else max_length
+        self._text_tokenizer = TextTokenizer.of(tokenizer)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        max_length: int | None = None,
+    ) -> "Classifier":
+        """Load a classifier from a folder or the Hugging Face hub; safetensors only, no remote code.
+
+        Args:
+            name_or_path: A folder, or a hub id. A folder with a PEFT adapter is merged into its base model.
+            revision: Commit, tag or branch on the hub.
+            device: The accelerator if there is one, else the CPU.
+            dtype: float32 on the CPU, elsewhere what the weights are stored in.
+            max_length: Read in windows of at most so many tokens; by default what the model can read.
+
+        Raises:
+            ModelError: If there is no such model, it is no sequence classifier, or its weights lack the head.
+            UnsafeModelError: If its files ask for foreign code or hold weights only as a pickle.
+        """
+        model, tokenizer = load_model(name_or_path, revision=revision, device=device, dtype=dtype)
+        return cls(model, tokenizer, name=str(name_or_path), max_length=max_length)
+
+    @property
+    def architecture(self) -> str:
+        """The model's type in transformers' own terms, such as "bert"."""
+        return str(self.model.config.model_type)
+
+    @cached_property
+    def support(self) -> Support:
+        """How this model's attention is captured; found by running it once on two short texts.
+
+        Raises:
+            UnsupportedModelError: If it cannot be.
+            ModelError: If the model gives no class logits.
+        """
+        encoding = self.encode([Text.of("A short text."), Text.of("Another one, a little longer than the first.")])
+        return probe(self.model, encoding.inputs(self.model.device))
+
+    def encode(self, texts: Sequence[Text], *, overlap: int | None = None, truncate: bool = False) -> Encoding:
+        """Tokenize texts; see `expnet.encoding.encode`."""
+        return encode(self._text_tokenizer, texts, max_length=self.max_length, overlap=overlap, truncate=truncate)
+
+    def predict(self, encoding: Encoding) -> Prediction:
+        """Return the class probabilities of each text; windows of one text are averaged.
+
+        Raises:
+            NonFiniteError: If the model returns NaN or infinity.
+        """
+        with torch.inference_mode(), borrow(self.model):
+            logits = [self.model(**part.inputs(self.model.device)).logits.cpu() for part in batches(encoding)]
+        return self.prediction(encoding, torch.cat(logits))
+
+    def trace(self, encoding: Encoding) -> Trace:
+        """Run one forward pass per batch of windows and take the attention along.
+
+        Returns:
+            Logits and log-attention on the CPU, one row per window; see `Trace`.
+        """
+        support = self.support
+        parts = [
+            capture(self.model, part.inputs(self.model.device), anchor=support.anchor, backend=support.backend)
+            for part in batches(encoding)
+        ]
+        width = encoding.ids.shape[1]
+        return Trace(
+            torch.cat([part.logits.cpu() for part in parts]),
+            torch.cat([_widen(part.log_rows.cpu(), width) for part in parts]),
+            torch.cat([_widen(part.log_columns.cpu(), width) for part in parts]),
+        )
+
+    def prediction(self, encoding: Encoding, logits: Float[Tensor, "batch classes"]) -> Prediction:
+        """Turn the logits of windows into the probabilities of texts, by averaging over the windows."""
+        if not logits.isfinite().all():
+            bad = sorted(set(encoding.text_of[~logits.isfinite().all(1)].tolist()))
+            raise NonFiniteError(
+                f"The model returned NaN or infinity for {len(bad)} of {len(encoding.texts)} texts, first for number "
+                f"{bad[0]}. Its weights are damaged, or its precision is too low."
+            )
+        logits = logits.float()
+        each = logits.sigmoid() if self.multi_label else logits.softmax(-1)
+        places = encoding.text_of[:, None].expand_as(each)
+        empty = torch.zeros(len(encoding.texts), each.shape[1])
+        merged = empty.scatter_reduce(0, places, each, "mean", include_self=False)
+        return Prediction(self.labels, merged, self.multi_label)
+
+    def target_index(self, target: str | int) -> int:
+        """Return the index of a class given by name or index.
+
+        Raises:
+            InputError: If there is no such class; the message offers the nearest name.
+        """
+        if isinstance(target, int):
+            if 0 <= target < len(self.labels):
+                return target
+        elif target in self.labels:
+            return self.labels.index(target)
+        elif near := difflib.get_close_matches(target, self.labels, n=1):
+            raise InputError(f"There is no class {target!r}; did you mean {near[0]!r}? Classes: {self._names()}.")
+        elif target.isdecimal() and int(target) < len(self.labels):
+            return int(target)
+        raise InputError(f"There is no class {target!r}. Classes: {self._names()}.")
+
+    def _names(self) -> str:
+        return ", ".join(f"{index} {name!r}" for index, name in enumerate(self.labels))
+
+
+def batches(encoding: Encoding) -> Iterator[Encoding]:
+    """Cut an encoding into parts of at most 8,192 tokens, padding trimmed; a part has one window at least."""
+    lengths = encoding.mask.sum(1).tolist()
+    start = 0
+    while start < len(lengths):
+        stop, longest = start + 1, lengths[start]
+        while stop < len(lengths) and max(longest, lengths[stop]) * (stop + 1 - start) <= _BUDGET:
+            longest = max(longest, lengths[stop])
+            stop += 1
+        yield encoding.rows(start, stop, longest)
+        start = stop
+
+
+def _widen(log_attention: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.pad(log_attention, (0, width - log_attention.shape[-1]), value=-torch.inf)
+
+
+def _limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return how many tokens the model reads; the tokenizer often knows nothing (then it says 1e30)."""
+    positions = getattr(model.config, "max_position_embeddings", None) or 1_000_000
+    for module_name, module in model.named_modules():
+        # RoBERTa and its kin number positions from the padding index on.
+        if module_name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            positions -= module.padding_idx + 1
+            break
+    return int(min(positions, tokenizer.model_max_length))

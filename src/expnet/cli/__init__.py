@@ -1,0 +1,16 @@
+"""The command line."""
+
+import sys
+
+
+def main() -> None:
+    """Run `expnet`; an error on purpose becomes one line and exit status 2."""
+    from expnet.cli.app import app
+    from expnet.errors import ExpnetError
+    from expnet.render.escape import printable
+
+    try:
+        app()
+    except ExpnetError as error:
+        print(f"expnet: {printable(str(error))}", file=sys.stderr)
+        raise SystemExit(2) from None

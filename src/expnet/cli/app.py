@@ -1,0 +1,26 @@
+"""The commands of `expnet`."""
+
+import typer
+
+from expnet.cli import explain, train
+
+app = typer.Typer(
+    name="expnet",
+    help="Which words made a transformer classifier decide, learned from what people mark.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("explain")(explain.explain)
+app.command("fit")(train.fit)
+app.command("finetune")(train.finetune)
+
+
+@app.callback(invoke_without_command=True)
+def version(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    """Print the version where asked to."""
+    if version:
+        from expnet import __version__
+
+        print(f"expnet {__version__}")
+        raise typer.Exit

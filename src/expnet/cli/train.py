@@ -1,0 +1,95 @@
+"""`expnet fit` and `expnet finetune`: the two trainings."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expnet.errors import InputError
+
+
+def fit(
+    model: Annotated[str, typer.Argument(help="The classifier: a demo, a folder or a hub id.")],
+    train: Annotated[Path, typer.Argument(help="Annotated texts: .jsonl or .jsonl.gz.")],
+    output: Annotated[Path, typer.Option(help="Folder to write the ExpNet to.")],
+    dev: Annotated[
+        Path | None, typer.Option(help="Annotated texts to stop, calibrate and judge on; else a tenth of TRAIN.")
+    ] = None,
+    rationale: Annotated[str, typer.Option(help="Field that holds the marks.")] = "rationale",
+    warm_start: Annotated[str | None, typer.Option(help="Folder or hub id of an ExpNet to start from.")] = None,
+    epochs: Annotated[int, typer.Option(min=1)] = 30,
+    seed: Annotated[int, typer.Option()] = 0,
+    cache: Annotated[
+        Path | None, typer.Option(help="Keep extracted features here; an interrupted run goes on from them.")
+    ] = None,
+) -> None:
+    """Train an ExpNet for a classifier on texts whose words people marked."""
+    from expnet.explainer import load_classifier
+    from expnet.network import ExpNet
+    from expnet.rationales import read_records
+    from expnet.training import fit as training
+    from expnet.training.config import FitConfig
+
+    network = training.fit(
+        load_classifier(model),
+        read_records(train, rationale=rationale),
+        dev=None if dev is None else read_records(dev, rationale=rationale),
+        config=FitConfig(epochs=epochs, seed=seed),
+        warm_start=None if warm_start is None else ExpNet.from_pretrained(warm_start),
+        cache=cache,
+        progress=True,
+        name=train.parent.name,
+    )
+    network.save_pretrained(output)
+    for key, value in network.config.provenance.items():
+        if key.startswith("dev"):
+            print(f"{key}: {value}")
+    print(f"Saved to {output}. Explain with: expnet explain --model {model} --explainer {output} TEXT")
+
+
+def finetune(
+    base: Annotated[str, typer.Argument(help="The pretrained model: a folder, a hub id, or demo/base.")],
+    train: Annotated[Path, typer.Argument(help="Labelled texts: .jsonl or .jsonl.gz.")],
+    dev: Annotated[Path, typer.Argument(help="Labelled texts that choose the epoch and give the figures.")],
+    output: Annotated[Path, typer.Option(help="Folder to write the classifier to.")],
+    label: Annotated[list[str] | None, typer.Option(help="Name of a label value, as 0=negative; repeat it.")] = None,
+    drop_overlap: Annotated[
+        str | None, typer.Option(help="Leave out training texts whose `overlap` names this set.")
+    ] = None,
+    epochs: Annotated[float, typer.Option(min=0)] = 3.0,
+    learning_rate: Annotated[float, typer.Option(min=0)] = 5e-5,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    max_length: Annotated[int, typer.Option(min=8)] = 128,
+    lora_rank: Annotated[int, typer.Option(min=0, help="0 trains every weight.")] = 0,
+    select_by: Annotated[str, typer.Option(help="accuracy, macro_f1 or mcc.")] = "accuracy",
+    bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
+    seed: Annotated[int, typer.Option()] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+) -> None:
+    """Fine-tune a classifier, all of it or a LoRA adapter."""
+    from expnet.demo import base_model
+    from expnet.rationales import read_records
+    from expnet.training import finetune as training
+
+    names = dict(item.split("=", 1) for item in label or () if "=" in item)
+    if len(names) != len(label or ()):
+        raise InputError(f"Expected labels as VALUE=NAME, each value once, got {label}.")
+    figures = training.finetune(
+        base_model() if base == "demo/base" else base,
+        read_records(train, drop_overlap=drop_overlap),
+        read_records(dev),
+        output,
+        training.FinetuneConfig(
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            max_length=max_length,
+            lora_rank=lora_rank,
+            select_by=select_by,
+            bf16=bf16,
+            seed=seed,
+        ),
+        label_names=names,
+        resume=resume,
+    )
+    print("  ".join(f"{name} {value:.4f}" for name, value in figures.items()))

@@ -1,0 +1,52 @@
+"""Errors that say what came, what was expected and what to do about it."""
+
+
+class ExpnetError(Exception):
+    """Base of every error that expnet raises on purpose."""
+
+
+class InputError(ExpnetError, ValueError):
+    """The text, words or target given cannot be used."""
+
+
+class TextTooLongError(InputError):
+    """A text pair exceeds the model's limit in both parts, so that no window could hold it."""
+
+
+class RationaleError(ExpnetError, ValueError):
+    """A rationale record cannot be read, or its marks do not fit its text."""
+
+
+class ModelError(ExpnetError, ValueError):
+    """The model, its folder or its tokenizer cannot be used."""
+
+
+class UnsupportedModelError(ModelError):
+    """The architecture's attention can be captured neither fused nor eagerly."""
+
+
+class UnsafeModelError(ModelError):
+    """The model's files would load code or a pickle."""
+
+
+class NonFiniteError(ModelError):
+    """The model returned NaN or infinity."""
+
+
+class MismatchError(ExpnetError, ValueError):
+    """An explainer does not belong to this classifier, or its files do not fit each other."""
+
+
+class MissingExtraError(ExpnetError, ImportError):
+    """An optional dependency is not installed."""
+
+
+def require_extra(package: str, extra: str) -> None:
+    """Raise the command that installs an extra if its package is missing."""
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise MissingExtraError(
+            f"This needs the package {package!r}, which is not installed. "
+            f"Install it with: pip install 'expnet[{extra}]'"
+        )

@@ -1,0 +1,116 @@
+"""The frozen result: a text, its words with their scores, and what made them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from expnet.errors import InputError
+from expnet.render import html, terminal
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word on the text and its attribution score.
+
+    `start` and `end` are characters of the text (`segment` 0) or of its pair (1). `seen` is False where the
+    model never read the word, because truncation was asked for; its score is then 0.
+    """
+
+    text: str
+    start: int
+    end: int
+    segment: int
+    score: float
+    seen: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Which words of one text made a classifier decide.
+
+    Attributes:
+        text: The text as given.
+        pair: The second text of a pair, or None.
+        words: Words in reading order, the text's before the pair's; none if the text is blank.
+        label: Name of the class explained: the predicted one unless another target was asked for.
+        probability: Its probability, in [0, 1].
+        probabilities: Every class name with its probability. They sum to 1 unless the classifier is multi-label.
+        method: Name of the attribution method.
+        signed: Whether scores may be negative, that is, speak against `label`. If not, they lie in [0, 1].
+        windows: How many overlapping windows the text was read in; 1 if it fits the model.
+        threshold: Score from which on a word counts as part of the rationale, or None if the method has none.
+        provenance: Model, explainer, versions: whatever is needed to compute the same again.
+    """
+
+    text: str
+    pair: str | None
+    words: tuple[Word, ...]
+    label: str
+    probability: float
+    probabilities: Mapping[str, float]
+    method: str
+    signed: bool = False
+    windows: int = 1
+    threshold: float | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the model did not read all words."""
+        return not all(word.seen for word in self.words)
+
+    def top(self, k: int) -> tuple[Word, ...]:
+        """Return the k words with the largest scores, largest first; of equals the first in the text."""
+        return tuple(sorted(self.words, key=lambda word: -word.score)[:k])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types; `from_dict` gives an equal explanation back."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Explanation":
+        """Read what `to_dict` wrote.
+
+        Raises:
+            InputError: If a field is missing or unknown, or the schema is another one.
+        """
+        fields = dict(data)
+        if (schema := fields.pop("schema", None)) != SCHEMA:
+            raise InputError(f"Expected an explanation of schema {SCHEMA}, got schema {schema!r}.")
+        try:
+            return cls(**fields | {"words": tuple(Word(**word) for word in fields["words"])})
+        except (KeyError, TypeError) as error:
+            raise InputError(f"This is no explanation: {error}.") from error
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Return one JSON object; without `indent` on one line."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Explanation":
+        """Read what `to_json` wrote."""
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"This is no JSON: {error}.") from error
+        if not isinstance(data, dict):
+            raise InputError(f"Expected a JSON object, got {type(data).__name__}.")
+        return cls.from_dict(data)
+
+    def to_html(self) -> str:
+        """Return a fragment of HTML with inline styles, no script, everything escaped."""
+        return html.fragment(self)
+
+    def save_html(self, path: str | Path) -> None:
+        """Write a complete page that opens offline."""
+        Path(path).write_text(html.page([self]), encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def __str__(self) -> str:
+        return terminal.plain_or_coloured(self)

@@ -1,0 +1,85 @@
+"""Attention patterns to a feature vector per token."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from expnet.attention.capture import Trace
+from expnet.errors import MismatchError
+
+Pattern = Literal["rows", "columns"]
+PATTERNS: tuple[Pattern, ...] = ("rows", "columns")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureConfig:
+    """Which features a network sees; stored with it.
+
+    Attributes:
+        patterns: Attention from the anchor to the token (rows), and from the token to the anchor (columns).
+        heads: "each" gives a feature per layer and head, "mean" one per layer: blunter, but it depends on no
+            single head, and so transfers better to other classifiers.
+        normalise: "text" subtracts each feature's mean over the text and divides by its standard deviation, so
+            that texts compare; "none" leaves the logarithm.
+        floor: Attention, as a multiple of uniform attention, below which all is the same.
+    """
+
+    patterns: tuple[Pattern, ...] = PATTERNS
+    heads: Literal["each", "mean"] = "each"
+    normalise: Literal["text", "none"] = "text"
+    floor: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not self.patterns or set(self.patterns) - set(PATTERNS) or len(set(self.patterns)) < len(self.patterns):
+            raise MismatchError(f"Expected some of the patterns {PATTERNS}, each once, got {self.patterns}.")
+        if self.heads not in ("each", "mean") or self.normalise not in ("text", "none") or not self.floor > 0:
+            raise MismatchError(f"These features cannot be computed: {self}.")
+
+    def width(self, layers: int, heads: int) -> int:
+        """Return the number of features per token."""
+        return len(self.patterns) * layers * (heads if self.heads == "each" else 1)
+
+
+def attention_features(
+    trace: Trace, mask: Bool[Tensor, "batch tokens"], real: Bool[Tensor, "batch tokens"], config: FeatureConfig
+) -> Float[Tensor, "batch tokens features"]:
+    """Turn attention into features: its logarithm against uniform attention, normalised within the text.
+
+    Features are ordered by pattern, layer, head. They are 0 on special tokens and padding, and all 0 where a text
+    has one token only.
+
+    Args:
+        trace: One forward pass.
+        mask: True for tokens the model read.
+        real: True for tokens that stand for text.
+        config: Which features.
+    """
+    lengths = mask.sum(1)[:, None, None, None]
+    stacked = []
+    for pattern in config.patterns:
+        log_attention: Tensor = getattr(trace, f"log_{pattern}")
+        relative = log_attention + lengths.log()
+        relative = relative.clamp(min=torch.tensor(config.floor).log().item())
+        stacked.append(relative if config.heads == "each" else relative.mean(2, keepdim=True))
+    features = torch.stack(stacked, dim=1).flatten(1, 3).transpose(1, 2)
+    keep = real[..., None]
+    features = features.masked_fill(~keep, 0.0)
+    return normalise_within_text(features, real) if config.normalise == "text" else features
+
+
+def normalise_within_text(
+    features: Float[Tensor, "batch tokens features"], real: Bool[Tensor, "batch tokens"]
+) -> Float[Tensor, "batch tokens features"]:
+    """Give each feature mean 0 and standard deviation 1 over the real tokens of each row; 0 elsewhere.
+
+    A feature that is constant over a text becomes 0.
+    """
+    keep = real[..., None]
+    count = keep.sum(1, keepdim=True).clamp(min=1)
+    centred = (features - features.masked_fill(~keep, 0).sum(1, keepdim=True) / count).masked_fill(~keep, 0)
+    deviation = (centred.square().sum(1, keepdim=True) / count).sqrt()
+    # Differences this small are rounding errors of the logarithm, not attention.
+    return centred / deviation.clamp(min=1e-4)

@@ -1,0 +1,156 @@
+"""What every picture of an explanation shares: its scale, its shades, its pieces and its captions."""
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from expnet.explanation import Explanation, Word
+
+# Every kind of colour blindness tells blue from orange. Both are dark enough for white letters on top.
+_FOR, _AGAINST = (0, 96, 223), (192, 79, 0)
+_GREY, _INK = (106, 106, 106), "#ffffff"
+# The most that lets the letters below keep a contrast of 4.5 on white paper and on a dark screen.
+_OPACITY = 0.6
+# A terminal has no faint shades, so that words below a fifth of the scale stay bare.
+_FAINT = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The range that the shades cover: 0 to `limit`, and down to -`limit` if `signed`."""
+
+    limit: float
+    signed: bool
+
+
+def scale_of(explanation: "Explanation") -> Scale:
+    """Return 0 to 1 for scores without a sign, else the largest absolute score of this text both ways."""
+    if not explanation.signed:
+        return Scale(1.0, signed=False)
+    return Scale(max((abs(word.score) for word in explanation.words), default=0.0), signed=True)
+
+
+def strength(score: float, scale: Scale) -> float:
+    """Return the share of the scale that a score fills, in [-1, 1]; 0 where it has no meaning."""
+    share = score / scale.limit if scale.limit else 0.0
+    if math.isnan(share):
+        return 0.0
+    return min(1.0, max(-1.0 if scale.signed else 0.0, share))
+
+
+def hue(score: float) -> str:
+    """Return the full colour that scores of this sign have, for bars."""
+    return _hex(_FOR if score > 0 else _AGAINST)
+
+
+def veil(score: float, scale: Scale) -> str:
+    """Return a translucent CSS colour, which suits light and dark grounds alike, or "" for no shade."""
+    alpha = round(255 * _OPACITY * abs(strength(score, scale)))
+    return f"{hue(score)}{alpha:02x}" if alpha else ""
+
+
+def block(score: float, scale: Scale) -> str:
+    """Return a terminal style, or "" for no shade.
+
+    The ground of a terminal is unknown, so that no tint may hint at it: shades go from grey to full colour
+    at much the same lightness, in between black and white, and bring their own letter colour.
+    """
+    share = round(strength(score, scale), 2)
+    if abs(share) < _FAINT:
+        return ""
+    full = _FOR if share > 0 else _AGAINST
+    mixed = [round(grey + abs(share) * (end - grey)) for grey, end in zip(_GREY, full, strict=True)]
+    return f"{_INK} on {_hex(mixed)}"
+
+
+def _hex(rgb: Sequence[int]) -> str:
+    return "#" + "".join(f"{channel:02x}" for channel in rgb)
+
+
+def number(score: float, scale: Scale, decimals: int = 2) -> str:
+    """Write a score with that many decimals, more on a small signed scale, and the sign it may have."""
+    if not scale.signed:
+        return f"{score:z.{decimals}f}"
+    magnitude = math.floor(math.log10(scale.limit)) if 0 < scale.limit < math.inf else 0
+    return f"{score:+z.{min(12, max(decimals, decimals - magnitude - 1))}f}"
+
+
+def strongest(explanation: "Explanation", k: int) -> list["Word"]:
+    """Return up to k words with the largest absolute scores, largest first; none that scores 0."""
+    scored = (word for word in explanation.words if word.score)
+    return heapq.nlargest(k, scored, key=lambda word: abs(word.score))
+
+
+def marked(word: "Word", explanation: "Explanation") -> bool:
+    """Return whether a word reaches the threshold of its explanation, if that has one."""
+    return word.seen and explanation.threshold is not None and word.score >= explanation.threshold
+
+
+def pieces(explanation: "Explanation", segment: int) -> Iterator[tuple[str, "Word | None"]]:
+    """Cut one text into words and the gaps around them; joined, they are that text, whatever the spans."""
+    text = (explanation.text, explanation.pair or "")[segment]
+    at = 0
+    words = (word for word in explanation.words if word.segment == segment)
+    for word in sorted(words, key=lambda word: word.start):
+        start = max(word.start, at)
+        if word.end <= start:
+            continue
+        if start > at:
+            yield text[at:start], None
+        yield text[start : word.end], word
+        at = word.end
+    yield text[at:], None
+
+
+def shorten(text: str, limit: int = 40) -> str:
+    """Return the text on one line, cut to about that many characters."""
+    line = " ".join(text[: limit + 1].split())
+    return line if len(text) <= limit else line[:limit] + "..."
+
+
+def percent(probability: float) -> str:
+    """Write a probability as a percentage."""
+    return f"{100 * probability:.1f} %"
+
+
+def stops(scale: Scale) -> list[float]:
+    """Return the five scores that a legend shows, lowest first."""
+    low, span = (-scale.limit, 2 * scale.limit) if scale.signed else (0.0, scale.limit)
+    return [low + span * step / 4 for step in range(5)]
+
+
+def caption(explanation: "Explanation", scale: Scale) -> str:
+    """Say what the scale of an explanation means, in one raw line."""
+    if not scale.signed:
+        return "Scores run from 0 to 1, on the same scale for every text."
+    return (
+        f'Scores above 0 speak for "{explanation.label}", scores below 0 against it. Shades and bars are '
+        f"relative to the largest absolute score of this text, {number(scale.limit, scale)[1:]}."
+    )
+
+
+def notes(explanation: "Explanation", *, mark: str) -> list[str]:
+    """Say what a reader must know beside the scores, in raw lines.
+
+    Args:
+        mark: How words at or above the threshold look, as in "they are bold".
+    """
+    lines = []
+    if explanation.probabilities:
+        best = max(explanation.probabilities, key=lambda name: explanation.probabilities[name])
+        if explanation.probabilities[best] > explanation.probability:
+            chance = percent(explanation.probabilities[best])
+            lines.append(f'The most probable class is "{best}" ({chance}); another target was asked for.')
+    if not explanation.words:
+        lines.append("No words to explain.")
+    if explanation.threshold is not None and explanation.words:
+        threshold = number(explanation.threshold, scale_of(explanation))
+        lines.append(f"Words that score {threshold} or more are {mark}.")
+    if explanation.windows > 1:
+        lines.append(f"Read in {explanation.windows:d} overlapping windows.")
+    if unseen := sum(not word.seen for word in explanation.words):
+        lines.append(f"{unseen} of {len(explanation.words)} words were not read: truncation was asked for.")
+    return lines

@@ -1,0 +1,1 @@
+"""Training of explainers, and of the classifiers they explain."""

@@ -1,0 +1,195 @@
+"""Train an ExpNet on what people marked."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from expnet.classifier import Classifier
+from expnet.errors import InputError, RationaleError
+from expnet.network import ExpNet, ExpNetConfig
+from expnet.progress import track
+from expnet.rationales import Record
+from expnet.training.config import FitConfig
+from expnet.training.examples import Example, collate, extract
+from expnet.training.judging import Judged, calibrate, judge, judged
+from expnet.training.loss import rationale_loss
+
+_ENOUGH_TO_SPLIT = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A classifier and the annotated texts it is explained on; `name` goes into the provenance.
+
+    Without `dev`, a tenth of `train` is held out if it has 100 annotated texts or more; below that nothing is,
+    training runs all its epochs, and the calibration is that of the training texts.
+    """
+
+    classifier: Classifier
+    train: Sequence[Record]
+    dev: Sequence[Record] | None = None
+    name: str = ""
+
+
+def fit(
+    classifier: Classifier,
+    train: Sequence[Record],
+    *,
+    dev: Sequence[Record] | None = None,
+    config: FitConfig | None = None,
+    warm_start: ExpNet | None = None,
+    cache: Path | None = None,
+    progress: bool = False,
+    name: str = "",
+) -> ExpNet:
+    """Train an ExpNet for a classifier on texts whose words people marked; see `fit_mixture`."""
+    source = Source(classifier=classifier, train=train, dev=dev, name=name)
+    return fit_mixture([source], config=config, warm_start=warm_start, cache=cache, progress=progress)
+
+
+def fit_mixture(
+    sources: Sequence[Source],
+    *,
+    config: FitConfig | None = None,
+    warm_start: ExpNet | None = None,
+    cache: Path | None = None,
+    progress: bool = False,
+) -> ExpNet:
+    """Train one ExpNet on any mixture of classifiers and their annotated texts.
+
+    Records without a rationale are left out. The epoch with the best average precision on the development texts
+    wins; they also calibrate the scores and choose the threshold with the best F1 over all words.
+
+    Args:
+        sources: Classifiers of one architecture, layers and heads, each with its texts.
+        config: Hyper-parameters.
+        warm_start: Start from this network's weights; its features, context and hidden layers are kept.
+        cache: Folder in which extracted features are kept, so that a second or resumed run is quick.
+        progress: Show progress bars.
+
+    Raises:
+        MismatchError: If the classifiers, or the warm start, do not fit each other.
+        RationaleError: If there is nothing to learn from, or a label is unknown to its classifier.
+    """
+    if not sources:
+        raise InputError("Expected at least one source to train on, got none.")
+    config = config or FitConfig()
+    network = _network(sources, config, warm_start)
+    features = network.config.features
+    train: list[Judged] = []
+    dev: list[Judged] = []
+    for source in sources:
+        learn, held = _split(source, config.seed)
+        title = f"reading attention {source.name}".strip()
+        for records, texts, part in ((learn, train, ""), (held, dev, " (dev)")):
+            found = extract(source.classifier, records, features, cache=cache, title=title + part, progress=progress)
+            texts += judged(found, records)
+    if not any(text.marks.any() for text in train):
+        raise RationaleError(f"No word of the {len(train)} training texts is marked, so there is nothing to learn.")
+    _train(network, [example for text in train for example in text.examples], dev, config, progress=progress)
+    calibrate(network, dev or train)
+    return _sign(network, sources, config, train, dev, warm=warm_start is not None)
+
+
+def _split(source: Source, seed: int) -> tuple[list[Record], list[Record]]:
+    annotated = [_known(record, source.classifier) for record in source.train if record.rationale is not None]
+    if not annotated:
+        raise RationaleError(f"None of the {len(source.train)} records has a rationale, so there is nothing to learn.")
+    if source.dev is not None:
+        return annotated, [_known(r, source.classifier) for r in source.dev if r.rationale is not None]
+    if len(annotated) < _ENOUGH_TO_SPLIT:
+        return annotated, []
+    order = np.random.default_rng(seed).permutation(len(annotated))
+    held = len(annotated) // 10
+    return [annotated[i] for i in order[held:]], [annotated[i] for i in order[:held]]
+
+
+def _known(record: Record, classifier: Classifier) -> Record:
+    if record.label is not None:
+        try:
+            classifier.target_index(record.label)
+        except InputError as error:
+            raise RationaleError(f"Record {record.id!r}: {error}") from error
+    return record
+
+
+def _network(sources: Sequence[Source], config: FitConfig, warm_start: ExpNet | None) -> ExpNet:
+    first = sources[0].classifier
+    if warm_start is not None:
+        network = copy.deepcopy(warm_start)
+    else:
+        with torch.random.fork_rng(devices=[]):  # leave the caller's random state alone
+            torch.manual_seed(config.seed)
+            network = ExpNet(
+                ExpNetConfig(
+                    architecture=first.architecture,
+                    layers=first.support.layers,
+                    heads=first.support.heads,
+                    features=config.features,
+                    context=config.context,
+                    hidden=config.hidden,
+                    dropout=config.dropout,
+                    feature_dropout=config.feature_dropout,
+                )
+            )
+    for source in sources:
+        network.check_fits(source.classifier.architecture, source.classifier.support)
+    return network
+
+
+def _train(network: ExpNet, train: list[Example], dev: list[Judged], config: FitConfig, *, progress: bool) -> None:
+    """Train in place; the network ends in evaluation mode with the best weights."""
+    counted = torch.cat([e.targets for e in train])
+    positives = float((counted == 1).sum())
+    positive_weight = min(float((counted == 0).sum()) / max(positives, 1.0), 10.0)
+    generator = torch.Generator().manual_seed(config.seed)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    best, best_state, waited = -1.0, network.state_dict(), 0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)  # dropout knows no generator
+        for _ in track(range(config.epochs), "training", show=progress):
+            network.train()
+            for batch in torch.randperm(len(train), generator=generator).split(config.batch_size):
+                features, targets = collate([train[i] for i in batch.tolist()])
+                if targets.isnan().all():
+                    continue
+                loss = rationale_loss(
+                    network(features), targets, positive_weight=positive_weight, ranking=config.ranking
+                )
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            network.eval()
+            if dev:
+                reached = judge(network, dev)["average_precision"]
+                waited += 1
+                if reached > best:
+                    best, best_state, waited = reached, copy.deepcopy(network.state_dict()), 0
+                if waited >= config.patience:
+                    break
+    if dev:
+        network.load_state_dict(best_state)
+
+
+def _sign(
+    network: ExpNet, sources: Sequence[Source], config: FitConfig, train: list[Judged], dev: list[Judged], warm: bool
+) -> ExpNet:
+    """Write into the configuration where the network comes from."""
+    from importlib.metadata import version
+
+    figures = {f"dev {name}": round(value, 4) for name, value in judge(network, dev).items()} if dev else {}
+    provenance = {
+        "sources": [source.name or source.classifier.name for source in sources],
+        "texts": len(train),
+        "dev texts": len(dev),
+        **figures,
+        "warm start": warm,
+        "fit": asdict(config),
+        "versions": {name: version(name) for name in ("expnet", "torch", "transformers")},
+    }
+    network.config = replace(network.config, provenance=provenance)
+    return network

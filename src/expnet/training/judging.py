@@ -1,0 +1,94 @@
+"""Hold a network against people, word by word: choose its epoch, its scale, its threshold."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+
+from expnet.metrics import auroc, average_precision
+from expnet.network import ExpNet
+from expnet.rationales import Record
+from expnet.training.examples import Example, collate
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One annotated text: its windows, and which of its words are marked."""
+
+    examples: tuple[Example, ...]
+    marks: Bool[np.ndarray, " words"]
+
+
+def judged(examples: Sequence[Example], records: Sequence[Record]) -> list[Judged]:
+    """Bring together the windows of each text and its marks; texts without words are left out."""
+    windows: dict[int, list[Example]] = {}
+    for example in examples:
+        windows.setdefault(example.text, []).append(example)
+    return [
+        Judged(tuple(windows[index]), np.array(record.word_marks(), dtype=bool))
+        for index, record in enumerate(records)
+        if record.text.words
+    ]
+
+
+@torch.no_grad()
+def word_logits(network: ExpNet, texts: Sequence[Judged]) -> list[Float[np.ndarray, " words"]]:
+    """Return the logits of each text's words, the largest of their tokens; words without a token get the lowest."""
+    flat = [(index, example) for index, text in enumerate(texts) for example in text.examples]
+    flat.sort(key=lambda pair: len(pair[1].targets))
+    words = [torch.full((len(text.marks),), -torch.inf) for text in texts]
+    for start in range(0, len(flat), 256):
+        part = flat[start : start + 256]
+        for (index, example), logits in zip(part, network(collate([e for _, e in part])[0]), strict=True):
+            on_word = example.word_of >= 0
+            words[index].scatter_reduce_(0, example.word_of[on_word], logits[: len(on_word)][on_word], "amax")
+    lowest = float(torch.cat(words).nan_to_num(neginf=torch.inf).min())
+    return [each.nan_to_num(neginf=lowest).numpy() for each in words]
+
+
+def judge(network: ExpNet, texts: Sequence[Judged]) -> dict[str, float]:
+    """Return the mean AUROC and average precision over the texts that have both marked and unmarked words."""
+    pairs = [(scores, text.marks) for scores, text in zip(word_logits(network, texts), texts, strict=True)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no text at all is NaN
+        return {
+            "auroc": float(np.nanmean([auroc(scores, marks) for scores, marks in pairs])),
+            "average_precision": float(np.nanmean([average_precision(scores, marks) for scores, marks in pairs])),
+        }
+
+
+def calibrate(network: ExpNet, texts: Sequence[Judged]) -> None:
+    """Set the network's scale and bias by Platt's method and its threshold by the best F1 over all words."""
+    logits = torch.from_numpy(np.concatenate(word_logits(network, texts)))
+    marks = torch.from_numpy(np.concatenate([text.marks for text in texts])).float()
+    # Platt (1999) smooths the targets, so that separable data do not drive the scale to infinity.
+    positives, negatives = marks.sum(), (1 - marks).sum()
+    targets = torch.where(marks > 0, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    log_scale, bias = torch.zeros((), requires_grad=True), torch.zeros((), requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_scale, bias], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = F.binary_cross_entropy_with_logits(log_scale.exp() * logits + bias, targets)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    network.scale.fill_(log_scale.detach().exp())
+    network.bias.fill_(bias.detach())
+    network.config = replace(network.config, threshold=_best_threshold(network.calibrate(logits), marks))
+
+
+def _best_threshold(scores: torch.Tensor, marks: torch.Tensor) -> float:
+    ranked, order = scores.sort(descending=True)
+    hits = marks[order].cumsum(0)
+    f1 = 2 * hits / (torch.arange(1, len(marks) + 1) + marks.sum())
+    # A threshold lies between two scores: only the last of equal scores can be the lowest marked one.
+    last = torch.cat([ranked[1:] != ranked[:-1], torch.tensor([True])])
+    at = int(f1.masked_fill(~last, -1).argmax())
+    below = float(ranked[at + 1]) if at + 1 < len(ranked) else 0.0
+    return (float(ranked[at]) + below) / 2

@@ -1,0 +1,36 @@
+"""The loss of an ExpNet: marks are rare, and only compare within a text."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def rationale_loss(
+    logits: Float[Tensor, "batch tokens"],
+    targets: Float[Tensor, "batch tokens"],
+    *,
+    positive_weight: float,
+    ranking: float,
+) -> Float[Tensor, ""]:
+    """Add cross-entropy, in which marks weigh more, and a ranking loss within each text.
+
+    Args:
+        logits: One per token.
+        targets: 1 marked, 0 not, NaN where a token does not count.
+        positive_weight: How much more a marked token weighs than another.
+        ranking: Weight of the ranking loss, the mean over all pairs of a marked and an unmarked token of a text of
+            `log(1 + exp(unmarked - marked))`, averaged over the texts that have such pairs.
+    """
+    counts = ~targets.isnan()
+    entropy = F.binary_cross_entropy_with_logits(
+        logits[counts], targets[counts], pos_weight=logits.new_tensor(positive_weight)
+    )
+    if not ranking:
+        return entropy
+    pairs = (targets == 1)[:, :, None] & (targets == 0)[:, None]
+    losses = F.softplus(logits[:, None] - logits[:, :, None]).masked_fill(~pairs, 0).sum((1, 2))
+    numbers = pairs.sum((1, 2))
+    ranked = numbers > 0
+    mean = (losses[ranked] / numbers[ranked]).mean() if ranked.any() else torch.zeros_like(entropy)
+    return entropy + ranking * mean

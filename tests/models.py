@@ -1,0 +1,130 @@
+"""Tiny random classifiers of each architecture, inputs for them, and a tokenizer to go with them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers as tf
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor
+
+ENCODERS = ("bert", "roberta", "distilbert", "electra", "modernbert", "modernbert-mean", "mpnet")
+DECODERS = ("gpt2", "llama")
+ARCHITECTURES = ENCODERS + DECODERS
+# MPNet computes its attention itself and never asks transformers' attention interface.
+FUSED = tuple(name for name in ARCHITECTURES if name != "mpnet")
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
+WORDS = ("good", "bad", "film", "text", "short", "long", "another", "one", "the", "first", ".", ",", "!", "?")
+VOCABULARY = (*SPECIAL, *WORDS, *LETTERS, *(f"##{letter}" for letter in LETTERS))
+PAD, FIRST_WORD = 0, len(SPECIAL)
+POSITIONS = 256
+
+# Drawn with the default 0.02, weights give uniform attention, on which no test could fail.
+_SPREAD = 0.3
+_IDS = {"vocab_size": len(VOCABULARY), "pad_token_id": PAD, "bos_token_id": 2, "eos_token_id": 3}
+_COMMON = {
+    **_IDS,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": POSITIONS,
+    "initializer_range": _SPREAD,
+}
+_MODERN = {
+    **{name: value for name, value in _COMMON.items() if name != "initializer_range"},
+    "cls_token_id": 2,
+    "sep_token_id": 3,
+    "initializer_range": _SPREAD,
+    # Each token sees 4 neighbours to either side, except in the layers 0 and 2, which are global.
+    "local_attention": 8,
+    "global_attn_every_n_layers": 2,
+}
+
+
+def build(architecture: str, *, seed: int = 0, **changes: Any) -> tf.PreTrainedModel:
+    """Return a random classifier in evaluation mode; `changes` go to its config."""
+    kind, settings = _RECIPES[architecture]
+    config = getattr(tf, f"{kind}Config")(**{"num_labels": 3, **settings, **changes})
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model: tf.PreTrainedModel = getattr(tf, f"{kind}ForSequenceClassification")(config)
+    return model.eval()
+
+
+_RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("Bert", _COMMON),
+    # RoBERTa numbers its positions from the padding index on: 1 more than the limit.
+    "roberta": ("Roberta", _COMMON | {"max_position_embeddings": POSITIONS + 1}),
+    "distilbert": (
+        "DistilBert",
+        {
+            **_IDS,
+            "dim": 32,
+            "n_layers": 3,
+            "n_heads": 4,
+            "hidden_dim": 64,
+            "max_position_embeddings": POSITIONS,
+            "initializer_range": _SPREAD,
+        },
+    ),
+    "electra": ("Electra", _COMMON | {"embedding_size": 16}),
+    "modernbert": ("ModernBert", _MODERN),
+    "modernbert-mean": ("ModernBert", _MODERN | {"classifier_pooling": "mean"}),
+    "mpnet": ("MPNet", _COMMON | {"max_position_embeddings": POSITIONS + 1}),
+    "gpt2": (
+        "GPT2",
+        {**_IDS, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": POSITIONS, "initializer_range": _SPREAD},
+    ),
+    # Two query heads share each key head.
+    "llama": ("Llama", _COMMON | {"num_key_value_heads": 2}),
+    "gemma2": ("Gemma2", _COMMON | {"num_key_value_heads": 2, "head_dim": 8}),
+    "fnet": (
+        "FNet",
+        {name: value for name, value in _COMMON.items() if name != "num_attention_heads"},
+    ),
+}
+
+
+def inputs(lengths: Sequence[int] = (12, 9, 5), *, side: str = "right", seed: int = 0) -> dict[str, Tensor]:
+    """Return random ids of texts of these lengths, padded on one side to the longest."""
+    width = max(lengths)
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(FIRST_WORD, len(VOCABULARY), (len(lengths), width), generator=generator)
+    places = torch.arange(width)
+    used = [places < n if side == "right" else places >= width - n for n in lengths]
+    mask = torch.stack(used)
+    return {"input_ids": ids.masked_fill(~mask, PAD), "attention_mask": mask.long()}
+
+
+def tokenizer(*, typed: bool = False, **settings: Any) -> tf.PreTrainedTokenizerFast:
+    """Return a WordPiece tokenizer: the words of `WORDS` are one token, others are spelled.
+
+    Args:
+        typed: Give token type ids.
+        settings: For the tokenizer, such as `model_max_length`, or None for a special token.
+    """
+    ids = {token: index for index, token in enumerate(VOCABULARY)}
+    engine = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    engine.normalizer = normalizers.BertNormalizer(lowercase=True)
+    engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    engine.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])],
+    )
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if typed else [])]
+    special = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), SPECIAL, strict=True))
+    return tf.PreTrainedTokenizerFast(
+        tokenizer_object=engine, **{"model_input_names": names, **special, **settings}
+    )
+
+
+def save(folder: Path, model: tf.PreTrainedModel, **settings: Any) -> Path:
+    """Write a model and a tokenizer for it into a folder, and return the folder."""
+    model.save_pretrained(folder)
+    tokenizer(**settings).save_pretrained(folder)
+    return folder

@@ -1,0 +1,133 @@
+"""The public face is exact, quick to import, and its modules import one way only."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import expnet
+
+SOURCE = Path(expnet.__file__).parent
+
+# From the ground up: a module may import what stands before it, never what stands after.
+ORDER = [
+    "errors",
+    "progress",
+    "words",
+    "texts",
+    "render",
+    "explanation",
+    "encoding",
+    "attention.borrow",
+    "attention.kernels",
+    "attention.capture",
+    "attention.probe",
+    "loading",
+    "classifier",
+    "features",
+    "checkpoint",
+    "network",
+    "rationales",
+    "metrics",
+    "training",
+    "demo",
+    "explainer",
+    "cli",
+]
+
+
+def test_the_public_names_are_exactly_these():
+    assert sorted(expnet.__all__) == [
+        "Classifier",
+        "Encoding",
+        "ExpNet",
+        "ExpNetConfig",
+        "Explainer",
+        "Explanation",
+        "ExpnetError",
+        "FeatureConfig",
+        "FinetuneConfig",
+        "FitConfig",
+        "Prediction",
+        "Record",
+        "Source",
+        "Span",
+        "Text",
+        "Trace",
+        "Word",
+        "__version__",
+        "finetune",
+        "fit",
+        "fit_mixture",
+        "load",
+        "read_records",
+    ]
+    for name in expnet.__all__:
+        assert getattr(expnet, name) is not None
+
+
+def test_type_checkers_see_the_same_public_names():
+    tree = ast.parse((SOURCE / "__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen == expnet._HOMES
+
+
+def test_importing_expnet_loads_neither_torch_nor_transformers():
+    code = "import expnet, sys; print(sorted({'torch', 'transformers', 'numpy', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_imports_point_one_way_only():
+    wrong = []
+    for path in SOURCE.rglob("*.py"):
+        module = ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+        if module == "__init__":
+            continue
+        for imported in _imports(path):
+            if _rank(imported) > _rank(module):
+                wrong.append(f"{module} imports {imported}")
+    assert wrong == []
+
+
+def test_names_with_a_leading_underscore_never_leave_their_module():
+    wrong = [
+        f"{path.name}: {alias.name}"
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("expnet")
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert wrong == []
+
+
+def _rank(module: str) -> int:
+    ranks = [i for i, room in enumerate(ORDER) if module == room or module.startswith(f"{room}.")]
+    if not ranks and module == "attention":
+        return ORDER.index("attention.borrow")
+    assert ranks, f"{module} has no place in the order of imports: give it one in ORDER"
+    return ranks[0]
+
+
+def _imports(path: Path) -> list[str]:
+    """Imports that happen at run time, also inside functions, but not those for type checkers only."""
+    found = []
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("expnet."):
+            base = node.module.removeprefix("expnet.")
+            found.extend(
+                f"{base}.{alias.name}" if (SOURCE / base.replace(".", "/") / f"{alias.name}.py").is_file() else base
+                for alias in node.names
+            )
+        if isinstance(node, ast.ImportFrom) and node.module == "expnet":
+            found.extend(alias.name for alias in node.names if alias.name in ORDER)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text()))
+    return found
