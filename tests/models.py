@@ -118,9 +118,7 @@ def tokenizer(*, typed: bool = False, **settings: Any) -> tf.PreTrainedTokenizer
     )
     names = ["input_ids", "attention_mask", *(["token_type_ids"] if typed else [])]
     special = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), SPECIAL, strict=True))
-    return tf.PreTrainedTokenizerFast(
-        tokenizer_object=engine, **{"model_input_names": names, **special, **settings}
-    )
+    return tf.PreTrainedTokenizerFast(tokenizer_object=engine, **{"model_input_names": names, **special, **settings})
 
 
 def save(folder: Path, model: tf.PreTrainedModel, **settings: Any) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from expnet.encoding import Encoding, TextTokenizer, encode, pool_words
 from expnet.errors import InputError, ModelError, TextTooLongError
 from expnet.texts import Text
-from tests.tokenizers import SlowTokenizer, bert_like, gpt_like, roberta_like
+from tests.tiny_tokenizers import SlowTokenizer, bert_like, gpt_like, roberta_like
 
 BORROWED = {make.__name__: make(1_000_000) for make in (bert_like, roberta_like, gpt_like)}
 TOKENIZERS = {name: TextTokenizer.of(tokenizer) for name, tokenizer in BORROWED.items()}
@@ -153,7 +154,7 @@ def test_windows_together_hold_every_token_in_order_with_all_special_tokens(name
         assert len(tokens_of(encoding, row)) == min(max_length, whole.ids.shape[1])
         assert encoding.ids[row][encoding.special[row]].tolist() == special
         moving = [at for at in tokens_of(encoding, row, "token_of") if at >= 0 and whole.segment[0, at] == 0]
-        assert all(after == before + 1 for before, after in zip(moving, moving[1:], strict=False))
+        assert all(after == before + 1 for before, after in pairwise(moving))
         if row:
             shared = len(set(seen).intersection(moving))
             assert shared == overlap if row < len(encoding) - 1 else overlap <= shared < len(moving)
@@ -211,7 +212,7 @@ def test_special_tokens_that_fill_the_window_are_refused_with_the_least_that_wor
 def test_the_least_window_holds_one_token_of_the_text():
     encoding = encode(BERT, [Text.of("the film")], max_length=3)
     assert encoding.word_of.tolist() == [[-1, 0, -1], [-1, 1, -1]]
-    with pytest.raises(InputError, match="window of 3 tokens .* 3 special tokens; it needs 4"):
+    with pytest.raises(InputError, match=r"window of 3 tokens .* 3 special tokens; it needs 4"):
         encode(BERT, [Text.of("the", "film")], max_length=3)
 
 

@@ -1,14 +1,21 @@
 """Words follow Unicode, lie on the text, and get the tokens that overlap them most."""
 
+import inspect
+from itertools import pairwise
+
 import pytest
 import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from expnet.errors import InputError
+from expnet.texts import Text
 from expnet.words import Span, join_words, overlap, split_words, words_of_tokens
 
 # Letters of several scripts beside everything that makes word boundaries hard.
-CHARACTERS = st.sampled_from("abZ é1.,'’-_ \t\n\r\u00a0\u0301\u0308\u200b\u200d\u00ad\ufeff\u202e\x00字かカשаक्ๆ👩👍🏽🇩🇪❤️")
+CHARACTERS = st.sampled_from(
+    "abZ é1.,'’-_ \t\n\r\u00a0\u0301\u0308\u200b\u200d\u00ad\ufeff\u202e\x00字かカשаक्ๆ👩👍🏽🇩🇪❤️"
+)
 TEXTS = st.text(CHARACTERS | st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
@@ -41,7 +48,7 @@ def split(text: str) -> list[str]:
         ("", []),
         (" \t\r\n\u2003\u00a0", []),
         ("\x00\x07\x1b", []),
-        ("\u200b\u200d\ufeff\u00ad\u3164", []),
+        ("\u200b\u200d\ufeff\u00ad\u3164\ufff9", []),
     ],
 )
 def test_words_end_where_unicode_says(text, words):
@@ -57,7 +64,7 @@ def test_a_word_knows_its_characters_and_its_segment():
 def test_words_ascend_within_the_text_without_overlap(text):
     words = split_words(text)
     assert all(0 <= word.start < word.end <= len(text) for word in words)
-    assert all(before.end <= after.start for before, after in zip(words, words[1:], strict=False))
+    assert all(before.end <= after.start for before, after in pairwise(words))
 
 
 @given(TEXTS)
@@ -144,3 +151,47 @@ def test_the_sweep_finds_what_comparing_every_token_with_every_word_finds(data):
 
 def test_a_text_without_words_leaves_every_token_without_one():
     assert words_of_tokens([Span(0, 0), Span(0, 1), Span(0, 1, 1)], []) == [-1, -1, -1]
+
+
+def test_a_text_holds_its_own_words_before_those_of_its_pair():
+    text = Text.of("A film.", "No!")
+    assert [text.word(span) for span in text.words] == ["A", "film", ".", "No", "!"]
+    assert [span.segment for span in text.words] == [0, 0, 0, 1, 1]
+    assert (text.part(0), text.part(1), Text.of("x").part(1)) == ("A film.", "No!", "")
+
+
+def test_given_words_stay_as_given():
+    text = Text.from_words(["can't-stop", " x "], ["don't"])
+    assert (text.text, text.pair) == ("can't-stop  x ", "don't")
+    assert [text.word(span) for span in text.words] == ["can't-stop", " x ", "don't"]
+    assert Text.from_words(["x"]).pair is None
+    assert Text.from_words([]) == Text("", None, ())
+
+
+def test_what_is_no_unicode_text_is_refused_by_place():
+    for make in (lambda: Text.of("ab\ud83d"), lambda: Text.of("x", "ab\udfff"), lambda: Text.from_words(["ab\ud83d"])):
+        with pytest.raises(InputError, match="lone surrogate at character 2"):
+            make()
+
+
+def test_words_must_be_strings_with_characters():
+    with pytest.raises(InputError, match="empty string"):
+        Text.from_words(["x", ""])
+    with pytest.raises(InputError, match="empty string"):
+        Text.from_words(["x"], ["", "y"])
+
+
+def test_other_types_than_strings_are_refused_by_name():
+    of, from_words = (inspect.unwrap(make.__func__) for make in (Text.of, Text.from_words))  # without type checks
+    with pytest.raises(InputError, match="Expected a string, got int: '3'"):
+        of(Text, 3)
+    with pytest.raises(InputError, match="Expected a string, got bytes"):
+        of(Text, "x", b"y")
+    with pytest.raises(InputError, match="Expected a string, got NoneType"):
+        from_words(Text, ["x", None])
+
+
+def test_one_string_is_no_list_of_words():
+    for words, pair in (("two words", None), (["two"], "words")):
+        with pytest.raises(InputError, match=r"list of words, got one string: .* Text\.of"):
+            Text.from_words(words, pair)

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -65,10 +65,14 @@ class Classifier:
         self.labels = tuple(names[index] for index in range(len(names)))
         self.multi_label = model.config.problem_type == "multi_label_classification" or len(names) == 1
         limit = _limit(model, tokenizer)
-        if max_length is not None and max_length > limit:
-            raise ModelError(f"max_length is {max_length}, but {type(model).__name__} reads {limit} tokens at most.")
+        if max_length is not None and not 1 <= max_length <= limit:
+            raise ModelError(f"max_length is {max_length}, but {type(model).__name__} reads 1 to {limit} tokens.")
         self.max_length = limit if max_length is None else max_length
         self._text_tokenizer = TextTokenizer.of(tokenizer)
+        # What counts as padding is for the model to say: a decoder looks for this id to find the last token.
+        pad = getattr(model.config, "pad_token_id", None)
+        if pad is not None and pad >= 0:
+            self._text_tokenizer = replace(self._text_tokenizer, pad=pad)
 
     @classmethod
     def from_pretrained(

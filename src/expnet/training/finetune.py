@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class FinetuneConfig:
     """How a classifier is fine-tuned.
 
-    `lora_rank` 0 trains every weight. `warmup` is a share of all steps. `select_by` names the figure that
-    chooses the epoch: accuracy, macro_f1 or mcc. `bf16` computes in bfloat16 and keeps the weights in float32.
+    `warmup` is a share of all steps. `lora_rank` 0 trains every weight; `lora_pooler` says whether an adapter reaches
+    the pooling layer, too. `bf16` computes in bfloat16 and keeps the weights in float32. `select_by` names the figure
+    that chooses the epoch: accuracy, macro_f1 or mcc.
     """
 
     epochs: float = 3.0
@@ -30,6 +31,7 @@ class FinetuneConfig:
     warmup: float = 0.06
     weight_decay: float = 0.01
     lora_rank: int = 0
+    lora_pooler: bool = True
     bf16: bool = False
     select_by: str = "accuracy"
     seed: int = 0
@@ -117,7 +119,7 @@ def _build(base: str | Path, names: list[str], config: FinetuneConfig) -> "PreTr
         r=config.lora_rank,
         lora_alpha=2 * config.lora_rank,
         target_modules="all-linear",
-        exclude_modules=r".*pooler.*",  # one matrix of many: not worth its bytes in every adapter
+        exclude_modules=None if config.lora_pooler else r".*pooler.*",
     )
     adapted: PreTrainedModel = get_peft_model(model, lora)  # type: ignore[assignment]  # it stands in for the model
     return adapted

@@ -1,0 +1,88 @@
+"""Write the measured tables into README.md and docs/results.md, from the reports that `make_demo.py` leaves.
+
+    python scripts/tables.py
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from expnet.demo import FOLDER
+
+ROOT = Path(__file__).parents[1]
+DEMOS = ("sentiment", "acceptability", "hate-speech")
+SHOWN = ("ExpNet", "raw attention", "random", "mark all")
+
+
+def main() -> None:
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+
+
+def pages() -> dict[Path, str]:
+    """Return each page with its tables as they should be."""
+    reports = {name: json.loads((FOLDER / name / "report.json").read_text()) for name in DEMOS}
+    readme, results = ROOT / "README.md", ROOT / "docs" / "results.md"
+    return {
+        readme: between(readme.read_text(encoding="utf-8"), "plausibility", short(reports)),
+        results: between(
+            between(results.read_text(encoding="utf-8"), "plausibility", full(reports)),
+            "classifiers",
+            classifiers(reports),
+        ),
+    }
+
+
+def between(page: str, name: str, table: str) -> str:
+    """Replace what stands between the two comments that name a table."""
+    start, end = f"<!-- {name} -->", f"<!-- end {name} -->"
+    head, _, rest = page.partition(start)
+    _, _, tail = rest.partition(end)
+    if not rest or end not in rest:
+        raise SystemExit(f"The page lacks {start} … {end}.")
+    return f"{head}{start}\n{table}\n{end}{tail}"
+
+
+def short(reports: dict[str, Any]) -> str:
+    """Return average precision and AUROC of each method on each set."""
+    lines = ["| set | texts | " + " | ".join(SHOWN) + " |", "|---|---|" + "---|" * len(SHOWN)]
+    for name in DEMOS:
+        rows = reports[name]["explainer"]["results"]
+        for set_ in dict.fromkeys(row["set"] for row in rows):
+            found = {row["method"]: row for row in rows if row["set"] == set_}
+            cells = [
+                f"{found[m]['auroc']:.3f} / {found[m]['average_precision']:.3f} / {found[m]['f1']:.3f}" for m in SHOWN
+            ]
+            lines.append(f"| {set_} | {found['ExpNet']['n']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def full(reports: dict[str, Any]) -> str:
+    """Return every row with its intervals."""
+    lines = ["| set | n | method | AUROC | average precision | F1 |", "|---|---|---|---|---|---|"]
+    for name in DEMOS:
+        for row in reports[name]["explainer"]["results"]:
+            cells = [
+                f"{row[metric]:.3f} [{row[f'{metric}_interval'][0]:.3f}, {row[f'{metric}_interval'][1]:.3f}]"
+                for metric in ("auroc", "average_precision", "f1")
+            ]
+            lines.append(f"| {row['set']} | {row['n']} | {row['method']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def classifiers(reports: dict[str, Any]) -> str:
+    """Return the figures of the shipped adapters beside full fine-tuning, where it was run."""
+    lines = ["| demo | development split | | accuracy | macro-F1 | MCC |", "|---|---|---|---|---|---|"]
+    for name in DEMOS:
+        report = reports[name]["classifier"]
+        kinds = {"adapter, as shipped": report["dev_figures"]}
+        if "full_fine_tuning" in report:
+            kinds["full fine-tuning"] = report["full_fine_tuning"]["dev_figures"]
+        for kind, reached in kinds.items():
+            cells = " | ".join(f"{reached[metric]:.3f}" for metric in ("accuracy", "macro_f1", "mcc"))
+            lines.append(f"| {name} | {report['dev']} | {kind} | {cells} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

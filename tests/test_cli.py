@@ -1,0 +1,154 @@
+"""The commands, as a user runs them."""
+
+import io
+import json
+import re
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import expnet
+from expnet.cli.app import app
+from expnet.errors import ExpnetError
+from tests.classifiers import tiny_classifier, tiny_explainer
+from tests.models import build, save, tokenizer
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A tiny classifier and an explainer for it, on disk."""
+    root = tmp_path_factory.mktemp("models")
+    save(root / "classifier", build("bert"), typed=True)
+    tiny_explainer(tiny_classifier()).network.save_pretrained(root / "explainer")
+    return ["--model", str(root / "classifier"), "--explainer", str(root / "explainer")]
+
+
+def run(*arguments, stdin=None):
+    result = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
+    if isinstance(result.exception, ExpnetError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_json_is_one_explanation_a_line_in_the_order_of_the_texts(folders):
+    lines = run("explain", "bad text", "good film", "one", *folders, "--format", "json").splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["bad text", "good film", "one"]
+    direct = expnet.load(folders[1], explainer=folders[3]).explain("bad text")
+    assert [w.score for w in expnet.Explanation.from_json(lines[0]).words] == pytest.approx(
+        [w.score for w in direct.words], abs=1e-4
+    )
+
+
+def test_the_terminal_shows_label_words_and_scores(folders):
+    shown = run("explain", "good film", *folders)
+    assert re.search(r"LABEL_\d +\d+\.\d %", shown)
+    assert "good" in shown
+    assert re.search(r"0\.\d\d", shown)
+    assert "\x1b" not in shown
+
+
+def test_each_line_of_standard_input_is_a_text_blank_ones_too(folders):
+    shown = run("explain", *folders, "--format", "json", stdin="good film\r\n\nbad text\n")
+    assert [json.loads(line)["text"] for line in shown.splitlines()] == ["good film", "", "bad text"]
+
+
+def test_pairs_and_targets_reach_the_explanation(folders):
+    shown = run("explain", "good", *folders, "--pair", "bad", "--target", "LABEL_1", "--format", "json")
+    explanation = expnet.Explanation.from_json(shown)
+    assert (explanation.pair, explanation.label) == ("bad", "LABEL_1")
+
+
+def test_output_writes_a_page_that_shows_every_text(folders, tmp_path):
+    page = tmp_path / "page.html"
+    assert run("explain", "good <b>film</b>", "bad", *folders, "--format", "html", "--output", page) == ""
+    html = page.read_text()
+    assert html.startswith("<!DOCTYPE html>")
+    assert "<b>film" not in html
+    assert html.count("LABEL_") >= 2
+
+
+def test_output_of_the_terminal_format_has_no_colours(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    path = tmp_path / "words.txt"
+    run("explain", "good film", *folders, "--output", path)
+    assert "\x1b" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a", "b", "--pair", "c"], "2 texts but 1 second texts"),
+        (["a", "--output", "/no/such/folder/x.html"], "/no/such/folder does not exist"),
+        (["a", "--model", "demo/sentimental"], "did you mean 'demo/sentiment'"),
+        (["a", "--model", "/no/such/model", "--explainer", "x"], "neither a folder"),
+    ],
+)
+def test_wrong_arguments_are_clear_errors(arguments, message):
+    with pytest.raises(ExpnetError, match=re.escape(message)):
+        run("explain", *arguments)
+
+
+def test_empty_and_undecodable_input_are_clear_errors():
+    with pytest.raises(ExpnetError, match="empty"):
+        run("explain", stdin="")
+    with pytest.raises(ExpnetError, match="byte 2 cannot be read"):
+        run("explain", stdin=b"ok\xff")
+
+
+def test_an_error_on_purpose_is_one_line_and_status_2(monkeypatch, capsys):
+    from expnet.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["expnet", "explain", "a", "--model", "demo/no\x1b[31m"])
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("expnet: There is no ")
+    assert error.count("\n") == 1
+    assert "\x1b" not in error
+
+
+def test_version_is_the_one_of_the_package():
+    assert run("--version") == f"expnet {expnet.__version__}\n"
+
+
+def records(path, labels=(None,)):
+    words = ["good", "film", "bad", "text", "one"]
+    lines = []
+    for index in range(24):
+        tokens = words[index % 5 :] + words[: index % 5]
+        line = {"id": str(index), "tokens": tokens, "rationale": [int(word == "bad") for word in tokens]}
+        lines.append(json.dumps(line | {"label": labels[index % len(labels)]}))
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_fit_writes_an_explainer_that_explain_takes(folders, tmp_path):
+    train = records(tmp_path / "train.jsonl")
+    fitted = tmp_path / "fitted"
+    shown = run(
+        "fit", folders[1], train, "--output", fitted, "--epochs", "1", "--dev", train, "--cache", tmp_path / "c"
+    )
+    assert "dev average_precision" in shown
+    assert run("explain", "good film", "--model", folders[1], "--explainer", fitted, "--format", "json")
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own
+@pytest.mark.parametrize("rank", [0, 4])
+def test_finetune_writes_a_classifier_that_loads(tmp_path, rank):
+    base = tmp_path / "base"
+    build("bert").bert.save_pretrained(base)
+    tokenizer(typed=True).save_pretrained(base)
+    data = records(tmp_path / "data.jsonl", labels=("0", "1"))
+    tuned = tmp_path / "tuned"
+    shown = run(
+        "finetune", base, data, data, "--output", tuned, "--epochs", "1", "--lora-rank", rank, "--label", "0=calm",
+        "--max-length", "16",
+    )  # fmt: skip
+    assert re.search(r"accuracy \d\.\d{4}  macro_f1 \d\.\d{4}  mcc -?\d\.\d{4}", shown)
+    assert expnet.Classifier.from_pretrained(tuned).labels == ("calm", "1")
+    assert json.loads((tuned / "finetune.json").read_text())["config"]["lora_rank"] == rank
+    assert not list(tuned.glob("*.bin"))

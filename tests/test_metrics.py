@@ -1,0 +1,189 @@
+"""Agreement with people, against counting by hand and against scikit-learn."""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+from expnet.errors import InputError
+from expnet.metrics import auroc, average_precision, bootstrap, mark_top, token_f1
+
+# Both sides sum at most thirty ratios in double precision.
+EXACT = {"rel": 0, "abs": 1e-12}
+# Few values, so that ties are common, and the far ends of what attribution methods return.
+SCORES = st.sampled_from([0.0, -0.0, 0.25, 0.5, 0.75, 1.0, -1.0, 3.0, 1e-300, 1e300, -1e300]) | st.floats(-1, 1)
+
+
+def case(*words: tuple[float, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores and marks of words given as (score, mark)."""
+    scores, marks = zip(*words, strict=True)
+    return np.array(scores, dtype=float), np.array(marks, dtype=bool)
+
+
+CASES = st.lists(st.tuples(SCORES, st.integers(0, 1)), min_size=1, max_size=30)
+
+
+def test_auroc_counts_pairs_in_the_right_order_and_half_of_the_ties():
+    # Marked 0.9, 0.5 against 0.5, 0.1: above, above, tie, above.
+    assert auroc(*case((0.9, 1), (0.5, 1), (0.5, 0), (0.1, 0))) == pytest.approx(3.5 / 4, **EXACT)
+    assert auroc(*case((1, 1), (0, 0))) == pytest.approx(1, **EXACT)
+    assert auroc(*case((0, 1), (1, 0))) == pytest.approx(0, **EXACT)
+    assert auroc(*case((2, 1), (2, 0), (2, 0), (2, 1))) == pytest.approx(0.5, **EXACT)
+
+
+def test_average_precision_weights_precision_by_the_recall_it_adds():
+    # Marks at ranks 1 and 3: (1/1 + 2/3) / 2.
+    assert average_precision(*case((0.9, 1), (0.5, 0), (0.4, 1), (0.1, 0))) == pytest.approx(5 / 6, **EXACT)
+    # Two of equal score enter together, one of them marked: precision 1/2.
+    assert average_precision(*case((0.9, 0), (0.9, 1), (0.1, 0))) == pytest.approx(1 / 2, **EXACT)
+    assert average_precision(*case((0, 1), (0, 0), (0, 0), (0, 0))) == pytest.approx(1 / 4, **EXACT)
+    assert average_precision(*case((0.2, 1), (0.1, 1))) == pytest.approx(1, **EXACT)
+
+
+@given(CASES)
+def test_auroc_and_average_precision_agree_with_scikit_learn(words):
+    scores, marks = case(*words)
+    assume(marks.any())
+    assert average_precision(scores, marks) == pytest.approx(average_precision_score(marks, scores), **EXACT)
+    assume(not marks.all())
+    assert auroc(scores, marks) == pytest.approx(roc_auc_score(marks, scores), **EXACT)
+
+
+@given(CASES)
+def test_only_the_order_of_scores_matters(words):
+    scores, marks = case(*words)
+    assume(marks.any() and not marks.all())
+    ranks = np.unique(scores, return_inverse=True)[1].astype(float)
+    for metric in (auroc, average_precision):
+        assert metric(ranks, marks) == pytest.approx(metric(scores, marks), **EXACT)
+        assert metric(np.exp(ranks / 3) - 5, marks) == pytest.approx(metric(scores, marks), **EXACT)
+
+
+@given(CASES)
+def test_auroc_of_reversed_scores_is_the_rest_to_one(words):
+    scores, marks = case(*words)
+    assume(marks.any() and not marks.all())
+    assert auroc(scores, marks) + auroc(-scores, marks) == pytest.approx(1, **EXACT)
+
+
+def test_infinite_scores_are_ranked_and_tie_with_each_other():
+    inf = math.inf
+    scores, marks = case((inf, 1), (inf, 0), (0.0, 1), (-inf, 0), (-inf, 0))
+    assert auroc(scores, marks) == pytest.approx((2.5 + 2) / 6, **EXACT)
+    # One of two at infinity, then two of three.
+    assert average_precision(scores, marks) == pytest.approx((1 / 2 + 2 / 3) / 2, **EXACT)
+
+
+def test_single_precision_scores_at_its_ends_do_not_overflow():
+    top = np.finfo(np.float32).max
+    scores, marks = np.array([top, -top], dtype=np.float32), np.array([True, False])
+    assert auroc(scores, marks) == pytest.approx(1, **EXACT)
+    assert average_precision(scores, marks) == pytest.approx(1, **EXACT)
+
+
+def test_auroc_needs_both_kinds_of_words_and_average_precision_a_marked_one():
+    nothing, everything, no_words = case((0.1, 0), (0.2, 0)), case((0.1, 1), (0.2, 1)), (np.zeros(0), np.zeros(0, bool))
+    assert [math.isnan(auroc(*each)) for each in (nothing, everything, no_words)] == [True, True, True]
+    assert [math.isnan(average_precision(*each)) for each in (nothing, everything, no_words)] == [True, False, True]
+
+
+@pytest.mark.parametrize("metric", [auroc, average_precision])
+def test_scores_that_are_not_a_number_are_refused_and_counted(metric):
+    with pytest.raises(InputError, match="2 of 3 scores are NaN"):
+        metric(*case((math.nan, 1), (0.3, 0), (math.nan, 0)))
+    with pytest.raises(InputError, match="1 of 1 scores are NaN"):
+        mark_top(np.array([math.nan]), 0.5)
+
+
+@pytest.mark.parametrize("metric", [auroc, average_precision, token_f1])
+def test_marks_that_are_no_booleans_or_too_few_are_refused(metric):
+    plain = inspect.unwrap(metric)  # without the type checks that only run in tests
+    words = np.array([True, False, True]) if metric is token_f1 else np.array([0.1, 0.2, 0.3])
+    with pytest.raises(InputError, match="Expected 3 marks of type bool, got 3 of type int64"):
+        plain(words, np.array([0, 1, 1]))
+    with pytest.raises(InputError, match="Expected 3 marks of type bool, got 1 of type bool"):
+        plain(words, np.array([True]))
+
+
+def test_token_f1_by_hand():
+    yes, no = True, False
+    assert token_f1(np.array([yes, yes, no, no]), np.array([yes, no, yes, yes])) == pytest.approx(2 / 5, **EXACT)
+    assert token_f1(np.array([yes, no]), np.array([no, yes])) == pytest.approx(0, **EXACT)
+    assert token_f1(np.array([no, no]), np.array([no, yes])) == pytest.approx(0, **EXACT)
+    assert token_f1(np.array([no, no]), np.array([no, no])) == pytest.approx(1, **EXACT)
+    assert token_f1(np.zeros(0, bool), np.zeros(0, bool)) == pytest.approx(1, **EXACT)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))
+def test_token_f1_agrees_with_scikit_learn_and_is_symmetric(words):
+    predicted, marks = np.array(words, dtype=bool).T
+    expected = f1_score(marks, predicted, zero_division=1.0)
+    assert token_f1(predicted, marks) == pytest.approx(expected, **EXACT)
+    assert token_f1(marks, predicted) == pytest.approx(expected, **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("share", "count"),
+    [(0.0, 1), (0.04, 1), (0.1, 1), (0.2, 2), (0.24, 2), (0.26, 3), (0.5, 5), (0.96, 10), (1.0, 10), (2.0, 10)],
+)
+def test_mark_top_marks_the_share_but_one_word_at_least(share, count):
+    scores = np.array([3.0, 9, 1, 7, 5, 0, 8, 2, 6, 4])
+    assert np.array_equal(mark_top(scores, share), scores >= 10 - count)
+
+
+def test_of_equal_scores_the_first_in_the_text_are_marked():
+    assert mark_top(np.array([1.0, 2.0, 1.0, 2.0, 1.0]), 0.6).tolist() == [True, True, False, True, False]
+    assert mark_top(np.zeros(4), 0.5).tolist() == [True, True, False, False]
+
+
+def test_a_text_without_words_has_no_top():
+    assert mark_top(np.zeros(0), 0.5).tolist() == []
+
+
+@given(st.lists(SCORES, min_size=1, max_size=30), st.floats(0, 1))
+def test_no_unmarked_word_scores_above_a_marked_one(values, share):
+    scores = np.array(values)
+    marked = mark_top(scores, share)
+    assert marked.sum() == max(1, round(share * len(scores)))
+    assert scores[marked].min() >= scores[~marked].max(initial=-np.inf)
+
+
+def test_the_bootstrap_interval_is_that_of_the_normal_law():
+    values = np.random.default_rng(3).normal(5, 2, size=400)
+    low, high = bootstrap(values, draws=4000)
+    error = values.std() / np.sqrt(len(values))
+    # A quantile of 4,000 draws is itself off by about 0.04 standard errors; 0.15 is four times that.
+    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
+
+
+def test_the_bootstrap_interval_covers_the_true_mean_as_often_as_it_says():
+    generator = np.random.default_rng(7)
+    samples = [generator.exponential(2.0, size=80) for _ in range(400)]
+    for level in (0.5, 0.9):
+        intervals = [bootstrap(values, draws=300, level=level) for values in samples]
+        covered = np.mean([low <= 2.0 <= high for low, high in intervals])
+        # Three standard errors of a share over 400 samples, and a little for the skew of eighty values.
+        assert covered == pytest.approx(level, abs=3 * np.sqrt(level * (1 - level) / 400) + 0.02)
+
+
+def test_the_bootstrap_repeats_itself_by_seed_and_differs_by_seed():
+    values = np.random.default_rng(0).random(50)
+    assert bootstrap(values, seed=4) == bootstrap(values, seed=4)
+    assert bootstrap(values, seed=4) != bootstrap(values, seed=5)
+
+
+def test_the_bootstrap_leaves_undefined_texts_out():
+    values = np.array([0.2, math.nan, 0.4, 0.9, math.nan])
+    assert bootstrap(values) == bootstrap(np.array([0.2, 0.4, 0.9]))
+    assert values.tolist()[2:4] == [0.4, 0.9]
+    assert np.isnan(bootstrap(np.array([math.nan]))).all()
+    assert np.isnan(bootstrap(np.zeros(0))).all()
+
+
+def test_the_bootstrap_of_a_constant_has_no_width():
+    assert bootstrap(np.full(7, 0.25)) == pytest.approx((0.25, 0.25), **EXACT)
