@@ -70,7 +70,9 @@ def words_of_tokens(tokens: Sequence[Span], words: Sequence[Span]) -> list[int]:
         cursor[token.segment] = at
         best, shared = -1, 0
         while at < len(indices) and words[indices[at]].start < token.end:
-            if (here := overlap(token, words[indices[at]])) > shared:
+            word = words[indices[at]]
+            here = min(token.end, word.end) - max(token.start, word.start)
+            if here > shared:
                 best, shared = indices[at], here
             at += 1
         word_of.append(best)
