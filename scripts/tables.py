@@ -1,6 +1,6 @@
 """Write the measured tables into README.md and docs/results.md, from the reports that `make_demo.py` leaves.
 
-    python scripts/tables.py
+python scripts/tables.py
 """
 
 import json

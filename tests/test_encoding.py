@@ -98,11 +98,13 @@ def test_a_token_that_holds_the_space_before_its_word_belongs_to_the_word():
     assert encoding.word_of.tolist() == [[0, 1]]
 
 
-def test_padding_stands_on_the_right_and_says_nothing():
-    encoding = wide(BERT, Text.of("the film"), Text.of("film"))
-    assert encoding.mask.int().tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
-    last = (1, 3)
-    assert encoding.ids[last] == BORROWED["bert_like"].pad_token_id
+@each_tokenizer
+def test_padding_stands_on_the_right_and_says_nothing(name):
+    encoding = wide(TOKENIZERS[name], Text.of("x,"), Text.of("x"))
+    assert encoding.mask[0].all()
+    assert encoding.mask[1].tolist() == [True] * (encoding.ids.shape[1] - 1) + [False]
+    last = (1, -1)
+    assert encoding.ids[last] == (BORROWED[name].pad_token_id or 0)  # some tokenizers have no padding token
     assert [int(getattr(encoding, name)[last]) for name in ("word_of", "token_of", "segment")] == [-1, -1, -1]
     assert not encoding.real[last]
     assert not encoding.special[last]
@@ -136,8 +138,8 @@ def test_windows_by_hand():
 
 
 def test_neighbouring_windows_share_a_quarter_by_default():
-    encoding = encode(BERT, [Text.of(letters(20))], max_length=10)  # eight tokens of the text in each
-    assert [tokens_of(encoding, row, "token_of")[1] for row in range(len(encoding))] == [1, 7, 13]
+    encoding = encode(BERT, [Text.of(letters(30))], max_length=14)  # twelve tokens of the text in each
+    assert [tokens_of(encoding, row, "token_of")[1] for row in range(len(encoding))] == [1, 10, 19]
 
 
 @each_tokenizer

@@ -144,7 +144,7 @@ def test_no_texts_give_no_explanations(explainer):
 
 @pytest.mark.parametrize("text", [3, None, b"bytes", ["a", 3]])
 def test_what_is_no_text_is_refused(explainer, text):
-    with pytest.raises(Exception, match="Expected a string|Type-check error|not iterable"):
+    with pytest.raises(Exception, match=r"Expected a string|Type-check error|not iterable"):
         explainer.explain(text)
 
 

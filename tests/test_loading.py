@@ -130,7 +130,7 @@ class TestWhatIsNoModel:
 
     def test_a_name_that_the_hub_cannot_be_asked_for(self):
         with pytest.raises(
-            ModelError, match="nobody/nothing-at-all is neither .* nor a model on the hub that can be reached"
+            ModelError, match=r"nobody/nothing-at-all is neither .* nor a model on the hub that can be reached"
         ):
             load_model("nobody/nothing-at-all")
 
@@ -246,8 +246,10 @@ class TestForeignCode:
             change(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": foreign["AutoTokenizer"]})
             (folder / "evil.py").write_text(
                 f"open({str(mark)!r}, 'w').close()\n"
-                "from transformers import BertConfig as Config, BertForSequenceClassification as Model\n"
-                "from transformers import PreTrainedTokenizerFast as Words\n"
+                "from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast\n"
+                "class Config(BertConfig): model_type = 'evil'\n"
+                "class Model(BertForSequenceClassification): config_class = Config\n"
+                "class Words(PreTrainedTokenizerFast): pass\n"
             )
             return folder, mark
 
@@ -262,7 +264,7 @@ class TestForeignCode:
     def test_it_does_not_run_where_only_it_knows_the_kind_of_model(self, planted, monkeypatch):
         monkeypatch.setattr("builtins.input", lambda *_: "y")  # transformers may ask a person
         folder, mark = planted(model_type="evil")
-        with pytest.raises(ModelError, match="trust_remote_code|evil"):
+        with pytest.raises(ModelError, match=r"contains custom code which must be executed"):
             load_model(folder)
         assert not mark.exists()
 

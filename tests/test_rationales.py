@@ -65,7 +65,9 @@ def test_a_text_pair_with_segments_by_hand(tmp_path):
 
 def test_a_token_pair_marked_on_both_parts_by_hand(tmp_path):
     row = {"tokens_a": ["x", "y"], "tokens_b": ["z"], "rationale_a": [0, 1], "rationale_b": [1]}
-    assert read_records(write(tmp_path, row))[0].word_marks() == (False, True, True)
+    record = read_records(write(tmp_path, row))[0]
+    assert marked(record) == ["y", "z"]
+    assert record.word_marks() == (False, True, True)
 
 
 def test_a_part_of_a_pair_without_marks_counts_as_read_if_the_other_has_some():
@@ -208,12 +210,13 @@ def test_a_gzip_file_cut_off_is_refused(tmp_path):
         read_records(path)
 
 
-def test_a_damaged_gzip_file_is_refused(tmp_path):
+@pytest.mark.parametrize(("place", "message"), [(10, "invalid block type"), (-8, "CRC check failed")])
+def test_a_damaged_gzip_file_is_refused(tmp_path, place, message):
     path = write(tmp_path, *({"text": f"text {number}"} for number in range(9)), name="set.jsonl.gz")
     content = bytearray(path.read_bytes())
-    content[12:40] = bytes(28)
+    content[place] = 255 - content[place] if place < 0 else 255  # the checksum, or the first block's header
     path.write_bytes(content)
-    with pytest.raises(RationaleError, match=rf"^{re.escape(str(path))}, after line \d+: "):
+    with pytest.raises(RationaleError, match=rf"^{re.escape(str(path))}, after line \d+: .*{message}"):
         read_records(path)
 
 

@@ -44,13 +44,9 @@ GROUNDS = {  # ground and ink of pages that a fragment may land on
 
 def explain(text: str, scores: list[float], pair: str | None = None, **fields) -> Explanation:
     """Score what stands between blanks, first in the text; once the scores run out, words are unseen."""
-    spans = [
-        (match, segment) for segment in (0, 1) for match in re.finditer(r"\S+", (text, pair or "")[segment])
-    ]
+    spans = [(match, segment) for segment in (0, 1) for match in re.finditer(r"\S+", (text, pair or "")[segment])]
     words = tuple(
-        Word(
-            match[0], match.start(), match.end(), segment, *([scores[i]] if i < len(scores) else [0.0, False])
-        )
+        Word(match[0], match.start(), match.end(), segment, *([scores[i]] if i < len(scores) else [0.0, False]))
         for i, (match, segment) in enumerate(spans)
     )
     known = {
@@ -186,15 +182,10 @@ def test_ordinary_text_of_any_script_is_left_alone(text):
 
 def test_control_characters_are_spelled_out():
     assert printable("a\r\nb\rc\x1b[0m\x9b\u202e") == r"a" "\n" r"b\rc\x1b[0m\x9b\u202e"
-    assert (
-        escape("<a href='x' title=\"y\">&\x1b")
-        == r"&lt;a href=&#x27;x&#x27; title=&quot;y&quot;&gt;&amp;\x1b"
-    )
+    assert escape("<a href='x' title=\"y\">&\x1b") == r"&lt;a href=&#x27;x&#x27; title=&quot;y&quot;&gt;&amp;\x1b"
 
 
-shown_text = st.text(st.characters(exclude_categories=["Cc", "Cs"])).filter(
-    lambda text: printable(text) == text
-)
+shown_text = st.text(st.characters(exclude_categories=["Cc", "Cs"])).filter(lambda text: printable(text) == text)
 any_word = st.builds(
     Word,
     text=st.text(),
@@ -405,9 +396,7 @@ def test_words_from_the_threshold_on_are_underlined_or_bold_and_the_reader_is_to
     underlined = ["underline" in (span.get("style") or "") for span in reading.spans()]
     assert underlined == [False, True, True, False]
     shaded = terminal.render(explanation)
-    bold = [
-        shaded.plain[span.start : span.end] for span in shaded.spans if str(span.style).startswith("bold ")
-    ]
+    bold = [shaded.plain[span.start : span.end] for span in shaded.spans if str(span.style).startswith("bold ")]
     assert bold == ["b", "c"]
     assert "Words that score 0.50 or more are underlined." in [data for data, _ in reading.looks]
 
@@ -427,18 +416,12 @@ def test_notes_appear_only_where_they_apply(show):
 def test_html_ranks_eight_words_and_five_classes_and_marks_the_explained_one():
     chances = {f"class{i}": (i + 1) / 36 for i in range(8)}
     scores = [(7 * i % 10) / 10 for i in range(10)]
-    explanation = explain(
-        "a b c d e f g h i j", scores, label="class6", probability=7 / 36, probabilities=chances
-    )
+    explanation = explain("a b c d e f g h i j", scores, label="class6", probability=7 / 36, probabilities=chances)
     reading = Reading(html.fragment(explanation))
-    rows = [
-        data for data, styles in reading.looks if any("tabular-nums" in style.values() for style in styles)
-    ]
+    rows = [data for data, styles in reading.looks if any("tabular-nums" in style.values() for style in styles)]
     assert rows[:8] == ["0.90", "0.80", "0.70", "0.60", "0.50", "0.40", "0.30", "0.20"]
     assert rows[8:13] == ["22.2 %", "19.4 %", "16.7 %", "13.9 %", "11.1 %"]
-    strong = [
-        data for data, styles in reading.looks if any(style.get("font-weight") == "600" for style in styles)
-    ]
+    strong = [data for data, styles in reading.looks if any(style.get("font-weight") == "600" for style in styles)]
     assert strong == ["class6", "class6", "19.4 %"]
     assert "Classes, 5 of 8" in [data for data, _ in reading.looks]
 

@@ -119,7 +119,7 @@ def planted():
 
 def test_fit_learns_a_planted_rationale_and_beats_chance_on_held_out_texts(classifier, planted):
     network = fit(classifier, planted[:180], config=FitConfig(epochs=25, patience=25))
-    held = [r for r in planted[180:]]
+    held = planted[180:]
     examples = extract(classifier, held, network.config.features)
     figures = judge(network, judged(examples, held))
     # Attention of a random model says much about which word a token is: far above the chance of 0.5.

@@ -154,7 +154,7 @@ def pool_words(
     text_of = encoding.text_of[:, None].expand_as(on_word)[on_word]
     values, word_of = scores.float().cpu()[on_word], starts[text_of] + encoding.word_of[on_word]
     if len(encoding.text_of) > len(encoding.texts):
-        values, word_of = _mean_over_windows(values, text_of, encoding.token_of[on_word], word_of)
+        values, word_of = _mean_over_windows(values, encoding.token_of[on_word], word_of)
     words = torch.zeros(int(counts.sum()))
     words = words.scatter_reduce(0, word_of, values, "amax" if pool == "max" else "sum", include_self=False)
     return list(words.split(counts.tolist()))
@@ -247,7 +247,7 @@ def _pack(
     texts: tuple[Text, ...], rows: Sequence[_Row], tokenizer: TextTokenizer, read: tuple[tuple[int, int], ...]
 ) -> Encoding:
     def column(pick: Callable[[_Row, int], int], padding: int) -> Tensor:
-        lines = [torch.tensor([pick(row, at) for at in row.positions], dtype=torch.long) for row in rows]
+        lines = [torch.tensor([pick(row, at) for at in row.positions]) for row in rows]
         return pad_sequence(lines, batch_first=True, padding_value=padding)
 
     return Encoding(
@@ -271,13 +271,11 @@ def _pack(
     )
 
 
-def _mean_over_windows(
-    values: Tensor, text_of: Tensor, token_of: Tensor, word_of: Tensor
-) -> tuple[Tensor, Tensor]:
+def _mean_over_windows(values: Tensor, token_of: Tensor, word_of: Tensor) -> tuple[Tensor, Tensor]:
     """Average what several windows say about one token; return values and words without repetition."""
-    keys = torch.stack([text_of, token_of, word_of])
+    keys = torch.stack([token_of, word_of])  # words are counted through all texts, and so tell the texts apart
     unique, place = keys.unique(dim=1, return_inverse=True)
     if unique.shape[1] == keys.shape[1]:
         return values, word_of
     empty = torch.zeros(unique.shape[1], device=values.device)
-    return empty.scatter_reduce(0, place, values, "mean", include_self=False), unique[2]
+    return empty.scatter_reduce(0, place, values, "mean", include_self=False), unique[1]

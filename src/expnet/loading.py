@@ -205,7 +205,8 @@ def _merge_adapter(
         raise UnsafeModelError(f"{folder} holds an adapter, but no adapter_model.safetensors.")
     settings = PeftConfig.from_pretrained(str(folder))
     if settings.is_prompt_learning or settings.peft_type == PeftType.XLORA:
-        raise ModelError(f"The adapter in {folder} is of the type {settings.peft_type}, which cannot be merged.")
+        kind = PeftType(settings.peft_type).value
+        raise ModelError(f"The adapter in {folder} is of the type {kind}, which cannot be merged into a model.")
     source, revision = (str(base), None) if base else (settings.base_model_name_or_path, settings.revision)
     if not source:
         raise ModelError(f"The adapter in {folder} does not name its base model: pass it as base.")

@@ -98,4 +98,3 @@ def _write(explanations: "Sequence[Explanation]", format: Format, output: Path |
         sys.stdout.write(text + "\n")
     else:
         output.write_text(text + "\n", encoding="utf-8")
-

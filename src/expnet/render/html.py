@@ -22,8 +22,7 @@ _CARD = (
 _TEXT = "margin:.8rem 0;font-size:17px;line-height:1.9;white-space:pre-wrap;overflow-wrap:anywhere"
 _MUTED = "opacity:.75;font-size:13px"
 _CELL = (
-    "padding:.1rem .8rem .1rem 0;border:0;background:none;text-align:start;font-weight:inherit;"
-    "overflow-wrap:anywhere"
+    "padding:.1rem .8rem .1rem 0;border:0;background:none;text-align:start;font-weight:inherit;overflow-wrap:anywhere"
 )
 _BAR = "height:8px;min-width:1px;border-radius:2px"
 _NUMBER = _CELL + ";text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
@@ -46,10 +45,7 @@ def fragment(explanation: "Explanation") -> str:
         _texts(explanation),
         _tables(explanation),
         _legend(explanation) if explanation.words else "",
-        *(
-            f'<div style="{_MUTED}">{escape(note)}</div>'
-            for note in colour.notes(explanation, mark="underlined")
-        ),
+        *(f'<div style="{_MUTED}">{escape(note)}</div>' for note in colour.notes(explanation, mark="underlined")),
         _provenance(explanation) if explanation.provenance else "",
     )
     return f'<section class="expnet" aria-label="{name}" style="{_CARD}">{"".join(parts)}</section>'
@@ -160,8 +156,7 @@ def _legend(explanation: "Explanation") -> str:
     scale = colour.scale_of(explanation)
     stops = [(colour.number(stop, scale), colour.veil(stop, scale)) for stop in colour.stops(scale)]
     swatches = "".join(
-        f'<span style="padding:.1rem .6rem;background:{veil or "none"}">{value}</span>'
-        for value, veil in stops
+        f'<span style="padding:.1rem .6rem;background:{veil or "none"}">{value}</span>' for value, veil in stops
     )
     return (
         '<div style="display:inline-flex;font-size:13px;font-variant-numeric:tabular-nums;'
