@@ -1,4 +1,4 @@
-"""Write the measured tables into README.md and docs/results.md, from the reports that `make_demo.py` leaves.
+"""Write the measured tables into README.md and docs/results.md, from what `make_demo.py` and `measure_speed.py` leave.
 
 python scripts/tables.py
 """
@@ -22,15 +22,21 @@ def main() -> None:
 def pages() -> dict[Path, str]:
     """Return each page with its tables as they should be."""
     reports = {name: json.loads((FOLDER / name / "report.json").read_text()) for name in DEMOS}
-    readme, results = ROOT / "README.md", ROOT / "docs" / "results.md"
-    return {
-        readme: between(readme.read_text(encoding="utf-8"), "plausibility", short(reports)),
-        results: between(
-            between(results.read_text(encoding="utf-8"), "plausibility", full(reports)),
-            "classifiers",
-            classifiers(reports),
-        ),
+    measured = json.loads((ROOT / "docs" / "speed.json").read_text())
+    tables = {
+        ROOT / "README.md": {"plausibility": short(reports), "speed": speed(measured)},
+        ROOT / "docs" / "results.md": {
+            "plausibility": full(reports),
+            "classifiers": classifiers(reports),
+            "speed": speed(measured),
+        },
     }
+    pages = {}
+    for path, parts in tables.items():
+        pages[path] = path.read_text(encoding="utf-8")
+        for name, table in parts.items():
+            pages[path] = between(pages[path], name, table)
+    return pages
 
 
 def between(page: str, name: str, table: str) -> str:
@@ -81,6 +87,24 @@ def classifiers(reports: dict[str, Any]) -> str:
         for kind, reached in kinds.items():
             cells = " | ".join(f"{reached[metric]:.3f}" for metric in ("accuracy", "macro_f1", "mcc"))
             lines.append(f"| {name} | {report['dev']} | {kind} | {cells} |")
+    return "\n".join(lines)
+
+
+def speed(measured: dict[str, Any]) -> str:
+    """Return the cost of an explanation beside the bare prediction."""
+    lines = [
+        f"{measured['model']}, CPU, {measured['threads']} threads, {measured['repeats']} interleaved repeats; "
+        f"{measured['versions']}.",
+        "",
+        "| batch | tokens | prediction, ms | explanation, ms | explanation / prediction | quartiles |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in measured["rows"]:
+        low, high = row["quartiles"]
+        lines.append(
+            f"| {row['batch']} | {row['tokens']} | {row['prediction_ms']:.1f} | {row['explanation_ms']:.1f} "
+            f"| {row['ratio']:.3f} | {low:.3f} – {high:.3f} |"
+        )
     return "\n".join(lines)
 
 

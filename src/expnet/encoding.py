@@ -1,7 +1,7 @@
 """Texts to batches of tokens that remember their characters."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,8 +119,9 @@ def encode(
     """
     if not texts:
         raise InputError("Expected at least one text, got none.")
-    rows: list[_Row] = []
-    read = []
+    text_of: list[int] = []
+    windows: list[Tensor] = []
+    read: list[tuple[int, int]] = []
     for index, (text, tokens) in enumerate(zip(texts, _tokenize(tokenizer, texts), strict=True)):
         if not tokens.ids:
             raise InputError(
@@ -128,10 +129,12 @@ def encode(
                 "nothing to read. Leave it out."
             )
         word_of = words_of_tokens(tokens.spans, text.words)
-        windows = list(_windows(tokens, max_length, overlap, truncate))
-        rows += [_Row(index, positions, tokens, word_of) for positions in windows]
-        read.append(_read(text, tokens, windows[0] if truncate else None))
-    return _pack(tuple(texts), rows, tokenizer, tuple(read))
+        table = _table(tokens, word_of)
+        chosen = list(_windows(tokens, max_length, overlap, truncate))
+        windows += [table[positions] for positions in chosen]
+        text_of += [index] * len(chosen)
+        read.append(_read(text, tokens, chosen[0] if truncate else None))
+    return _pack(tuple(texts), text_of, windows, tokenizer, tuple(read))
 
 
 def pool_words(
@@ -168,14 +171,6 @@ class _Tokens:
     spans: list[Span]
     special: list[bool]
     type_ids: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    text: int
-    positions: list[int]
-    tokens: _Tokens
-    word_of: list[int]
 
 
 def _tokenize(tokenizer: TextTokenizer, texts: Sequence[Text]) -> list[_Tokens]:
@@ -243,30 +238,43 @@ def _read(text: Text, tokens: _Tokens, kept: list[int] | None) -> tuple[int, int
     return first, second
 
 
-def _pack(
-    texts: tuple[Text, ...], rows: Sequence[_Row], tokenizer: TextTokenizer, read: tuple[tuple[int, int], ...]
-) -> Encoding:
-    def column(pick: Callable[[_Row, int], int], padding: int) -> Tensor:
-        lines = [torch.tensor([pick(row, at) for at in row.positions]) for row in rows]
-        return pad_sequence(lines, batch_first=True, padding_value=padding)
+def _table(tokens: _Tokens, word_of: Sequence[int]) -> Int[Tensor, "tokens fields"]:
+    """Bring what is known of each token of a text into one table, so that a window is a choice of its rows."""
+    fields = [
+        tokens.ids,
+        tokens.type_ids,
+        tokens.special,
+        [span.start for span in tokens.spans],
+        [span.end for span in tokens.spans],
+        [-1 if special else span.segment for special, span in zip(tokens.special, tokens.spans, strict=True)],
+        word_of,
+        [-1 if special else at for at, special in enumerate(tokens.special)],
+    ]
+    return torch.tensor(fields).T
 
+
+def _pack(
+    texts: tuple[Text, ...],
+    text_of: Sequence[int],
+    windows: list[Int[Tensor, "_ fields"]],
+    tokenizer: TextTokenizer,
+    read: tuple[tuple[int, int], ...],
+) -> Encoding:
+    padded = pad_sequence(windows, batch_first=True)
+    lengths = torch.tensor([len(window) for window in windows])
+    mask = torch.arange(padded.shape[1]) < lengths[:, None]
+    ids, type_ids, special, start, end, segment, word_of, token_of = padded.unbind(-1)
     return Encoding(
         texts=texts,
-        text_of=torch.tensor([row.text for row in rows]),
-        ids=column(lambda row, at: row.tokens.ids[at], tokenizer.pad),
-        mask=column(lambda row, at: 1, 0).bool(),
-        special=column(lambda row, at: row.tokens.special[at], 0).bool(),
-        offsets=torch.stack(
-            [
-                column(lambda row, at: row.tokens.spans[at].start, 0),
-                column(lambda row, at: row.tokens.spans[at].end, 0),
-            ],
-            dim=-1,
-        ),
-        segment=column(lambda row, at: -1 if row.tokens.special[at] else row.tokens.spans[at].segment, -1),
-        word_of=column(lambda row, at: row.word_of[at], -1),
-        token_of=column(lambda row, at: -1 if row.tokens.special[at] else at, -1),
-        type_ids=column(lambda row, at: row.tokens.type_ids[at], 0) if tokenizer.typed else None,
+        text_of=torch.tensor(text_of),
+        ids=ids.masked_fill(~mask, tokenizer.pad),
+        mask=mask,
+        special=special.bool(),
+        offsets=torch.stack([start, end], dim=-1),
+        segment=segment.masked_fill(~mask, -1),
+        word_of=word_of.masked_fill(~mask, -1),
+        token_of=token_of.masked_fill(~mask, -1),
+        type_ids=type_ids if tokenizer.typed else None,
         read=read,
     )
 

@@ -60,7 +60,8 @@ class Explainer:
         """Explain one text, or a list of texts in true batches.
 
         Args:
-            texts: Strings, or `Text` for pairs and pre-split words. A blank text gives an explanation without words.
+            texts: Strings, or `Text` for pairs and pre-split words. A blank text gives an explanation without words
+                (an error where the tokenizer adds no special tokens, so that there is nothing to read).
             target: Class whose probability is reported, by name or index; by default each text's predicted class.
                 The scores of an ExpNet say how likely people would mark a word as a reason; they do not depend on it.
             truncate: Cut texts over the model's limit instead of reading them in overlapping windows.

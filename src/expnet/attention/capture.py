@@ -225,8 +225,9 @@ def _take_token(
     sink: _Sink, query: Tensor, key: Tensor, lse: Tensor, bias: Tensor | None, scale: float, causal: bool
 ) -> None:
     batch, index = torch.arange(len(query), device=query.device), sink.index
-    row = (key @ query[batch, :, index, :, None]).squeeze(-1) * scale - lse[batch, :, index, None]
-    column = (query @ key[batch, :, index, :, None]).squeeze(-1) * scale - lse
+    # A product and a sum: a matrix product would first copy the keys, whose batch and head axes do not merge.
+    row = torch.linalg.vecdot(key, query[batch, :, index, None]) * scale - lse[batch, :, index, None]
+    column = torch.linalg.vecdot(query, key[batch, :, index, None]) * scale - lse
     if bias is not None:
         rows = bias.expand(len(query), -1, -1, -1)
         row = _hide(row, rows[batch, :, index] if bias.shape[2] > 1 else rows[:, :, 0])
