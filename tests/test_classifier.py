@@ -337,3 +337,10 @@ def test_the_tokenizer_keeps_its_own_truncation_and_padding():
     ours = Classifier(build("bert"), words)
     assert ours.encode(texts("good film text")).mask.sum() == 5
     assert (words.backend_tokenizer.truncation, words.backend_tokenizer.padding) == before
+
+
+def test_classes_that_are_not_numbered_from_0_on_are_refused():
+    model = build("bert")
+    model.config.id2label = {0: "calm", 2: "angry"}
+    with pytest.raises(ModelError, match=r"numbers its classes \[0, 2\]; expected 0 to 1"):
+        Classifier(model, tokenizer())

@@ -56,12 +56,15 @@ class Classifier:
         """Take live objects.
 
         Raises:
-            ModelError: If the tokenizer has no offsets, or the limit exceeds what the model can read.
+            ModelError: If the tokenizer has no offsets, the limit exceeds what the model can read, or the classes are
+                not numbered from 0 on.
         """
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
         names: Mapping[int, str] = model.config.id2label  # type: ignore[assignment]  # transformers makes the keys ints
+        if sorted(names) != list(range(len(names))):
+            raise ModelError(f"The config numbers its classes {sorted(names)}; expected 0 to {len(names) - 1}.")
         self.labels = tuple(names[index] for index in range(len(names)))
         self.multi_label = model.config.problem_type == "multi_label_classification" or len(names) == 1
         limit = _limit(model, tokenizer)

@@ -37,9 +37,7 @@ def fused_attention(
         return output, lse
     # Elsewhere one more pass over the scores, in blocks, so that memory stays linear in the length.
     output = F.scaled_dot_product_attention(query, key, value, bias, is_causal=causal, scale=scale)
-    if causal:
-        bias = _causal_bias(query, key)
-    return output, _blockwise_logsumexp(query, key, bias, scale)
+    return output, _blockwise_logsumexp(query, key, bias, scale, causal=causal)
 
 
 def log_mean_row(
@@ -78,18 +76,22 @@ def _has_flash(query: Tensor, value: Tensor) -> bool:
     return query.device.type == "cpu" and query.shape[-1] == value.shape[-1]
 
 
-def _causal_bias(query: Tensor, key: Tensor) -> Tensor:
-    hidden = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).triu(1)
-    return torch.zeros_like(hidden, dtype=query.dtype).masked_fill(hidden, -torch.inf)[None, None]
-
-
 def _blockwise_logsumexp(
-    query: Tensor, key: Tensor, bias: Tensor | None, scale: float, extra: Tensor | None = None
+    query: Tensor,
+    key: Tensor,
+    bias: Tensor | None,
+    scale: float,
+    *,
+    extra: Tensor | None = None,
+    causal: bool = False,
 ) -> Tensor:
     blocks = []
     for start in range(0, query.shape[2], _CHUNK):
         scores = (query[:, :, start : start + _CHUNK] @ key.transpose(2, 3)).float() * scale
         if bias is not None:
             scores = scores + (bias[:, :, start : start + _CHUNK] if bias.shape[2] > 1 else bias)
+        if causal:
+            hidden = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(start + 1)
+            scores = scores.masked_fill(hidden, -torch.inf)
         blocks.append((scores if extra is None else scores + extra).logsumexp(-1))
     return torch.cat(blocks, dim=2)
