@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import expnet
 from expnet.cli.app import app
-from expnet.errors import ExpnetError
+from expnet.errors import ExpnetError, InputError
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.models import build, save, tokenizer
 
@@ -136,12 +136,17 @@ def test_fit_writes_an_explainer_that_explain_takes(folders, tmp_path):
     assert run("explain", "good film", "--model", folders[1], "--explainer", fitted, "--format", "json")
 
 
+def pretrained(folder):
+    """A tiny encoder without a head."""
+    build("bert").bert.save_pretrained(folder)
+    tokenizer(typed=True).save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own
 @pytest.mark.parametrize("rank", [0, 4])
 def test_finetune_writes_a_classifier_that_loads(tmp_path, rank):
-    base = tmp_path / "base"
-    build("bert").bert.save_pretrained(base)
-    tokenizer(typed=True).save_pretrained(base)
+    base = pretrained(tmp_path / "base")
     data = records(tmp_path / "data.jsonl", labels=("0", "1"))
     tuned = tmp_path / "tuned"
     shown = run(
@@ -152,3 +157,25 @@ def test_finetune_writes_a_classifier_that_loads(tmp_path, rank):
     assert expnet.Classifier.from_pretrained(tuned).labels == ("calm", "1")
     assert json.loads((tuned / "finetune.json").read_text())["config"]["lora_rank"] == rank
     assert not list(tuned.glob("*.bin"))
+
+
+def test_an_interrupted_finetune_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
+    from expnet.training import finetune
+
+    base, data = pretrained(tmp_path / "base"), records(tmp_path / "data.jsonl", labels=("0", "1"))
+    common = ["finetune", base, data, data, "--max-length", "16", "--epochs", "3", "--output", tmp_path / "tuned"]
+    measure, measured = finetune.figures, []
+
+    def stop_in_the_second_epoch(expected, predicted):
+        measured.append(measure(expected, predicted))
+        if len(measured) == 2:
+            raise InputError("the power failed")
+        return measured[-1]
+
+    monkeypatch.setattr(finetune, "figures", stop_in_the_second_epoch)
+    with pytest.raises(ExpnetError, match="the power failed"):
+        run(*common)
+    run(*common, "--resume")
+    # 1, then 2 failed; resumed after epoch 1: epochs 2 and 3, and the best one once more
+    assert len(measured) == 2 + 3
+    assert measured[1] == measured[2]  # the epoch that failed came out the same
