@@ -20,7 +20,10 @@ Scores = list[np.ndarray[Any, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One method on one set: means over texts with their 95 % bootstrap intervals."""
+    """One method on one set: means over texts with their 95 % bootstrap intervals.
+
+    `gain` is the mean difference in average precision to raw attention, text by text.
+    """
 
     set: str
     n: int
@@ -31,6 +34,8 @@ class Row:
     average_precision_interval: tuple[float, float]
     f1: float
     f1_interval: tuple[float, float]
+    gain: float
+    gain_interval: tuple[float, float]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,13 +71,14 @@ def evaluate(
     def everything(scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return np.ones(len(scores), dtype=bool)
 
-    return [
-        _row(name, "ExpNet", learned, marks, top),
-        _row(name, "ExpNet, own threshold", learned, marks, above),
-        _row(name, "raw attention", attention, marks, top),
-        _row(name, "random", chance, marks, top),
-        _row(name, "mark all", flat, marks, everything),
+    methods = [
+        ("ExpNet", learned, top),
+        ("ExpNet, own threshold", learned, above),
+        ("raw attention", attention, top),
+        ("random", chance, top),
+        ("mark all", flat, everything),
     ]
+    return [_row(name, method, scores, attention, marks, choose) for method, scores, choose in methods]
 
 
 def score(classifier: Classifier, network: ExpNet, records: Sequence[Record]) -> tuple[Scores, Scores]:
@@ -112,6 +118,7 @@ def _row(
     name: str,
     method: str,
     scores: Scores,
+    reference: Scores,
     marks: Scores,
     choose: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]],
 ) -> Row:
@@ -119,5 +126,10 @@ def _row(
     for metric in (auroc, average_precision):
         values = np.array([metric(s, m) for s, m in zip(scores, marks, strict=True)])
         columns += [float(np.nanmean(values)), bootstrap(values)]
+    precision, base = (
+        np.array([average_precision(s, m) for s, m in zip(each, marks, strict=True)]) for each in (scores, reference)
+    )
+    gain = precision - base
     f1 = np.array([token_f1(choose(s), m) for s, m in zip(scores, marks, strict=True)])
-    return Row(name, len(marks), method, *columns, float(f1.mean()), bootstrap(f1))
+    gained = float(np.nanmean(gain)), bootstrap(gain)
+    return Row(name, len(marks), method, *columns, float(f1.mean()), bootstrap(f1), *gained)

@@ -65,12 +65,15 @@ def short(reports: dict[str, Any]) -> str:
 
 def full(reports: dict[str, Any]) -> str:
     """Return every row with its intervals."""
-    lines = ["| set | n | method | AUROC | average precision | F1 |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| set | n | method | AUROC | average precision | F1 | average precision above raw attention |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name in DEMOS:
         for row in reports[name]["explainer"]["results"]:
             cells = [
                 f"{row[metric]:.3f} [{row[f'{metric}_interval'][0]:.3f}, {row[f'{metric}_interval'][1]:.3f}]"
-                for metric in ("auroc", "average_precision", "f1")
+                for metric in ("auroc", "average_precision", "f1", "gain")
             ]
             lines.append(f"| {row['set']} | {row['n']} | {row['method']} | {' | '.join(cells)} |")
     return "\n".join(lines)
