@@ -6,11 +6,13 @@ import re
 import sys
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import expnet
 from expnet.cli.app import app
-from expnet.errors import ExpnetError, InputError
+from expnet.errors import ExpnetError, InputError, UnsafeModelError
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.models import build, save, tokenizer
 
@@ -157,6 +159,41 @@ def test_finetune_writes_a_classifier_that_loads(tmp_path, rank):
     assert expnet.Classifier.from_pretrained(tuned).labels == ("calm", "1")
     assert json.loads((tuned / "finetune.json").read_text())["config"]["lora_rank"] == rank
     assert not list(tuned.glob("*.bin"))
+
+
+def test_finetune_refuses_a_base_that_is_a_pickle_or_loads_code(tmp_path):
+    base, data = pretrained(tmp_path / "base"), records(tmp_path / "data.jsonl", labels=("0", "1"))
+    torch.save(load_file(base / "model.safetensors"), base / "pytorch_model.bin")
+    (base / "model.safetensors").unlink()
+    with pytest.raises(UnsafeModelError, match="no safetensors"):
+        run("finetune", base, data, data, "--output", tmp_path / "tuned")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"_attn_implementation": "someone/kernel"}))
+    with pytest.raises(UnsafeModelError, match="someone/kernel"):
+        run("finetune", base, data, data, "--output", tmp_path / "tuned")
+
+
+def test_finetune_says_how_many_texts_it_cut(tmp_path, caplog):
+    base, data = pretrained(tmp_path / "base"), tmp_path / "data.jsonl"
+    lines = [{"id": str(i), "text": "good " * (4 + 8 * (i < 3)), "label": str(i % 2)} for i in range(8)]
+    data.write_text("\n".join(json.dumps(line) for line in lines))
+    tuned = tmp_path / "tuned"
+    run("finetune", base, data, data, "--output", tuned, "--epochs", "1", "--max-length", "8")
+    assert json.loads((tuned / "finetune.json").read_text())["truncated"] == {"train": 3, "dev": 3}
+    assert "3 training and 3 development texts were cut to 8 tokens" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--select-by", "f1"], "Cannot select by 'f1'"),
+        (["--label", "0=calm", "--label", "1=calm"], "each needs a name of its own"),
+    ],
+)
+def test_finetune_refuses_what_it_cannot_do(tmp_path, options, message):
+    data = records(tmp_path / "data.jsonl", labels=("0", "1"))
+    with pytest.raises(InputError, match=message):
+        run("finetune", "nowhere", data, data, "--output", tmp_path / "tuned", *options)
 
 
 def test_an_interrupted_finetune_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):

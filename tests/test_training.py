@@ -195,6 +195,10 @@ def test_nothing_to_learn_from_is_an_error(classifier, planted):
         fit(classifier, [replace(r, rationale=None) for r in planted[:2]], config=QUICK)
     with pytest.raises(RationaleError, match="No word of the 2 training texts is marked"):
         fit(classifier, [replace(r, rationale=()) for r in planted[:2]], config=QUICK)
+    with pytest.raises(RationaleError, match="None of the 3 development records has a rationale"):
+        fit(classifier, planted[:2], dev=[replace(r, rationale=None) for r in planted[:3]], config=QUICK)
+    with pytest.raises(RationaleError, match="No word of the 3 development texts is marked"):
+        fit(classifier, planted[:2], dev=[replace(r, rationale=()) for r in planted[:3]], config=QUICK)
     with pytest.raises(InputError, match="at least one source"):
         fit_mixture([])
 

@@ -57,11 +57,11 @@ def load_model(
     kind: torch.dtype | str = dtype or (torch.float32 if place.type == "cpu" else "auto")
     try:
         with _quiet():
-            config = _safe_config(name, revision)
+            config = safe_config(name, revision)
             if (Path(name) / "adapter_config.json").is_file():
                 model, tokenizer = _merge_adapter(Path(name), config, base, kind)
             else:
-                model, tokenizer = _load_whole(name, revision, config, kind), _load_tokenizer(name, revision)
+                model, tokenizer = _load_whole(name, revision, config, kind), load_tokenizer(name, revision)
     except ExpnetError:
         raise
     except Exception as error:  # damaged files make transformers raise nearly anything
@@ -93,7 +93,13 @@ def _quiet() -> Iterator[None]:
                 disable_progress_bars()
 
 
-def _safe_config(name: str, revision: str | None) -> PreTrainedConfig:
+def safe_config(name: str, revision: str | None = None) -> PreTrainedConfig:
+    """Read a model's config, and refuse one that would load code.
+
+    Raises:
+        ModelError: If there is no such model.
+        UnsafeModelError: See `refuse_unsafe_config`.
+    """
     try:
         raw, _ = PreTrainedConfig.get_config_dict(name, revision=revision)
         refuse_unsafe_config(raw, name)
@@ -125,7 +131,8 @@ def refuse_unsafe_config(config: Mapping[str, Any], name: str) -> None:
             refuse_unsafe_config(value, name)
 
 
-def _load_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Load a tokenizer without remote code; one that transformers made up is a `ModelError`."""
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     # Where its files are missing, transformers makes up a tokenizer that knows no words.
     if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
@@ -137,7 +144,7 @@ def _load_tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:
 
 
 def _load_whole(name: str, revision: str | None, config: PreTrainedConfig, dtype: torch.dtype | str) -> PreTrainedModel:
-    model, missing, mismatched = _load_weights(name, revision, config, dtype)
+    model, missing, mismatched = load_weights(name, revision, config, dtype)
     if missing:
         raise ModelError(
             f"{name} lacks the weights {', '.join(sorted(missing)[:4])}: it is no trained sequence classifier. "
@@ -152,10 +159,18 @@ def _load_whole(name: str, revision: str | None, config: PreTrainedConfig, dtype
     return model
 
 
-def _load_weights(
+def load_weights(
     name: str, revision: str | None, config: PreTrainedConfig, dtype: torch.dtype | str
 ) -> tuple[PreTrainedModel, set[str], set[tuple[str, tuple[int, ...], tuple[int, ...]]]]:
-    """Return a model, the names of its weights that are missing, and names and shapes of those that do not fit."""
+    """Load the weights of a classifier from safetensors; what is missing or does not fit is drawn at random.
+
+    Returns:
+        The model, the names of the weights that are missing, and the names and shapes of those that do not fit.
+
+    Raises:
+        ModelError: If the name is that of a PEFT adapter.
+        UnsafeModelError: If there are only pickles.
+    """
     if find_adapter_config_file(name, revision=revision) is not None:
         raise ModelError(f"{name} holds a PEFT adapter: download it into a folder, and load that.")
     _refuse_pickled_shards(name, revision, config)
@@ -211,7 +226,7 @@ def _merge_adapter(
     if not source:
         raise ModelError(f"The adapter in {folder} does not name its base model: pass it as base.")
     refuse_unsafe_config(PreTrainedConfig.get_config_dict(source, revision=revision)[0], source)
-    model, missing, mismatched = _load_weights(source, revision, config, dtype)
+    model, missing, mismatched = load_weights(source, revision, config, dtype)
     # The head often comes with the adapter, which then holds it whole.
     with safe_open(file, "pt") as weights:
         brought = {key.removeprefix("base_model.model.") for key in weights.keys()}  # noqa: SIM118  # no dict
@@ -224,4 +239,4 @@ def _merge_adapter(
         warnings.simplefilter("ignore", FutureWarning)  # peft uses what transformers is going to rename
         merged: PreTrainedModel = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     own = base is None and (folder / "tokenizer.json").is_file()
-    return merged, _load_tokenizer(str(folder) if own else source, None if own else revision)
+    return merged, load_tokenizer(str(folder) if own else source, None if own else revision)

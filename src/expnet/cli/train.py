@@ -38,7 +38,7 @@ def fit(
         warm_start=None if warm_start is None else ExpNet.from_pretrained(warm_start),
         cache=cache,
         progress=True,
-        name=train.parent.name,
+        name="/".join(train.parts[-2:]),
     )
     network.save_pretrained(output)
     for key, value in network.config.provenance.items():

@@ -1,6 +1,7 @@
 """Fine-tune a classifier: a thin layer over `transformers.Trainer` and `peft`."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from expnet.errors import RationaleError, require_extra
+from expnet.errors import InputError, RationaleError, require_extra
 from expnet.rationales import Record
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
+
+FIGURES = ("accuracy", "macro_f1", "mcc")
+logger = logging.getLogger("expnet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,8 @@ def finetune(
     """Fine-tune a sequence classifier and save the epoch that is best on the development split.
 
     Writes a model folder (with `lora_rank`, a PEFT adapter folder), its tokenizer and `finetune.json` with the
-    configuration, the sizes of the splits and the figures. Checkpoints lie in `output/checkpoints`.
+    configuration, the sizes of the splits and the figures. Texts are cut to `max_length` tokens; how many is logged
+    and written there, too. Checkpoints lie in `output/checkpoints`.
 
     Args:
         base: Folder or hub id of the pretrained model.
@@ -63,31 +68,50 @@ def finetune(
 
     Returns:
         Accuracy, macro-F1 and Matthews correlation on `dev`.
+
+    Raises:
+        ModelError: If the base model cannot be loaded, or only from a pickle or with foreign code.
+        RationaleError: If a record has no label, or `dev` has a label that `train` lacks.
+        InputError: If two label values get the same name, or there is no such figure to select by.
     """
     for package in ("accelerate", "peft", "sklearn"):
         require_extra(package, "train")
-    from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer
+    from transformers import DataCollatorWithPadding, Trainer
 
+    from expnet.loading import load_tokenizer
+
+    if config.select_by not in FIGURES:
+        raise InputError(f"Cannot select by {config.select_by!r}; expected one of {', '.join(FIGURES)}.")
     labels = _labels(train, dev)
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    model = _build(base, [(label_names or {}).get(label, label) for label in labels], config)
+    names = [(label_names or {}).get(label, label) for label in labels]
+    if len(set(names)) < len(names):
+        raise InputError(f"The labels {labels} get the names {names}; each needs a name of its own.")
+    tokenizer = load_tokenizer(str(base))
+    model = _build(base, names, config)
+    (train_rows, train_cut), (dev_rows, dev_cut) = (
+        _rows(records, labels, tokenizer, config.max_length) for records in (train, dev)
+    )
+    if train_cut or dev_cut:
+        logger.warning(
+            "%d training and %d development texts were cut to %d tokens.", train_cut, dev_cut, config.max_length
+        )
     output = Path(output)
     trainer = Trainer(
         model=model,
         args=_arguments(output / "checkpoints", config),
-        train_dataset=_rows(train, labels, tokenizer, config.max_length),
-        eval_dataset=_rows(dev, labels, tokenizer, config.max_length),
+        train_dataset=train_rows,
+        eval_dataset=dev_rows,
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_compute_metrics,
     )
     trainer.train(resume_from_checkpoint=resume or None)
     evaluated = trainer.evaluate()
-    reached = {name: evaluated[f"eval_{name}"] for name in ("accuracy", "macro_f1", "mcc")}
+    reached = {name: evaluated[f"eval_{name}"] for name in FIGURES}
     model.save_pretrained(output)  # not Trainer.save_model, which adds a pickle of its arguments
     model.config.save_pretrained(output)  # an adapter's folder would lack the names of the classes
     tokenizer.save_pretrained(output)
     report = {"base": Path(base).name, "train": len(train), "dev": len(dev), "labels": labels}
-    report |= {"config": asdict(config), "dev_figures": reached}
+    report |= {"truncated": {"train": train_cut, "dev": dev_cut}, "config": asdict(config), "dev_figures": reached}
     (output / "finetune.json").write_text(json.dumps(report, indent=2) + "\n")
     return reached
 
@@ -104,12 +128,15 @@ def _labels(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:
 
 
 def _build(base: str | Path, names: list[str], config: FinetuneConfig) -> "PreTrainedModel":
-    import transformers
+    import torch
+    from transformers import set_seed
 
-    transformers.set_seed(config.seed)  # the head is initialised here, before the Trainer seeds
-    model: PreTrainedModel = transformers.AutoModelForSequenceClassification.from_pretrained(
-        base, num_labels=len(names), id2label=dict(enumerate(names)), label2id={n: i for i, n in enumerate(names)}
-    )
+    from expnet.loading import load_weights, safe_config
+
+    settings = safe_config(str(base))
+    settings.id2label, settings.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
+    set_seed(config.seed)  # the head is initialised here, before the Trainer seeds
+    model, _, _ = load_weights(str(base), None, settings, torch.float32)
     if not config.lora_rank:
         return model
     from peft import LoraConfig, TaskType, get_peft_model
@@ -154,18 +181,19 @@ def _arguments(folder: Path, config: FinetuneConfig) -> Any:
 
 def _rows(
     records: Sequence[Record], labels: list[str], tokenizer: "PreTrainedTokenizerBase", max_length: int
-) -> list[dict[str, Any]]:
-    encoded = tokenizer(
-        [record.text.text for record in records],
-        [record.text.pair or "" for record in records] if any(r.text.pair is not None for r in records) else None,
-        truncation=True,
-        max_length=max_length,
-    )
+) -> tuple[list[dict[str, Any]], int]:
+    """Return what the Trainer reads, and how many texts were cut."""
+    paired = any(record.text.pair is not None for record in records)
+    texts = [record.text.text for record in records]
+    pairs = [record.text.pair or "" for record in records] if paired else None
+    whole = tokenizer(texts, pairs, verbose=False)["input_ids"]
+    encoded = tokenizer(texts, pairs, truncation=True, max_length=max_length)
     index = {label: i for i, label in enumerate(labels)}
-    return [
+    rows = [
         {**{name: values[i] for name, values in encoded.items()}, "labels": index[str(record.label)]}
         for i, record in enumerate(records)
     ]
+    return rows, sum(len(ids) > max_length for ids in whole)
 
 
 def _compute_metrics(evaluated: "EvalPrediction") -> dict[str, float]:

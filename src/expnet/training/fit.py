@@ -88,8 +88,9 @@ def fit_mixture(
         for records, texts, part in ((learn, train, ""), (held, dev, " (dev)")):
             found = extract(source.classifier, records, features, cache=cache, title=title + part, progress=progress)
             texts += judged(found, records)
-    if not any(text.marks.any() for text in train):
-        raise RationaleError(f"No word of the {len(train)} training texts is marked, so there is nothing to learn.")
+    for name, texts in (("training", train), ("development", dev)):
+        if texts and not any(text.marks.any() for text in texts):
+            raise RationaleError(f"No word of the {len(texts)} {name} texts is marked, so there is nothing to go by.")
     _train(network, [example for text in train for example in text.examples], dev, config, progress=progress)
     calibrate(network, dev or train)
     return _sign(network, sources, config, train, dev, warm=warm_start is not None)
@@ -100,12 +101,15 @@ def _split(source: Source, seed: int) -> tuple[list[Record], list[Record]]:
     if not annotated:
         raise RationaleError(f"None of the {len(source.train)} records has a rationale, so there is nothing to learn.")
     if source.dev is not None:
-        return annotated, [_known(r, source.classifier) for r in source.dev if r.rationale is not None]
+        held = [_known(record, source.classifier) for record in source.dev if record.rationale is not None]
+        if not held:
+            raise RationaleError(f"None of the {len(source.dev)} development records has a rationale.")
+        return annotated, held
     if len(annotated) < _ENOUGH_TO_SPLIT:
         return annotated, []
     order = np.random.default_rng(seed).permutation(len(annotated))
-    held = len(annotated) // 10
-    return [annotated[i] for i in order[held:]], [annotated[i] for i in order[:held]]
+    tenth = len(annotated) // 10
+    return [annotated[i] for i in order[tenth:]], [annotated[i] for i in order[:tenth]]
 
 
 def _known(record: Record, classifier: Classifier) -> Record:
@@ -181,7 +185,8 @@ def _sign(
     """Write into the configuration where the network comes from."""
     from importlib.metadata import version
 
-    figures = {f"dev {name}": round(value, 4) for name, value in judge(network, dev).items()} if dev else {}
+    reached = judge(network, dev) if dev else {}
+    figures = {f"dev {name}": round(value, 4) for name, value in reached.items() if not np.isnan(value)}
     provenance = {
         "sources": [source.name or source.classifier.name for source in sources],
         "texts": len(train),
