@@ -122,14 +122,14 @@ def _row(
     marks: Scores,
     choose: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]],
 ) -> Row:
+    def each(metric: Callable[..., float], of: Scores) -> np.ndarray[Any, Any]:
+        return np.array([metric(s, m) for s, m in zip(of, marks, strict=True)])
+
+    precision = each(average_precision, scores)
+    gain = precision - each(average_precision, reference)
     columns: list[Any] = []
-    for metric in (auroc, average_precision):
-        values = np.array([metric(s, m) for s, m in zip(scores, marks, strict=True)])
+    for values in (each(auroc, scores), precision):
         columns += [float(np.nanmean(values)), bootstrap(values)]
-    precision, base = (
-        np.array([average_precision(s, m) for s, m in zip(each, marks, strict=True)]) for each in (scores, reference)
-    )
-    gain = precision - base
     f1 = np.array([token_f1(choose(s), m) for s, m in zip(scores, marks, strict=True)])
     gained = float(np.nanmean(gain)), bootstrap(gain)
     return Row(name, len(marks), method, *columns, float(f1.mean()), bootstrap(f1), *gained)

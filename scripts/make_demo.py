@@ -2,7 +2,7 @@
 
     python scripts/make_demo.py ../shared/data runs/demo
 
-Fine-tuning takes about an hour and a half on two cores; what exists in the work folder is not made again.
+Fine-tuning takes most of the time; what exists in the work folder is not made again.
 `--full` also fine-tunes every weight of the base model, to compare the adapters with.
 """
 

@@ -1,6 +1,6 @@
 """The facade: a classifier and the ExpNet that explains it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -77,6 +77,8 @@ class Explainer:
         """
         if isinstance(texts, str | Text):
             return self._batch([_as_text(texts)], target, truncate)[0]
+        if not isinstance(texts, Iterable):
+            raise InputError(f"Expected a text or a list of texts, got {type(texts).__name__}.")
         items = [_as_text(text) for text in texts]
         # Texts of like length share a batch, so that little is padded.
         order = sorted(range(len(items)), key=lambda i: len(items[i].text) + len(items[i].pair or ""))

@@ -43,11 +43,6 @@ def join_words(words: Sequence[str], segment: int = 0) -> tuple[str, tuple[Span,
     return " ".join(words), tuple(spans)
 
 
-def overlap(a: Span, b: Span) -> int:
-    """Count the characters that two spans share."""
-    return max(0, min(a.end, b.end) - max(a.start, b.start)) if a.segment == b.segment else 0
-
-
 def words_of_tokens(tokens: Sequence[Span], words: Sequence[Span]) -> list[int]:
     """Return for each token the index of the word it overlaps most, or -1 where it overlaps none.
 
@@ -62,7 +57,7 @@ def words_of_tokens(tokens: Sequence[Span], words: Sequence[Span]) -> list[int]:
     for token in tokens:
         indices = by_segment.get(token.segment, [])
         at = cursor.get(token.segment, 0)
-        # Overlapping windows start again further left, so the cursor may have to step back.
+        # Special tokens have no characters, stand at 0 and send the cursor back.
         while at > 0 and words[indices[at - 1]].end > token.start:
             at -= 1
         while at < len(indices) and words[indices[at]].end <= token.start:
