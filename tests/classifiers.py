@@ -4,6 +4,8 @@ import torch
 
 from expnet.classifier import Classifier
 from expnet.explainer import Explainer
+from expnet.heads import HeadSetConfig
+from expnet.methods.method import Method
 from expnet.network import ExpNet, ExpNetConfig
 from tests.models import DECODERS, build, tokenizer
 
@@ -19,6 +21,20 @@ def tiny_classifier(
 def tiny_explainer(classifier: Classifier, *, seed: int = 0) -> Explainer:
     support = classifier.support
     config = ExpNetConfig(architecture=classifier.architecture, layers=support.layers, heads=support.heads)
+    return Explainer(classifier, random_network(config, seed=seed), name="random")
+
+
+def tiny_network(classifier: Classifier, method: Method) -> ExpNet | None:
+    """A random network of the kind that a method takes; None if it takes none."""
+    if "network" not in method.supplied:
+        return None
+    return random_network(HEAD_SET) if method.uses_target else tiny_explainer(classifier).network
+
+
+HEAD_SET = ExpNetConfig(architecture="any", layers=0, heads=0, features=HeadSetConfig(tier="gradient"))
+
+
+def random_network(config: ExpNetConfig, *, seed: int = 0) -> ExpNet:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return Explainer(classifier, ExpNet(config), name="random")
+        return ExpNet(config).eval()

@@ -6,7 +6,7 @@ from expnet.classifier import Classifier
 from expnet.errors import UnsupportedModelError
 from expnet.methods.contract import check_method
 from expnet.methods.method import Method
-from tests.classifiers import tiny_classifier, tiny_explainer
+from tests.classifiers import tiny_classifier, tiny_network
 from tests.models import ARCHITECTURES
 
 MODELS = (*ARCHITECTURES, "gemma2")
@@ -30,7 +30,7 @@ def outcome(method: Method, architecture: str) -> str:
     """Hold a method to its contract on a tiny model; return "" if it works there, else why it does not."""
     classifier = tiny_classifier(architecture)
     try:
-        network = tiny_explainer(classifier).network if "network" in method.supplied else None
+        network = tiny_network(classifier, method)
         tolerance = _QUADRATURE if "steps" in method.options else 0.01
         options = options_for(method, classifier)
         check_method(method, classifier, options=options, network=network, tolerance=tolerance)

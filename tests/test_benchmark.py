@@ -19,6 +19,7 @@ from expnet.benchmark.run import run
 from expnet.benchmark.scores import Job
 from expnet.errors import BenchmarkError, MethodError, OptionError
 from expnet.explainer import Explainer, load_classifier
+from expnet.heads import HeadSetConfig
 from expnet.methods.registry import find_method
 from expnet.metrics import auroc, average_precision, mark_top, token_f1
 from expnet.rationales import Record
@@ -217,6 +218,19 @@ def test_a_method_of_three_predictions_costs_three(place, monkeypatch):
     found = costs.cost(classifier, [Text.of("one film"), Text.of("bad")], Job(method, {}))
     assert found["ratio"] == [3.0] * 5
     assert len(found["megabytes"]) == 5
+
+
+def test_a_plan_may_ask_for_networks_over_sets_of_heads_with_gradients(place, tmp_path):
+    text = (place / "plan.toml").read_text().replace('heads = "mean"', 'tier = "gradient", summed = 4')
+    (tmp_path / "plan.toml").write_text(text.replace("[cross]\nepochs = 2", "[cross]\nsteps = 2"))
+    plan = replace(
+        read_plan(tmp_path / "plan.toml"), experiments=("cross-task",), examined=(), seeds=(0,), cost=False, examples=0
+    )
+    assert plan.cross.features == HeadSetConfig(tier="gradient", summed=4)
+    found = [row for row in run(plan, place / "data", tmp_path / "runs").read() if row.method == "expnet"]
+    assert {row.experiment for row in found} == {"cross-task"}
+    networks = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("networks/*/config.json")]
+    assert [network["architecture"] for network in networks] == ["any"] * 2
 
 
 def test_expensive_methods_and_close_looks_are_for_the_examined_sets(place, tmp_path):

@@ -17,7 +17,7 @@ from expnet.methods.gradient import METHODS as GRADIENT
 from expnet.methods.passes import by_part, differentiable, inputs_of, of_target
 from expnet.methods.registry import TABLE
 from expnet.methods.specimen import tiny_classifier as specimen
-from tests.classifiers import tiny_explainer
+from tests.classifiers import tiny_network
 from tests.plugin import FIRST_TOKEN
 from tests.support import options_for
 
@@ -37,7 +37,7 @@ def variants():
 @pytest.mark.parametrize(("method", "options"), list(variants()))
 def test_every_method_and_every_choice_keeps_the_contract(method, options):
     classifier = specimen()
-    network = tiny_explainer(classifier).network if "network" in method.supplied else None
+    network = tiny_network(classifier, method)
     report = check_method(method, classifier, options=options_for(method, classifier) | options, network=network)
     assert (report.residual is not None) == method.complete
 

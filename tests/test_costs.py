@@ -7,7 +7,7 @@ import torch
 
 from expnet.methods.registry import TABLE
 from expnet.texts import Text
-from tests.classifiers import tiny_classifier, tiny_explainer
+from tests.classifiers import tiny_classifier, tiny_network
 from tests.support import options_for
 
 TEXTS = [Text.of("The first one is long, but another is short and good!"), Text.of("Not bad at all?")]
@@ -17,7 +17,7 @@ def counted(method, classifier, options):
     """Return forward and backward passes for each text, counted in rows of batches."""
     encoding = classifier.encode(TEXTS)
     target = torch.zeros(len(encoding), dtype=torch.long)
-    network = tiny_explainer(classifier).network if "network" in method.supplied else None
+    network = tiny_network(classifier, method)
     rows, graphs = [], []
     grad = torch.autograd.grad
 

@@ -9,11 +9,13 @@ import torch
 
 import expnet
 from expnet.attention.capture import capture
+from expnet.encoding import pool_words
 from expnet.errors import InputError, MethodError, MismatchError, NonFiniteError, OptionError, TextTooLongError
 from expnet.explainer import Explainer
 from expnet.features import attention_features
+from expnet.methods.registry import find_method
 from expnet.texts import Text
-from tests.classifiers import tiny_classifier, tiny_explainer
+from tests.classifiers import HEAD_SET, random_network, tiny_classifier, tiny_explainer
 
 LONG = " ".join(["good film , bad text ."] * 60)
 
@@ -301,3 +303,40 @@ class TestOtherMethods:
         monkeypatch.setattr("expnet.explainer.find_method", lambda _: broken)
         with pytest.raises(NonFiniteError, match="'uniform' returned NaN"):
             bare.explain("good", method="uniform")
+
+
+class TestGradientExplainer:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def gradient():
+        return Explainer(tiny_classifier(), random_network(HEAD_SET), name="random")
+
+    def test_it_explains_the_predicted_class_by_the_method_that_its_network_needs(self, gradient):
+        found = gradient.explain("one bad film!")
+        assert found.method == "expnet_gradient"
+        assert found.calibrated
+        assert found.threshold == HEAD_SET.threshold
+        assert found.provenance["explainer"] == "random"
+        asked = gradient.explain("one bad film!", target=found.label)
+        assert asked.words == found.words
+
+    def test_another_class_has_other_scores(self, gradient):
+        one, two = (gradient.explain("one bad film!", target=index) for index in (0, 1))
+        assert [word.score for word in one.words] != [word.score for word in two.words]
+
+    def test_the_scores_are_those_of_the_method_for_the_texts_windows(self, gradient):
+        classifier = gradient.classifier
+        encoding = classifier.encode([Text.of("good one")])
+        scores = find_method("expnet_gradient").attribute(
+            classifier, encoding, torch.tensor([2]), network=gradient.network
+        )
+        words = pool_words(scores, encoding, pool="max")[0].tolist()
+        # float32, the same passes
+        assert [word.score for word in gradient.explain("good one", target=2).words] == pytest.approx(words, abs=1e-5)
+
+    def test_a_network_and_a_method_that_do_not_go_together_are_an_error(self, gradient):
+        with pytest.raises(OptionError, match="on attention alone: choose the method 'expnet'"):
+            tiny_explainer(tiny_classifier()).explain("bad", method="expnet_gradient")
+        encoding = gradient.classifier.encode([Text.of("bad")])
+        with pytest.raises(OptionError, match="with gradients: choose the method 'expnet_gradient'"):
+            find_method("expnet").attribute(gradient.classifier, encoding, torch.tensor([0]), network=gradient.network)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from expnet.attention.capture import Trace
-from expnet.errors import MismatchError
+from expnet.errors import InputError, MismatchError
 from expnet.features import FeatureConfig, attention_features, normalise_within_text
 
 
@@ -32,6 +32,16 @@ def test_features_are_the_logarithm_of_attention_against_uniform_ordered_by_patt
     zeros = [0.0] * 4
     # float32 logarithms of numbers near 1
     assert_close(features, torch.tensor([[zeros, first, second, zeros]]), atol=1e-6, rtol=0)
+
+
+def test_received_attention_is_a_feature_where_the_trace_holds_it():
+    config = FeatureConfig(patterns=("received",), normalise="none")
+    without = trace(ROWS, COLUMNS)
+    received = Trace(without.logits, without.log_rows, without.log_columns, torch.tensor(COLUMNS)[None, None])
+    features = attention_features(received, MASK, REAL, config)
+    assert_close(features[0, 1], torch.tensor([math.log(3 / 3), math.log(3 * 0.2)]), atol=1e-6, rtol=0)
+    with pytest.raises(InputError, match="received=True"):
+        attention_features(without, MASK, REAL, config)
 
 
 def test_averaging_heads_gives_one_feature_per_layer_and_pattern():

@@ -12,7 +12,9 @@ from torch.testing import assert_close
 from expnet.attention.probe import Support
 from expnet.errors import MismatchError, ModelError
 from expnet.features import FeatureConfig
+from expnet.heads import HeadFeatures, HeadSetConfig
 from expnet.network import ExpNet, ExpNetConfig
+from tests.classifiers import HEAD_SET
 
 CONFIG = ExpNetConfig(architecture="bert", layers=2, heads=3, hidden=(5, 4), provenance={"sources": ["x"], "seed": 1})
 
@@ -145,3 +147,49 @@ def test_a_name_that_is_nowhere_is_a_clear_error(name):
 def test_a_feature_config_knows_its_width():
     assert FeatureConfig().width(6, 12) == 144
     assert FeatureConfig(heads="mean", patterns=("columns",)).width(6, 12) == 6
+
+
+def set_of_heads(seed=1, tier="gradient"):
+    config, generator = HeadSetConfig(tier=tier), torch.Generator().manual_seed(seed)
+    return HeadFeatures(
+        torch.randn(2, 5, 6, config.channels, generator=generator),
+        torch.randn(2, 6, config.descriptors, generator=generator),
+        torch.randn(2, 5, config.scalars, generator=generator),
+        torch.ones(2, 6, dtype=torch.bool),
+    )
+
+
+@pytest.mark.parametrize("tier", ["attention", "gradient"])
+def test_a_saved_network_over_sets_of_heads_comes_back_bit_for_bit(tmp_path, tier):
+    net = network(replace(HEAD_SET, features=HeadSetConfig(tier=tier, summed=5)))
+    net.save_pretrained(tmp_path)
+    again = ExpNet.from_pretrained(tmp_path)
+    assert again.config == net.config
+    assert again.uses_target == (tier == "gradient")
+    assert torch.equal(again.score(set_of_heads(tier=tier)), net.score(set_of_heads(tier=tier)))
+    assert "any classifier" in ModelCard.load(tmp_path / "README.md").content
+
+
+def test_a_network_over_sets_of_heads_fits_every_classifier():
+    for architecture, layers, heads in (("bert", 6, 12), ("mpnet", 12, 12), ("gpt2", 1, 1)):
+        network(HEAD_SET).check_fits(architecture, Support("first", "fused", layers, heads))
+
+
+def test_features_of_the_other_kind_are_refused():
+    with pytest.raises(MismatchError, match="trained on features by FeatureConfig, got a HeadFeatures"):
+        network().score(set_of_heads())
+    with pytest.raises(MismatchError, match="trained on features by HeadSetConfig, got a Tensor"):
+        network(HEAD_SET).score(torch.zeros(1, 4, 12))
+
+
+def test_training_looks_at_a_part_of_the_heads_and_scoring_at_all():
+    net = network(replace(HEAD_SET, dropout=0.0, feature_dropout=0.0))
+    features = set_of_heads()
+    parts = [net.gate.train()(features) for _ in range(20)]
+    # of 6 heads 3 are left: 20 equal draws of the 20 there are would be a miracle
+    assert max((part - parts[0]).abs().max() for part in parts) > 1e-3
+    assert torch.equal(net.eval().gate(features), net.gate(features))
+
+
+def test_a_network_over_sets_of_heads_is_small():
+    assert sum(p.numel() for p in ExpNet(replace(HEAD_SET, hidden=(32,))).parameters()) < 10_000

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from expnet.errors import UnsupportedModelError
 from expnet.methods.registry import TABLE
 from expnet.texts import Text
-from tests.classifiers import tiny_classifier, tiny_explainer
+from tests.classifiers import tiny_classifier, tiny_network
 from tests.support import MODELS, options_for
 
 RECORDED = json.loads((Path(__file__).parents[1] / "docs" / "methods.json").read_text())["support"]["methods"]
@@ -27,7 +27,7 @@ def test_the_table_has_every_method_and_every_architecture():
 def test_a_method_works_where_the_table_says_so_and_is_refused_elsewhere(method, architecture):
     """The core of the contract, which the script that makes the table tries in full: one text, alone and in a batch."""
     classifier = tiny_classifier(architecture)
-    network = tiny_explainer(classifier).network if "network" in method.supplied else None
+    network = tiny_network(classifier, method)
     options = options_for(method, classifier) | {name: 8 for name in ("steps", "samples") if name in method.options}
 
     def scores(texts, target):

@@ -12,15 +12,17 @@ from torch.testing import assert_close
 from expnet.classifier import Classifier
 from expnet.errors import InputError, MismatchError, RationaleError
 from expnet.features import FeatureConfig
+from expnet.heads import HeadFeatures, HeadSetConfig
 from expnet.network import ExpNet, ExpNetConfig
 from expnet.rationales import Record
 from expnet.texts import Text
-from expnet.training.config import FitConfig
+from expnet.training.config import ACROSS_TASKS, FEW_MARKS, FitConfig
 from expnet.training.examples import Example, extract
 from expnet.training.fit import Source, fit, fit_mixture
 from expnet.training.judging import Judged, calibrate, judge, judged
+from expnet.training.loops import in_one_cycle
 from expnet.training.loss import rationale_loss
-from tests.classifiers import tiny_classifier
+from tests.classifiers import HEAD_SET, random_network, tiny_classifier
 
 NAN = math.nan
 QUICK = FitConfig(epochs=3, patience=3)
@@ -38,6 +40,12 @@ def test_the_loss_is_cross_entropy_plus_the_mean_over_pairs():
     ranking = (softplus(-1 - 2) + softplus(0.5 - 2)) / 2  # the second text has no pair
     loss = rationale_loss(logits, targets, positive_weight=3.0, ranking=0.5)
     assert loss.item() == pytest.approx(entropy + 0.5 * ranking, abs=1e-5)
+
+
+def test_without_cross_entropy_the_ranking_is_left():
+    logits, targets = torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([[1.0, 0.0, 0.0]])
+    loss = rationale_loss(logits, targets, positive_weight=3.0, ranking=2.0, entropy=0.0)
+    assert loss.item() == pytest.approx(softplus(-1 - 2) + softplus(0.5 - 2), abs=1e-5)
 
 
 def test_tokens_without_a_word_get_no_gradient():
@@ -218,3 +226,98 @@ def test_nothing_to_learn_from_is_an_error(classifier, planted):
 def test_a_label_that_the_classifier_does_not_know_is_an_error(classifier, planted):
     with pytest.raises(RationaleError, match="Record '0': There is no class 'toxic'"):
         fit(classifier, [replace(planted[0], label="toxic")], config=QUICK)
+
+
+BRIEF = replace(ACROSS_TASKS, steps=3)
+
+
+class TestSetsOfHeads:
+    @pytest.mark.parametrize("tier", ["attention", "gradient"])
+    def test_one_network_learns_from_classifiers_with_other_heads_and_explains_a_third(self, planted, tier):
+        sources = [
+            Source(classifier=tiny_classifier("bert", seed=1), train=planted[:90], family="one"),
+            Source(classifier=tiny_classifier("distilbert", n_layers=2, n_heads=2), train=planted[:90], family="two"),
+        ]
+        config = replace(ACROSS_TASKS, features=HeadSetConfig(tier=tier), steps=150, learning_rate=5e-3)
+        network = fit_mixture(sources, config=config)
+        assert network.config.architecture == "any"
+        held = planted[100:]
+        for source, least in zip(sources, (0.7, 0.85), strict=True):  # reached: 0.76 and 0.94; chance is 0.5
+            found = extract(source.classifier, held, network.config.features)
+            assert judge(network, judged(found, held))["auroc"] > least
+        third = tiny_classifier("electra", num_hidden_layers=1)
+        again = judge(network, judged(extract(third, held, network.config.features), held))
+        assert np.isfinite(again["auroc"])
+
+    def test_a_family_of_two_equal_sources_counts_like_one(self, classifier, planted):
+        found = [extract(classifier, part, HEAD_SET.features) for part in (planted[:12], planted[12:24])]
+
+        def trained(*families):
+            network = random_network(HEAD_SET)
+            in_one_cycle(network, families, BRIEF, progress=False)
+            return network.state_dict()
+
+        once, twice = trained([found[0]], [found[1]]), trained([found[0], found[0]], [found[1]])
+        assert all(torch.equal(once[name], twice[name]) for name in once)
+        other = trained([found[0]], [found[0]])
+        assert any(not torch.equal(once[name], other[name]) for name in once)
+
+    def test_the_same_seed_gives_the_same_network(self, classifier, planted):
+        state = torch.random.get_rng_state()
+        one, two, other = (
+            fit(classifier, planted[:20], config=replace(BRIEF, seed=seed)).state_dict() for seed in (1, 1, 2)
+        )
+        assert all(torch.equal(one[name], two[name]) for name in one)
+        assert not torch.equal(one["first.weight"], other["first.weight"])
+        assert torch.equal(torch.random.get_rng_state(), state)
+
+    def test_a_warm_start_on_few_marks_moves_little(self, classifier, planted):
+        base = fit(classifier, planted[:20], config=BRIEF)
+        warm = fit(classifier, planted[20:36], config=FEW_MARKS, warm_start=base)
+        cold = fit(classifier, planted[20:36], config=ACROSS_TASKS)
+        moved = (warm.first.weight - base.first.weight).norm()
+        assert 0 < moved < 0.3 * (cold.first.weight - base.first.weight).norm()
+
+    def test_a_source_without_an_order_to_learn_is_an_error(self, classifier, planted):
+        full = replace(planted[0], rationale=planted[0].text.words)
+        with pytest.raises(RationaleError, match="None of the 1 windows of a source has both marked and unmarked"):
+            fit(classifier, [full], config=BRIEF)
+
+    def test_gradients_are_those_of_the_label_or_of_the_prediction(self, classifier, planted):
+        encoding = classifier.encode([planted[0].text])
+        predicted = int(classifier.predict(encoding).probabilities.argmax())
+        records = [replace(planted[0], label=label) for label in (None, *classifier.labels)]
+        unlabelled, *labelled = extract(classifier, records, HEAD_SET.features)
+        assert_same(unlabelled, labelled[predicted])
+        other = labelled[(predicted + 1) % len(labelled)]
+        assert (unlabelled.features.tokens - other.features.tokens).abs().max() > 0.1
+        for example in extract(classifier, records, HEAD_SET.features, explain="predicted"):
+            assert_same(example, unlabelled)
+
+    def test_cached_sets_are_read_again_and_not_computed(self, classifier, planted, tmp_path, monkeypatch):
+        first = extract(classifier, planted[:6], HEAD_SET.features, cache=tmp_path)
+        monkeypatch.setattr("expnet.training.examples.read_features", lambda *_, **__: pytest.fail("computed again"))
+        # What only the network needs makes no other features.
+        again = extract(classifier, planted[:6], replace(HEAD_SET.features, summed=3), cache=tmp_path)
+        for one, two in zip(first, again, strict=True):
+            assert one.text == two.text
+            assert one.features.heads.dtype == torch.float16
+            assert all(
+                torch.equal(getattr(one.features, name), getattr(two.features, name)) for name in HeadFeatures.__slots__
+            )
+
+    def test_other_labels_or_tiers_do_not_share_a_cache(self, classifier, planted, tmp_path):
+        records = [replace(planted[0], label=label) for label in classifier.labels[:2]]
+        for record in records:
+            extract(classifier, [record], HEAD_SET.features, cache=tmp_path)
+        extract(classifier, records[:1], HEAD_SET.features, explain="predicted", cache=tmp_path)
+        assert len(list(tmp_path.iterdir())) == 3
+        for record in records:  # attention alone knows no class
+            extract(classifier, [record], HeadSetConfig(tier="attention"), cache=tmp_path)
+        assert len(list(tmp_path.iterdir())) == 4
+
+
+def assert_same(one, two):
+    # half precision within 5, of passes in another batch
+    assert_close(one.features.heads.float(), two.features.heads.float(), atol=2e-2, rtol=0)
+    assert_close(one.features.tokens.float(), two.features.tokens.float(), atol=2e-2, rtol=0)

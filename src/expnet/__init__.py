@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from expnet.explanation import Explanation as Explanation
     from expnet.explanation import Word as Word
     from expnet.features import FeatureConfig as FeatureConfig
+    from expnet.heads import HeadSetConfig as HeadSetConfig
     from expnet.methods.contract import check_method as check_method
     from expnet.methods.method import Method as Method
     from expnet.methods.registry import find_method as find_method
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from expnet.rationales import Record as Record
     from expnet.rationales import read_records as read_records
     from expnet.texts import Text as Text
+    from expnet.training.adapt import adapt as adapt
     from expnet.training.config import FitConfig as FitConfig
     from expnet.training.finetune import FinetuneConfig as FinetuneConfig
     from expnet.training.finetune import finetune as finetune
@@ -47,6 +49,7 @@ _HOMES = {
     "FeatureConfig": "expnet.features",
     "FinetuneConfig": "expnet.training.finetune",
     "FitConfig": "expnet.training.config",
+    "HeadSetConfig": "expnet.heads",
     "Method": "expnet.methods.method",
     "Prediction": "expnet.classifier",
     "Record": "expnet.rationales",
@@ -55,6 +58,7 @@ _HOMES = {
     "Text": "expnet.texts",
     "Trace": "expnet.attention.capture",
     "Word": "expnet.explanation",
+    "adapt": "expnet.training.adapt",
     "check_method": "expnet.methods.contract",
     "find_method": "expnet.methods.registry",
     "finetune": "expnet.training.finetune",

@@ -157,15 +157,25 @@ class Classifier:
             logits = [self.model(**part.inputs(self.model.device)).logits.cpu() for part in batches(encoding)]
         return self.prediction(encoding, torch.cat(logits))
 
-    def trace(self, encoding: Encoding) -> Trace:
+    def trace(self, encoding: Encoding, *, received: bool = False) -> Trace:
         """Run one forward pass per batch of windows and take the attention along.
+
+        Args:
+            encoding: Windows.
+            received: As for `capture`.
 
         Returns:
             Logits and log-attention on the CPU, one row per window; see `Trace`.
         """
         support = self.support
         parts = [
-            capture(self.model, part.inputs(self.model.device), anchor=support.anchor, backend=support.backend)
+            capture(
+                self.model,
+                part.inputs(self.model.device),
+                anchor=support.anchor,
+                backend=support.backend,
+                received=received,
+            )
             for part in batches(encoding)
         ]
         width = encoding.ids.shape[1]
@@ -173,6 +183,7 @@ class Classifier:
             torch.cat([part.logits.cpu() for part in parts]),
             torch.cat([_widen(part.log_rows.cpu(), width) for part in parts]),
             torch.cat([_widen(part.log_columns.cpu(), width) for part in parts]),
+            torch.cat([_widen(part.log_received.cpu(), width) for part in parts]).exp() if received else None,
         )
 
     def prediction(self, encoding: Encoding, logits: Float[Tensor, "batch classes"]) -> Prediction:

@@ -14,7 +14,8 @@ from expnet.demo import demo_classifier, demo_network
 from expnet.encoding import Encoding, pool_words
 from expnet.errors import InputError, NonFiniteError
 from expnet.explanation import Explanation, Word
-from expnet.features import attention_features
+from expnet.heads import read_features
+from expnet.methods.learned import method_of
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.network import ExpNet
@@ -83,12 +84,13 @@ class Explainer:
         Args:
             texts: Strings, or `Text` for pairs and pre-split words. A blank text gives an explanation without words
                 (an error where the tokenizer adds no special tokens, so that there is nothing to read).
-            method: Name of the attribution method; `expnet methods` lists them. The ExpNet comes with the prediction;
-                others run after it.
+            method: Name of the attribution method; `expnet methods` lists them. "expnet" is the explainer's own
+                network: one that sees attention alone comes with the prediction; one that sees gradients runs after
+                it, as "expnet_gradient", and so do the other methods.
             options: The method's options, by name.
             seed: For stochastic methods. A text's scores depend on it, not on the other texts.
             target: Class to explain, by name or index; by default each text's predicted class. The scores of an
-                ExpNet say how likely people would mark a word as a reason; they do not depend on it.
+                ExpNet say how likely people would mark a word as a reason; they depend on it only with gradients.
             truncate: Cut texts over the model's limit instead of reading them in overlapping windows.
             progress: Show a progress bar.
 
@@ -103,7 +105,7 @@ class Explainer:
             TextTooLongError: If a pair is too long for windows.
             NonFiniteError: If the model or the method returns NaN or infinity.
         """
-        found = find_method(method)
+        found = find_method(method) if method != _LEARNED or self.network is None else method_of(self.network)
         found.check(options)
         job = _Job(found, options, seed, None if target is None else self.classifier.target_index(target), truncate)
         if isinstance(texts, str | Text):
@@ -121,7 +123,7 @@ class Explainer:
 
     def _batch(self, texts: Sequence[Text], job: "_Job") -> list[Explanation]:
         encoding = self.classifier.encode(texts, truncate=job.truncate)
-        score = self._learned if job.method.name == _LEARNED else self._other
+        score = self._with_prediction if job.method.name == _LEARNED else self._after_prediction
         scores, prediction = score(encoding, job)
         words = pool_words(scores, encoding, pool="sum" if job.method.signed else "max")
         windows = encoding.windows()
@@ -130,22 +132,24 @@ class Explainer:
             for index in range(len(texts))
         ]
 
-    def _learned(self, encoding: Encoding, _job: "_Job") -> tuple[torch.Tensor, Prediction]:
+    def _with_prediction(self, encoding: Encoding, _job: "_Job") -> tuple[torch.Tensor, Prediction]:
         """Score and predict in the same forward pass."""
         network = self._network()
         with torch.inference_mode():
-            trace = self.classifier.trace(encoding)
-            prediction = self.classifier.prediction(encoding, trace.logits)
-            features = attention_features(trace, encoding.mask, encoding.real, network.config.features)
+            logits, features = read_features(self.classifier, encoding, network.config.features)
+            prediction = self.classifier.prediction(encoding, logits)  # says so where the model returned NaN
             return network.score(features), prediction
 
-    def _other(self, encoding: Encoding, job: "_Job") -> tuple[torch.Tensor, Prediction]:
+    def _after_prediction(self, encoding: Encoding, job: "_Job") -> tuple[torch.Tensor, Prediction]:
         prediction = self.classifier.predict(encoding)
         if job.target is None:
             target = prediction.probabilities.argmax(1)[encoding.text_of]
         else:
             target = torch.full_like(encoding.text_of, job.target)
-        scores = job.method.attribute(self.classifier, encoding, target, options=job.options, seed=job.seed)
+        network = self._network() if _learned(job.method) else None
+        scores = job.method.attribute(
+            self.classifier, encoding, target, options=job.options, seed=job.seed, network=network
+        )
         if not scores.isfinite().all():
             raise NonFiniteError(f"The method {job.method.name!r} returned NaN or infinity for some of the texts.")
         return scores, prediction
@@ -170,7 +174,7 @@ class Explainer:
     ) -> Explanation:
         text, read = encoding.texts[index], encoding.read[index]
         chosen = int(probabilities.argmax()) if job.target is None else job.target
-        learned = job.method.name == _LEARNED
+        learned = _learned(job.method)
         return Explanation(
             text=text.text,
             pair=text.pair,
@@ -191,7 +195,7 @@ class Explainer:
 
     def _provenance(self, job: "_Job") -> dict[str, str]:
         classifier = {"classifier": self.classifier.name or type(self.classifier.model).__name__, "expnet": __version__}
-        if job.method.name == _LEARNED:
+        if _learned(job.method):
             return classifier | {"explainer": self.name or "ExpNet", "attention": self.classifier.support.backend}
         settings = {name: parameter.default for name, parameter in job.method.options.items()} | dict(job.options)
         seed = {} if job.method.deterministic else {"seed": str(job.seed)}
@@ -247,6 +251,10 @@ def load_classifier(
     if str(model).startswith("demo/"):
         return demo_classifier(str(model), device=device)
     return Classifier.from_pretrained(model, revision=revision, device=device)
+
+
+def _learned(method: Method) -> bool:
+    return "network" in method.supplied
 
 
 def _as_text(text: str | Text) -> Text:

@@ -1,7 +1,7 @@
 """Attention patterns to a feature vector per token."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,7 +10,7 @@ from torch import Tensor
 from expnet.attention.capture import Trace
 from expnet.errors import MismatchError
 
-Pattern = Literal["rows", "columns"]
+Pattern = Literal["rows", "columns", "received"]
 PATTERNS: tuple[Pattern, ...] = ("rows", "columns")
 
 
@@ -19,7 +19,8 @@ class FeatureConfig:
     """Which features a network sees; stored with it.
 
     Attributes:
-        patterns: Attention from the anchor to the token (rows), and from the token to the anchor (columns).
+        patterns: Attention from the anchor to the token (rows), from the token to the anchor (columns), and from all
+            tokens to the token on average (received), which takes longer.
         heads: "each" gives a feature per layer and head, "mean" one per layer: blunter, but it depends on no
             single head, and so transfers better to other classifiers.
         normalise: "text" subtracts each feature's mean over the text and divides by its standard deviation, so
@@ -33,8 +34,9 @@ class FeatureConfig:
     floor: float = 1e-4
 
     def __post_init__(self) -> None:
-        if not self.patterns or set(self.patterns) - set(PATTERNS) or len(set(self.patterns)) < len(self.patterns):
-            raise MismatchError(f"Expected some of the patterns {PATTERNS}, each once, got {self.patterns}.")
+        known = get_args(Pattern)
+        if not self.patterns or set(self.patterns) - set(known) or len(set(self.patterns)) < len(self.patterns):
+            raise MismatchError(f"Expected some of the patterns {known}, each once, got {self.patterns}.")
         if self.heads not in ("each", "mean") or self.normalise not in ("text", "none") or not self.floor > 0:
             raise MismatchError(f"These features cannot be computed: {self}.")
 

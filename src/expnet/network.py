@@ -15,8 +15,11 @@ from expnet import checkpoint
 from expnet.attention.probe import Support
 from expnet.errors import MismatchError
 from expnet.features import FeatureConfig
+from expnet.heads import Features, HeadFeatures, HeadSetConfig
 
 SCHEMA = 1
+# A mean over heads that disagree is small; about the root of their number brings it back to the scale of one.
+_GAIN = 8.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +27,11 @@ class ExpNetConfig:
     """Everything needed to build an ExpNet again, and to know where it comes from.
 
     Attributes:
-        architecture: Type of the classifiers it explains, in transformers' terms, such as "bert".
-        layers: Their attention layers.
-        heads: Attention heads in each layer.
-        features: What it sees of each token.
+        architecture: Type of the classifiers it explains, in transformers' terms, such as "bert"; "any" for a network
+            over sets of heads.
+        layers: Their attention layers; 0 for any number.
+        heads: Attention heads in each layer; 0 for any number.
+        features: What it sees of each token: a vector, or a set of heads.
         context: Neighbouring tokens on each side whose features it sees as well.
         hidden: Widths of the hidden layers.
         dropout: Share of hidden units dropped in training.
@@ -40,7 +44,7 @@ class ExpNetConfig:
     architecture: str
     layers: int
     heads: int
-    features: FeatureConfig = field(default_factory=FeatureConfig)
+    features: FeatureConfig | HeadSetConfig = field(default_factory=FeatureConfig)
     context: int = 1
     hidden: tuple[int, ...] = (64,)
     dropout: float = 0.3
@@ -61,7 +65,36 @@ class ExpNetConfig:
         nested = data.get("features")
         if not isinstance(nested, Mapping):
             raise MismatchError(f"Expected the features as an object, got {type(nested).__name__}.")
-        return checkpoint.parse(cls, {**data, "features": checkpoint.parse(FeatureConfig, nested)})
+        kind = HeadSetConfig if "tier" in nested else FeatureConfig
+        return checkpoint.parse(cls, {**data, "features": checkpoint.parse(kind, nested)})
+
+
+class HeadGate(nn.Module):
+    """Sums over heads, each weighted by what its description says of it; their number and order mean nothing.
+
+    Returns, per token, the sums and the features that belong to no head.
+    """
+
+    def __init__(self, config: HeadSetConfig, dropout: float) -> None:
+        super().__init__()
+        self.config = config
+        self.width = config.summed + config.scalars
+        self.weigh = nn.Sequential(
+            nn.Linear(config.descriptors, config.gate),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(config.gate, config.channels * config.summed),
+        )
+
+    def forward(self, features: HeadFeatures) -> Float[Tensor, "batch tokens width"]:
+        seen, about, present = features.heads.float(), features.about.float(), features.present
+        if self.training and self.config.head_dropout:
+            heads = seen.shape[2]
+            kept = torch.randperm(heads)[: max(1, round(heads * (1 - self.config.head_dropout)))]
+            seen, about, present = seen[:, :, kept], about[:, kept], present[:, kept]
+        weights = self.weigh(about).masked_fill(~present[..., None], 0).unflatten(-1, (-1, self.config.summed))
+        sums = torch.einsum("bthc,bhcs->bts", seen, weights) / present.sum(1).clamp(min=1)[:, None, None]
+        return torch.cat([_GAIN * sums, features.tokens.float()], -1)
 
 
 class ExpNet(
@@ -74,13 +107,20 @@ class ExpNet(
 ):
     """A multilayer perceptron on each token's attention patterns and its neighbours' (Mihaila 2026).
 
+    With a `HeadSetConfig` it first sums over the heads (`HeadGate`), and then fits every classifier.
+
     `forward` gives logits; `score` gives importance in [0, 1], a sigmoid calibrated on development data.
     """
 
     def __init__(self, config: ExpNetConfig) -> None:
         super().__init__()
         self.config = config
-        width = config.features.width(config.layers, config.heads)
+        if isinstance(config.features, HeadSetConfig):
+            self.gate: HeadGate | None = HeadGate(config.features, config.dropout)
+            width = self.gate.width
+        else:
+            self.gate = None
+            width = config.features.width(config.layers, config.heads)
         self.feature_dropout = nn.Dropout1d(config.feature_dropout)
         self.first = nn.Conv1d(width, config.hidden[0], 2 * config.context + 1, padding=config.context)
         layers: list[nn.Module] = [nn.GELU(), nn.Dropout(config.dropout)]
@@ -92,9 +132,27 @@ class ExpNet(
         self.scale: Tensor
         self.bias: Tensor
 
-    def forward(self, features: Float[Tensor, "batch tokens features"]) -> Float[Tensor, "batch tokens"]:
-        """Return a logit per token. Features must be 0 on special tokens and padding, whose logits mean nothing."""
-        hidden: Tensor = self.first(self.feature_dropout(features.transpose(1, 2)))
+    @property
+    def uses_target(self) -> bool:
+        """Whether its features, and so its scores, are those of one class, and take a backward pass."""
+        return isinstance(self.config.features, HeadSetConfig) and self.config.features.tier == "gradient"
+
+    def forward(self, features: Features) -> Float[Tensor, "batch tokens"]:
+        """Return a logit per token. Features must be 0 on special tokens and padding, whose logits mean nothing.
+
+        Raises:
+            MismatchError: If the features are not of the kind that the network sees.
+        """
+        if isinstance(features, HeadFeatures) and self.gate is not None:
+            vectors: Tensor = self.gate(features)
+        elif isinstance(features, Tensor) and self.gate is None:
+            vectors = features
+        else:
+            raise MismatchError(
+                f"This ExpNet was trained on features by {type(self.config.features).__name__}, got a "
+                f"{type(features).__name__}: compute them by `read_features` with the network's configuration."
+            )
+        hidden: Tensor = self.first(self.feature_dropout(vectors.transpose(1, 2)))
         logits: Tensor = self.rest(hidden.transpose(1, 2))
         return logits.squeeze(-1)
 
@@ -103,12 +161,17 @@ class ExpNet(
         return torch.sigmoid(self.scale * logits + self.bias)
 
     @torch.no_grad()
-    def score(self, features: Float[Tensor, "batch tokens features"]) -> Float[Tensor, "batch tokens"]:
+    def score(self, features: Features) -> Float[Tensor, "batch tokens"]:
         """Return the importance of each token, in [0, 1]; call it in evaluation mode."""
         return self.calibrate(self(features))
 
     def check_fits(self, architecture: str, support: Support) -> None:
-        """Raise a `MismatchError` that says what differs if a classifier is not of the kind trained on."""
+        """Raise a `MismatchError` that says what differs if a classifier is not of the kind trained on.
+
+        A network over sets of heads fits every classifier.
+        """
+        if self.gate is not None:
+            return
         ours = (self.config.architecture, self.config.layers, self.config.heads)
         theirs = (architecture, support.layers, support.heads)
         if ours != theirs:
@@ -167,7 +230,14 @@ class ExpNet(
         rows = "\n".join(f"| {key} | {value} |" for key, value in sorted(self.config.provenance.items()))
         return ModelCard(
             f"---\n{data.to_yaml()}\n---\n\n# ExpNet for {self.config.architecture} classifiers\n\n"
-            f"Scores the importance of each word from the attention patterns of a classifier with {self.config.layers} "
-            f"layers of {self.config.heads} heads. Load it with `expnet.ExpNet.from_pretrained`.\n\n"
+            f"Scores the importance of each word from {self._source()}. Load it with "
+            "`expnet.ExpNet.from_pretrained`.\n\n"
             f"| provenance | |\n|---|---|\n{rows}\n"
         )
+
+    def _source(self) -> str:
+        if self.gate is None:
+            return (
+                f"the attention patterns of a classifier with {self.config.layers} layers of {self.config.heads} heads"
+            )
+        return f"the attention{' and gradients' if self.uses_target else ''} of the heads of any classifier"

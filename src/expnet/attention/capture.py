@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from expnet.attention.fused import FusedLayer, run_fused
 from expnet.attention.intercept import Layer, run
+from expnet.errors import InputError
 
 Anchor = Literal["first", "last", "mean"]
 Backend = Literal["fused", "eager"]
@@ -42,6 +43,17 @@ class Trace:
     def columns(self) -> Float[Tensor, "batch layers heads tokens"]:
         """Attention from each token to the anchor, in [0, 1]; 0 on padding."""
         return self.log_columns.exp()
+
+    @property
+    def log_received(self) -> Float[Tensor, "batch layers heads tokens"]:
+        """Logarithm of `received`.
+
+        Raises:
+            InputError: If it was not asked for.
+        """
+        if self.received is None:
+            raise InputError("This trace holds no received attention: capture it with received=True.")
+        return self.received.log()
 
 
 def capture(
@@ -124,6 +136,13 @@ def each_layer(
             return layer
 
         return run(model, inputs, attend=attend, keep=False).logits
+
+
+def anchor_weights(mask: Bool[Tensor, "batch tokens"], anchor: Anchor) -> Float[Tensor, "batch tokens"]:
+    """Return the weights with which the classifier pools tokens: one 1, or equal shares; each row sums to 1."""
+    if anchor == "mean":
+        return mask / mask.sum(1, keepdim=True)
+    return torch.nn.functional.one_hot(anchor_index(mask, anchor), mask.shape[1]).float()
 
 
 def anchor_index(mask: Bool[Tensor, "batch tokens"], anchor: Anchor) -> Int[Tensor, " batch"]:

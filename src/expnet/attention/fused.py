@@ -55,6 +55,16 @@ class FusedLayer:
         batch = torch.arange(len(index), device=index.device)
         return self._log(self.scores.key[batch, :, index, None], self.scores.query, index, row=False)
 
+    def log_own(self) -> Float[Tensor, "batch heads tokens"]:
+        """Return the logarithm of what each token pays to itself."""
+        scores = self.scores
+        logs = scores.bent(torch.linalg.vecdot(scores.query.to(self.lse), scores.key.to(self.lse)))
+        if scores.bias is not None:
+            rows = scores.bias.shape[2] > 1
+            bias = scores.bias.diagonal(dim1=-2, dim2=-1) if rows else scores.bias[:, :, 0]
+            logs = _hide(logs, bias)
+        return logs - self.lse
+
     def mixed(self, weights: Float[Tensor, "batch tokens"]) -> Float[Tensor, "batch heads tokens"]:
         """Return a weighted sum of rows: what the weighted tokens together pay to each token."""
         return mixed_rows(self.scores, self.lse, weights)

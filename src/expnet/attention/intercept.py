@@ -48,6 +48,10 @@ class Layer:
         """Return the logarithm of what each token pays to one token of its text."""
         return self.probabilities[torch.arange(len(index), device=index.device), :, :, index].log()
 
+    def log_own(self) -> Float[Tensor, "batch heads tokens"]:
+        """Return the logarithm of what each token pays to itself."""
+        return self.probabilities.diagonal(dim1=-2, dim2=-1).log()
+
     def mixed(self, weights: Float[Tensor, "batch tokens"]) -> Float[Tensor, "batch heads tokens"]:
         """Return a weighted sum of rows: what the weighted tokens together pay to each token."""
         return torch.einsum("bi,bhij->bhj", weights.to(self.probabilities), self.probabilities)

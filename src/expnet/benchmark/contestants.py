@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from expnet.benchmark.making import Workshop
 from expnet.benchmark.plan import Measured, Plan, TaskPlan
 from expnet.benchmark.scores import Job
+from expnet.methods.learned import method_of
 from expnet.methods.registry import find_method
 
 
@@ -54,9 +55,12 @@ def _networks(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Contes
         for experiment, shots, start in _lessons(plan, task):
 
             def job(round: int = round, shots: int = shots, start: str | None = start) -> Job:
-                warm = workshop.cross_task(task, round) if start != "nothing" else None
-                network = warm if start is None else workshop.few_marks(task, round, shots, warm)
-                return Job(find_method("expnet"), {}, plan.seed, network)
+                if start is None:
+                    network = workshop.cross_task(task, round)
+                else:
+                    warm = None if start == "nothing" else workshop.cross_task(task, round)
+                    network = workshop.few_marks(task, round, shots, warm)
+                return Job(method_of(network), {}, plan.seed, network)
 
             condition: dict[str, str | int | float | None] = {"seed": seed}
             condition["classifier"] = workshop.version(task, round)

@@ -126,13 +126,14 @@ class Workshop:
 
     def _source(self, task: TaskPlan, round: int) -> Source:
         train, dev = self.data.to_train_explainer(task)
-        return Source(classifier=self.classifier(task, round), train=train, dev=dev, name=task.train)
+        classifier = self.classifier(task, round)
+        return Source(classifier=classifier, train=train, dev=dev, name=task.train, family=task.family)
 
     def _network(self, sources: Sequence[Source], config: FitConfig, start: ExpNet | None = None) -> ExpNet:
         asked: list[Any] = [asdict(config), __version__, "" if start is None else fingerprint(start)]
         for source in sources:
             parts = (_digest([], source.train), _digest([], source.dev or []))
-            asked.append([self.fingerprint(source.classifier), *parts])
+            asked.append([self.fingerprint(source.classifier), source.family, *parts])
         folder = self.work / "networks" / _digest(asked, [])[:16]
         if (folder / "config.json").is_file():
             return ExpNet.from_pretrained(folder)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, get_type_hints
 
 from expnet.errors import BenchmarkError
 from expnet.features import FeatureConfig
+from expnet.heads import HeadSetConfig
 from expnet.methods.method import describe, fits
 from expnet.methods.registry import find_method
 from expnet.methods.replacement import Replacement
@@ -216,6 +217,8 @@ def _parse(cls: type[P], data: Any, where: str) -> P:
 
 def _value(cls: type, name: str, value: Any, where: str) -> Any:
     if inner := _NESTED.get((cls, name)):
+        if inner is FeatureConfig and isinstance(value, Mapping) and "tier" in value:
+            inner = HeadSetConfig
         return _parse(inner, value, where)
     if inner := _LISTED.get((cls, name)):
         if not isinstance(value, list):

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.attention.capture import Anchor, anchor_index, capture, each_layer
+from expnet.attention.capture import Anchor, anchor_weights, capture, each_layer
 from expnet.attention.fused import FusedLayer
 from expnet.attention.intercept import Layer, run
 from expnet.classifier import Classifier
@@ -135,9 +135,7 @@ def value_norm_attention(
 
 def anchor_row(part: Encoding, anchor: Anchor) -> Float[Tensor, "batch tokens"]:
     """Return the weights with which the classifier pools tokens: one 1, or equal shares; each row sums to 1."""
-    if anchor == "mean":
-        return part.mask / part.mask.sum(1, keepdim=True)
-    return torch.nn.functional.one_hot(anchor_index(part.mask, anchor), part.mask.shape[1]).float()
+    return anchor_weights(part.mask, anchor)
 
 
 def layers_of(classifier: Classifier, part: Encoding) -> tuple[Layer, ...]:

@@ -1,11 +1,12 @@
-"""ExpNet as one method among the others."""
+"""ExpNet as one method among the others: with attention alone, and with gradients."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
-from expnet.features import attention_features
+from expnet.errors import OptionError
+from expnet.heads import read_features
 from expnet.methods.method import Method
 from expnet.network import ExpNet
 
@@ -19,20 +20,65 @@ def expnet(
         classifier: The classifier.
         encoding: Windows.
         target: Not used.
-        network: Trained for classifiers of this kind, in evaluation mode.
+        network: Trained for classifiers of this kind, in evaluation mode, on attention alone.
+
+    Raises:
+        OptionError: If the network needs gradients.
     """
-    features = attention_features(classifier.trace(encoding), encoding.mask, encoding.real, network.config.features)
+    return _score(classifier, encoding, target, network, gradient=False)
+
+
+def expnet_gradient(
+    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, network: ExpNet
+) -> Float[Tensor, "batch tokens"]:
+    """Score each token, in [0, 1], by how likely people would mark it as a reason for the target.
+
+    Args:
+        classifier: The classifier.
+        encoding: Windows.
+        target: A class for each window.
+        network: Trained on attention and gradients, in evaluation mode.
+
+    Raises:
+        OptionError: If the network sees no gradients.
+    """
+    return _score(classifier, encoding, target, network, gradient=True)
+
+
+def method_of(network: ExpNet) -> Method:
+    """Return the method that runs the passes a network needs."""
+    return _GRADIENT if network.uses_target else _ATTENTION
+
+
+def _score(
+    classifier: Classifier, encoding: Encoding, target: Tensor, network: ExpNet, *, gradient: bool
+) -> Float[Tensor, "batch tokens"]:
+    if network.uses_target != gradient:
+        raise OptionError(
+            f"This ExpNet was trained {'on attention alone' if gradient else 'with gradients'}: choose the method "
+            f"{method_of(network).name!r}."
+        )
+    _, features = read_features(classifier, encoding, network.config.features, target=target if gradient else None)
     return network.score(features).masked_fill(~encoding.real, 0.0)
 
 
-METHODS = (
-    Method(
-        name="expnet",
-        family="learned",
-        function=expnet,
-        paper="Mihaila 2026, arXiv:2601.14112",
-        forward="1",
-        signed=False,
-        uses_target=False,
-    ),
+_ATTENTION = Method(
+    name="expnet",
+    family="learned",
+    function=expnet,
+    paper="Mihaila 2026, arXiv:2601.14112",
+    forward="1",
+    signed=False,
+    uses_target=False,
 )
+_GRADIENT = Method(
+    name="expnet_gradient",
+    family="learned",
+    function=expnet_gradient,
+    paper="Mihaila 2026, arXiv:2601.14112",
+    forward="1",
+    backward="1",
+    signed=False,
+    uses_target=True,
+)
+METHODS = (_ATTENTION, _GRADIENT)

@@ -12,10 +12,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from expnet.classifier import Classifier
-from expnet.features import FeatureConfig, attention_features
+from expnet.encoding import Encoding
+from expnet.features import FeatureConfig
+from expnet.heads import Features, HeadFeatures, HeadSetConfig, read_features, stack
 from expnet.progress import track
 from expnet.rationales import Record
 from expnet.rationales.align import token_targets
+from expnet.training.config import Explain
 
 _SHARD = 512
 
@@ -24,7 +27,7 @@ _SHARD = 512
 class Example:
     """One window: features per token (half precision), target per token (NaN: no word), its text and words."""
 
-    features: Tensor
+    features: Tensor | HeadFeatures
     targets: Tensor
     word_of: Tensor
     text: int
@@ -33,8 +36,9 @@ class Example:
 def extract(
     classifier: Classifier,
     records: Sequence[Record],
-    config: FeatureConfig,
+    config: FeatureConfig | HeadSetConfig,
     *,
+    explain: Explain = "label",
     cache: Path | None = None,
     title: str = "reading attention",
     progress: bool = False,
@@ -45,65 +49,99 @@ def extract(
         classifier: The classifier whose attention is read.
         records: Records with a rationale.
         config: Which features.
+        explain: Whose gradients to take, if any.
         cache: A folder for the result, in shards of 512 texts: an interrupted extraction goes on where it was.
         title: What the progress bar says.
         progress: Whether to show one.
     """
-    key = _key(classifier, config) if cache is not None else ""
+    key = _key(classifier, config, explain) if cache is not None else ""
+    labels = _of_class(config) and explain == "label"
     examples: list[Example] = []
     starts = range(0, len(records), _SHARD)
     for start in track(starts, title, show=progress):
         shard = records[start : start + _SHARD]
-        path = cache / f"{_shard_name(key, shard)}.safetensors" if cache is not None else None
+        path = cache / f"{_shard_name(key, shard, labels=labels)}.safetensors" if cache is not None else None
         if path is not None and path.is_file():
             found = _unpack(load_file(path))
         else:
-            found = list(_extract_shard(classifier, shard, config))
+            found = list(_extract_shard(classifier, shard, config, explain))
             if path is not None:
                 _store(path, _pack(found))
         examples += [Example(e.features, e.targets, e.word_of, e.text + start) for e in found]
     return examples
 
 
-def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
-    """Pad features with 0 and targets with NaN."""
-    return (
-        pad_sequence([e.features.float() for e in examples], batch_first=True),
-        pad_sequence([e.targets for e in examples], batch_first=True, padding_value=torch.nan),
-    )
+def collate(examples: Sequence[Example]) -> tuple[Features, Tensor]:
+    """Pad features with 0 and targets with NaN; the examples have features of one kind."""
+    targets = pad_sequence([e.targets for e in examples], batch_first=True, padding_value=torch.nan)
+    sets = [e.features for e in examples if isinstance(e.features, HeadFeatures)]
+    if sets:
+        return stack(sets), targets
+    return pad_sequence([e.features.float() for e in examples if isinstance(e.features, Tensor)], True), targets
 
 
-def _extract_shard(classifier: Classifier, records: Sequence[Record], config: FeatureConfig) -> Iterator[Example]:
+def _extract_shard(
+    classifier: Classifier, records: Sequence[Record], config: FeatureConfig | HeadSetConfig, explain: Explain
+) -> Iterator[Example]:
     # Sorted by length, so that little is padded; `text` restores the order.
     order = sorted(range(len(records)), key=lambda i: len(records[i].text.text) + len(records[i].text.pair or ""))
     for start in range(0, len(order), 32):
         chosen = order[start : start + 32]
         encoding = classifier.encode([records[i].text for i in chosen])
-        features = attention_features(classifier.trace(encoding), encoding.mask, encoding.real, config)
+        target = None
+        if _of_class(config):
+            target = _explained(classifier, encoding, [records[i] for i in chosen], explain)
+        _, features = read_features(classifier, encoding, config, target=target)
         targets = token_targets(encoding, [records[i] for i in chosen])
         for row, length in enumerate(encoding.mask.sum(1).tolist()):
+            window = features.window(row, length) if isinstance(features, HeadFeatures) else features[row, :length]
             yield Example(
-                features[row, :length].half(),
+                window.half(),
                 targets[row, :length],
                 encoding.word_of[row, :length],
                 chosen[int(encoding.text_of[row])],
             )
 
 
-def _key(classifier: Classifier, config: FeatureConfig) -> str:
-    return f"{classifier.fingerprint()} {json.dumps(asdict(config), sort_keys=True)} 1"  # 1: version of the features
+def _of_class(config: FeatureConfig | HeadSetConfig) -> bool:
+    return isinstance(config, HeadSetConfig) and config.tier == "gradient"
 
 
-def _shard_name(key: str, records: Sequence[Record]) -> str:
+def _explained(classifier: Classifier, encoding: Encoding, records: Sequence[Record], explain: Explain) -> Tensor:
+    """Return the class to explain of each window."""
+    labels = [None if explain == "predicted" else record.label for record in records]
+    predicted = classifier.predict(encoding).probabilities.argmax(1).tolist() if None in labels else []
+    classes = [predicted[i] if label is None else classifier.target_index(label) for i, label in enumerate(labels)]
+    return torch.tensor(classes)[encoding.text_of]
+
+
+def _key(classifier: Classifier, config: FeatureConfig | HeadSetConfig, explain: Explain) -> str:
+    # What only the network needs makes no other features.
+    wanted = asdict(config) if isinstance(config, FeatureConfig) else {"tier": config.tier, "floor": config.floor}
+    of_class = f" {explain}" if _of_class(config) else ""
+    return f"{classifier.fingerprint()} {json.dumps(wanted, sort_keys=True)}{of_class} 1"  # 1: version of the features
+
+
+def _shard_name(key: str, records: Sequence[Record], *, labels: bool) -> str:
     digest = hashlib.sha256(key.encode())
     for record in records:
         digest.update(repr((record.text, record.rationale)).encode())
+        if labels:
+            digest.update(repr(record.label).encode())
     return digest.hexdigest()[:32]
 
 
 def _pack(examples: Sequence[Example]) -> dict[str, Tensor]:
-    return {
-        "features": torch.cat([e.features for e in examples]),
+    sets = [e.features for e in examples if isinstance(e.features, HeadFeatures)]
+    if sets:
+        features = {
+            "heads": torch.cat([each.heads for each in sets]),
+            "about": torch.stack([each.about for each in sets]),
+            "tokens": torch.cat([each.tokens for each in sets]),
+        }
+    else:
+        features = {"features": torch.cat([e.features for e in examples if isinstance(e.features, Tensor)])}
+    return features | {
         "targets": torch.cat([e.targets for e in examples]),
         "word_of": torch.cat([e.word_of for e in examples]),
         "lengths": torch.tensor([len(e.targets) for e in examples]),
@@ -113,8 +151,15 @@ def _pack(examples: Sequence[Example]) -> dict[str, Tensor]:
 
 def _unpack(packed: dict[str, Tensor]) -> list[Example]:
     lengths = packed["lengths"].tolist()
-    columns = (packed[name].split(lengths) for name in ("features", "targets", "word_of"))
-    return [Example(f, t, w, i) for f, t, w, i in zip(*columns, packed["texts"].tolist(), strict=True)]
+    cut = {name: each.split(lengths) for name, each in packed.items() if name not in ("lengths", "texts", "about")}
+    features: Sequence[Tensor | HeadFeatures]
+    if "features" in cut:
+        features = cut["features"]
+    else:
+        parts = zip(cut["heads"], packed["about"], cut["tokens"], strict=True)
+        features = [HeadFeatures(h, a, t, torch.ones(len(a), dtype=torch.bool)) for h, a, t in parts]
+    columns = (features, cut["targets"], cut["word_of"], packed["texts"].tolist())
+    return [Example(*each) for each in zip(*columns, strict=True)]
 
 
 def _store(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -10,13 +10,13 @@ import torch
 
 from expnet.classifier import Classifier
 from expnet.errors import InputError, RationaleError
+from expnet.heads import HeadSetConfig
 from expnet.network import ExpNet, ExpNetConfig
-from expnet.progress import track
 from expnet.rationales import Record
 from expnet.training.config import FitConfig
-from expnet.training.examples import Example, collate, extract
+from expnet.training.examples import Example, extract
 from expnet.training.judging import Judged, calibrate, judge, judged
-from expnet.training.loss import rationale_loss
+from expnet.training.loops import in_epochs, in_one_cycle
 
 _ENOUGH_TO_SPLIT = 100
 
@@ -24,6 +24,9 @@ _ENOUGH_TO_SPLIT = 100
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A classifier and the annotated texts it is explained on; `name` goes into the provenance.
+
+    Sources of one `family` (of tasks that are much alike) share its part of each step of a one-cycle training; a
+    source without one is a family of its own.
 
     Without `dev`, a tenth of `train` is held out if it has 100 annotated texts or more; below that nothing is,
     training runs all its epochs, and the calibration is that of the training texts.
@@ -33,6 +36,7 @@ class Source:
     train: Sequence[Record]
     dev: Sequence[Record] | None = None
     name: str = ""
+    family: str = ""
 
 
 def fit(
@@ -65,7 +69,8 @@ def fit_mixture(
     wins; they also calibrate the scores and choose the threshold with the best F1 over all words.
 
     Args:
-        sources: Classifiers of one architecture, layers and heads, each with its texts.
+        sources: Classifiers, each with its texts; of one architecture, layers and heads unless the features are those
+            of sets of heads.
         config: Hyper-parameters.
         warm_start: Start from this network's weights; its features, context and hidden layers are kept.
         cache: Folder in which extracted features are kept, so that a second or resumed run is quick.
@@ -82,16 +87,30 @@ def fit_mixture(
     features = network.config.features
     train: list[Judged] = []
     dev: list[Judged] = []
-    for source in sources:
+    families: dict[str, list[list[Example]]] = {}
+    for number, source in enumerate(sources):
         learn, held = _split(source, config.seed)
         title = f"reading attention {source.name}".strip()
         for records, texts, part in ((learn, train, ""), (held, dev, " (dev)")):
-            found = extract(source.classifier, records, features, cache=cache, title=title + part, progress=progress)
+            found = extract(
+                source.classifier,
+                records,
+                features,
+                explain=config.explain,
+                cache=cache,
+                title=title + part,
+                progress=progress,
+            )
             texts += judged(found, records)
+            if texts is train:
+                families.setdefault(source.family or f"source {number}", []).append(found)
     for name, texts in (("training", train), ("development", dev)):
         if texts and not any(text.marks.any() for text in texts):
             raise RationaleError(f"No word of the {len(texts)} {name} texts is marked, so there is nothing to go by.")
-    _train(network, [example for text in train for example in text.examples], dev, config, progress=progress)
+    if config.steps:
+        in_one_cycle(network, list(families.values()), config, progress=progress)
+    else:
+        in_epochs(network, [example for text in train for example in text.examples], dev, config, progress=progress)
     calibrate(network, dev or train)
     return _sign(network, sources, config, train, dev, warm=warm_start is not None)
 
@@ -121,62 +140,30 @@ def _known(record: Record, classifier: Classifier) -> Record:
     return record
 
 
-def _network(sources: Sequence[Source], config: FitConfig, warm_start: ExpNet | None) -> ExpNet:
-    first = sources[0].classifier
-    if warm_start is not None:
-        network = copy.deepcopy(warm_start)
-    else:
-        with torch.random.fork_rng(devices=[]):  # leave the caller's random state alone
-            torch.manual_seed(config.seed)
-            network = ExpNet(
-                ExpNetConfig(
-                    architecture=first.architecture,
-                    layers=first.support.layers,
-                    heads=first.support.heads,
-                    features=config.features,
-                    context=config.context,
-                    hidden=config.hidden,
-                    dropout=config.dropout,
-                    feature_dropout=config.feature_dropout,
-                )
+def new_network(classifier: Classifier, config: FitConfig) -> ExpNet:
+    """Return an untrained network for a classifier, or for any if the features are those of sets of heads."""
+    anything = isinstance(config.features, HeadSetConfig)
+    with torch.random.fork_rng(devices=[]):  # leave the caller's random state alone
+        torch.manual_seed(config.seed)
+        return ExpNet(
+            ExpNetConfig(
+                architecture="any" if anything else classifier.architecture,
+                layers=0 if anything else classifier.support.layers,
+                heads=0 if anything else classifier.support.heads,
+                features=config.features,
+                context=config.context,
+                hidden=config.hidden,
+                dropout=config.dropout,
+                feature_dropout=config.feature_dropout,
             )
+        )
+
+
+def _network(sources: Sequence[Source], config: FitConfig, warm_start: ExpNet | None) -> ExpNet:
+    network = new_network(sources[0].classifier, config) if warm_start is None else copy.deepcopy(warm_start)
     for source in sources:
         network.check_fits(source.classifier.architecture, source.classifier.support)
     return network
-
-
-def _train(network: ExpNet, train: list[Example], dev: list[Judged], config: FitConfig, *, progress: bool) -> None:
-    """Train in place; the network ends in evaluation mode with the best weights."""
-    counted = torch.cat([e.targets for e in train])
-    positives = float((counted == 1).sum())
-    positive_weight = min(float((counted == 0).sum()) / max(positives, 1.0), 10.0)
-    generator = torch.Generator().manual_seed(config.seed)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    best, best_state, waited = -1.0, network.state_dict(), 0
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)  # dropout knows no generator
-        for _ in track(range(config.epochs), "training", show=progress):
-            network.train()
-            for batch in torch.randperm(len(train), generator=generator).split(config.batch_size):
-                features, targets = collate([train[i] for i in batch.tolist()])
-                if targets.isnan().all():
-                    continue
-                loss = rationale_loss(
-                    network(features), targets, positive_weight=positive_weight, ranking=config.ranking
-                )
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            network.eval()
-            if dev:
-                reached = judge(network, dev)["average_precision"]
-                waited += 1
-                if reached > best:
-                    best, best_state, waited = reached, copy.deepcopy(network.state_dict()), 0
-                if waited >= config.patience:
-                    break
-    if dev:
-        network.load_state_dict(best_state)
 
 
 def _sign(

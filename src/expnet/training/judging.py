@@ -46,8 +46,8 @@ def word_logits(network: ExpNet, texts: Sequence[Judged]) -> list[Float[np.ndarr
     flat = [(index, example) for index, text in enumerate(texts) for example in text.examples]
     flat.sort(key=lambda pair: len(pair[1].targets))
     words = [torch.full((len(text.marks),), -torch.inf) for text in texts]
-    for start in range(0, len(flat), 256):
-        part = flat[start : start + 256]
+    for start in range(0, len(flat), 64):
+        part = flat[start : start + 64]
         for (index, example), logits in zip(part, network(collate([e for _, e in part])[0]), strict=True):
             on_word = example.word_of >= 0
             words[index].scatter_reduce_(0, example.word_of[on_word], logits[: len(on_word)][on_word], "amax")
@@ -75,6 +75,12 @@ def calibrate(network: ExpNet, texts: Sequence[Judged]) -> None:
     # Platt (1999) smooths the targets, so that separable data do not drive the scale to infinity.
     positives, negatives = marks.sum(), (1 - marks).sum()
     targets = torch.where(marks > 0, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    platt(network, logits, targets)
+    network.config = replace(network.config, threshold=_best_threshold(network.calibrate(logits), marks))
+
+
+def platt(network: ExpNet, logits: Float[torch.Tensor, " scored"], targets: Float[torch.Tensor, " scored"]) -> None:
+    """Set scale and bias so that calibrated logits come near to targets in [0, 1], by cross-entropy (Platt 1999)."""
     log_scale, bias = torch.zeros((), requires_grad=True), torch.zeros((), requires_grad=True)
     optimizer = torch.optim.LBFGS([log_scale, bias], max_iter=100, line_search_fn="strong_wolfe")
 
@@ -87,7 +93,6 @@ def calibrate(network: ExpNet, texts: Sequence[Judged]) -> None:
     optimizer.step(loss)
     network.scale.fill_(log_scale.detach().exp())
     network.bias.fill_(bias.detach())
-    network.config = replace(network.config, threshold=_best_threshold(network.calibrate(logits), marks))
 
 
 def _best_threshold(scores: torch.Tensor, marks: torch.Tensor) -> float:

@@ -1,0 +1,158 @@
+"""What each head does with each token, and what the target's logit makes of it: the raw material of head sets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from expnet.attention.capture import Anchor, Backend, anchor_index, anchor_weights, each_layer
+from expnet.attention.fused import FusedLayer
+from expnet.attention.intercept import Layer, run
+from expnet.errors import UnsupportedModelError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What one backward pass from the target's logit says.
+
+    Attributes:
+        gradients: Slope of the logit along the anchor's attention to each token; signed.
+        products: The same times that attention; signed.
+        received: Positive part of attention times slope that each token receives, averaged over the real tokens.
+        relevance: The anchor's row of generic relevance (Chefer et al. 2021); see `methods.attention_gradient`.
+        slopes: Length of the gradient with respect to each token's embedding.
+    """
+
+    gradients: Float[Tensor, "batch layers heads tokens"]
+    products: Float[Tensor, "batch layers heads tokens"]
+    received: Float[Tensor, "batch layers heads tokens"]
+    relevance: Float[Tensor, "batch tokens"]
+    slopes: Float[Tensor, "batch tokens"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """What one forward pass says of each head and token, in natural logarithms; without meaning on padding.
+
+    Attributes:
+        logits: As the model gives them.
+        rows: What the anchor pays to the token.
+        columns: What the token pays to the anchor.
+        received: What the real tokens pay to it on average.
+        own: What it pays to itself.
+        norms: Length of the head's value vector as the layer's output projection passes it on, or of the vector
+            itself where no projection was seen.
+        carried: Length of the vector that all heads together carry from the token to the anchor.
+        evidence: The gradients, if they were asked for.
+    """
+
+    logits: Float[Tensor, "batch classes"]
+    rows: Float[Tensor, "batch layers heads tokens"]
+    columns: Float[Tensor, "batch layers heads tokens"]
+    received: Float[Tensor, "batch layers heads tokens"]
+    own: Float[Tensor, "batch layers heads tokens"]
+    norms: Float[Tensor, "batch layers heads tokens"]
+    carried: Float[Tensor, "batch layers tokens"]
+    evidence: Evidence | None = None
+
+
+def attention_signals(
+    model: PreTrainedModel, inputs: Mapping[str, Tensor], *, anchor: Anchor, backend: Backend
+) -> Signals:
+    """Run one forward pass; the arguments and errors are those of `capture`.
+
+    The fused backend builds no tokens × tokens matrix; the eager one holds those of all layers at once.
+    """
+    layers: list[FusedLayer | Layer] = []
+    logits = each_layer(model, inputs, layers.append, backend=backend, project=True)
+    with torch.no_grad():
+        return _signals(logits, layers, inputs["attention_mask"].bool(), anchor)
+
+
+def gradient_signals(
+    model: PreTrainedModel, inputs: Mapping[str, Tensor], target: Int[Tensor, " batch"], *, anchor: Anchor
+) -> Signals:
+    """Run one forward pass with attention in the open, and one backward pass from each text's target logit.
+
+    Call it outside inference mode, with inputs made outside it.
+
+    Raises:
+        UnsupportedModelError: If the model's embeddings or attention cannot be reached.
+    """
+    leaves: list[Tensor] = []
+
+    def embed(raw: Tensor) -> Tensor:
+        leaves.append(raw.detach().requires_grad_())  # the weights are constants, so the embeddings carry the graph
+        return leaves[-1]
+
+    with torch.enable_grad():
+        done = run(model, inputs, embed=embed, attend=lambda _, layer: layer)
+        maps = [layer.probabilities for layer in done.layers]
+        wanted = done.logits.float().gather(1, target[:, None]).sum()
+        *gradients, slopes = torch.autograd.grad(wanted, [*maps, leaves[-1]], materialize_grads=True)
+    mask = inputs["attention_mask"].bool()
+    with torch.no_grad():
+        layers = [replace(e, probabilities=e.probabilities.detach(), value=e.value.detach()) for e in done.layers]
+        evidence = _evidence([layer.probabilities for layer in layers], gradients, slopes, mask, anchor)
+        return replace(_signals(done.logits.detach(), layers, mask, anchor), evidence=evidence)
+
+
+def _signals(
+    logits: Tensor, layers: Sequence[FusedLayer | Layer], mask: Bool[Tensor, "batch tokens"], anchor: Anchor
+) -> Signals:
+    index, shares = anchor_index(mask, anchor), mask / mask.sum(1, keepdim=True)
+    received = [layer.mixed(shares).float().log() for layer in layers]
+    if anchor == "mean":
+        rows = received
+        columns = [shares.amax(1).log()[:, None, None].expand(each.shape) for each in rows]  # as in `capture`
+    else:
+        rows = [layer.log_row(index).float() for layer in layers]
+        columns = [layer.log_column(index).float() for layer in layers]
+    values = [_values(layer, row) for layer, row in zip(layers, rows, strict=True)]
+    return Signals(
+        logits=logits,
+        rows=torch.stack(rows, 1),
+        columns=torch.stack(columns, 1),
+        received=torch.stack(received, 1),
+        own=torch.stack([layer.log_own().float() for layer in layers], 1),
+        norms=torch.stack([norms.log() for norms, _ in values], 1),
+        carried=torch.stack([carried.log() for _, carried in values], 1),
+    )
+
+
+def _values(layer: FusedLayer | Layer, log_row: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how long each head's value vectors are, [batch heads tokens], and what is carried, [batch tokens]."""
+    value = layer.value.float()
+    joined = (log_row.exp()[..., None] * value).transpose(1, 2).flatten(2)
+    try:
+        projection = layer.output_projection().float()
+    except UnsupportedModelError:
+        return value.norm(dim=-1), joined.norm(dim=-1)
+    each = projection.unflatten(1, (value.shape[1], value.shape[3]))
+    # |W v|² = v' (W'W) v, which never builds a vector of the model's width for each head and token.
+    squares = torch.linalg.vecdot(value @ torch.einsum("ehi,ehj->hij", each, each), value)
+    return squares.clamp(min=0).sqrt(), (joined @ projection.T).norm(dim=-1)
+
+
+def _evidence(
+    maps: Sequence[Tensor], gradients: Sequence[Tensor], slopes: Tensor, mask: Tensor, anchor: Anchor
+) -> Evidence:
+    row = relevance = anchor_weights(mask, anchor).to(slopes)
+    shares = (mask / mask.sum(1, keepdim=True)).to(slopes)
+    products = [a * g for a, g in zip(maps, gradients, strict=True)]
+    for product in reversed(products):
+        relevance = relevance + (relevance[:, None] @ product.clamp(min=0).mean(1))[:, 0]
+
+    def mixed(weights: Tensor, each: Sequence[Tensor]) -> Tensor:
+        return torch.stack([torch.einsum("bi,bhij->bhj", weights, matrix) for matrix in each], 1).float()
+
+    return Evidence(
+        gradients=mixed(row, gradients),
+        products=mixed(row, products),
+        received=mixed(shares, [each.clamp(min=0) for each in products]),
+        relevance=relevance.float(),
+        slopes=slopes.float().norm(dim=-1),
+    )
