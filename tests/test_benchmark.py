@@ -13,6 +13,7 @@ from expnet.benchmark import making
 from expnet.benchmark import run as running
 from expnet.benchmark.data import Data, draw
 from expnet.benchmark.examples import write_examples
+from expnet.benchmark.making import fingerprint
 from expnet.benchmark.plan import read_plan
 from expnet.benchmark.rows import Row, RowFile, read_rows
 from expnet.benchmark.run import run
@@ -22,6 +23,7 @@ from expnet.explainer import Explainer, load_classifier
 from expnet.heads import HeadSetConfig
 from expnet.methods.registry import find_method
 from expnet.metrics import auroc, average_precision, mark_top, token_f1
+from expnet.network import ExpNet, ExpNetConfig
 from expnet.rationales import Record
 from expnet.texts import Text
 from tests.models import build, save
@@ -44,10 +46,12 @@ texts = 4
 replacements = ["mask"]
 soft = true
 [cross]
-epochs = 2
-features = { heads = "mean" }
+steps = 2
+features = { tier = "attention", summed = 3 }
+[student]
+steps = 2
 [few]
-epochs = 2
+steps = 4
 [own]
 epochs = 2
 [[task]]
@@ -162,13 +166,56 @@ class TestRows:
         assert not only(rows, kind="stability", method="leave_one_out")
 
     def test_every_expnet_of_the_plan_is_there_in_every_seed(self, rows):
-        found = only(rows, kind="plausibility", method="expnet", set="films/test", marks="rationale")
-        told = ("shots", "start", "seed")
-        said = sorted((row.experiment, *(row.condition.get(name) for name in told)) for row in found)
-        lessons = [("cross-task", None, None), ("few marks", 4, "cross-task"), ("few marks", 4, "nothing")]
-        lessons += [("in-domain", "all", "nothing")]
-        assert said == [(*lesson, seed) for lesson in lessons for seed in (0, 1)]
-        assert all("own_f1" in row.values for row in found)
+        lessons = [("cross-task", None, None), ("adapted", None, None), ("in-domain", "all", "nothing")]
+        lessons += [("few marks", *shots) for shots in ((4, "nothing"), (4, "adapted"), ("all", "adapted"))]
+        for method in ("expnet", "expnet_gradient"):
+            found = only(rows, kind="plausibility", method=method, set="films/test", marks="rationale")
+            said = {(row.experiment, *(row.condition.get(x) for x in ("shots", "start", "seed"))) for row in found}
+            assert len(found) == 12
+            assert said == {(*lesson, seed) for lesson in lessons for seed in (0, 1)}
+            assert all("own_f1" in row.values for row in found)
+
+    def test_each_expnet_learned_what_its_row_says(self, rows, place):
+        networks = {
+            fingerprint(network)[:16]: network.config
+            for path in (place / "runs/networks").iterdir()
+            for network in [ExpNet.from_pretrained(path)]
+        }
+
+        def network(method: str, **wanted) -> ExpNetConfig:
+            wanted |= {"set": "films/test", "marks": "majority", "seed": 1}
+            (row,) = only(rows, kind="plausibility", method=method, **wanted)
+            return networks[row.provenance["explainer"]]
+
+        for method, tier in (("expnet", "attention"), ("expnet_gradient", "gradient")):
+            cross = network(method, experiment="cross-task")
+            assert cross.features == HeadSetConfig(tier=tier, summed=3)
+            assert cross.provenance["sources"] == ["posts/train"]
+            assert cross.provenance["fit"]["seed"] == 1
+            adapted = network(method, experiment="adapted")
+            assert adapted.features.uses_target == (tier == "gradient")
+            # the teacher of both takes gradients; the text that films/test has in other letters is left out
+            assert adapted.provenance["teacher"]["fit"]["features"]["tier"] == "gradient"
+            assert adapted.provenance["texts"] == 30
+            cold, warm = (network(method, shots=4, start=start) for start in ("nothing", "adapted"))
+            assert [each.provenance["texts"] for each in (cold, warm)] == [4, 4]
+            assert [each.provenance["fit"]["steps"] for each in (cold, warm)] == [4, 2]
+            assert [each.provenance["warm start"] for each in (cold, warm)] == [False, True]
+            assert warm.features == adapted.features
+
+    def test_an_expnet_s_figures_are_those_of_explaining_each_text(self, rows, place):
+        (row,) = only(
+            rows, kind="plausibility", method="expnet_gradient", experiment="adapted", set="films/test",
+            marks="majority", seed=0,
+        )  # fmt: skip
+        networks = (ExpNet.from_pretrained(path) for path in (place / "runs/networks").iterdir())
+        network = next(each for each in networks if fingerprint(each)[:16] == row.provenance["explainer"])
+        explainer = Explainer(load_classifier(place / "model"), network)
+        records = Data(place / "data", read_plan(place / "plan.toml")).records("films/test", "rationale_majority")
+        for place_, number in enumerate(row.texts):
+            found = explainer.explain(records[number].text, target=records[number].label)
+            scores, marks = np.array([w.score for w in found.words]), np.array(records[number].word_marks())
+            assert row.values["average_precision"][place_] == pytest.approx(average_precision(scores, marks), abs=1e-4)
 
     def test_what_is_deterministic_is_stable_and_a_forgotten_model_explains_otherwise(self, rows):
         for against in ("the same again", "alone, not in a batch"):
@@ -183,7 +230,13 @@ class TestRows:
 
     def test_curves_reach_from_the_whole_text_to_nothing(self, rows):
         found = only(rows, kind="faithfulness", set="films/test")
-        assert {row.method for row in found} >= {"random", "raw_attention", "leave_one_out", "expnet"}
+        assert {row.method for row in found} >= {
+            "random",
+            "raw_attention",
+            "leave_one_out",
+            "expnet",
+            "expnet_gradient",
+        }
         for row in found:
             assert row.curves["fractions"][0] == 0
             assert row.curves["fractions"][-1] == 1
@@ -218,19 +271,6 @@ def test_a_method_of_three_predictions_costs_three(place, monkeypatch):
     found = costs.cost(classifier, [Text.of("one film"), Text.of("bad")], Job(method, {}))
     assert found["ratio"] == [3.0] * 5
     assert len(found["megabytes"]) == 5
-
-
-def test_a_plan_may_ask_for_networks_over_sets_of_heads_with_gradients(place, tmp_path):
-    text = (place / "plan.toml").read_text().replace('heads = "mean"', 'tier = "gradient", summed = 4')
-    (tmp_path / "plan.toml").write_text(text.replace("[cross]\nepochs = 2", "[cross]\nsteps = 2"))
-    plan = replace(
-        read_plan(tmp_path / "plan.toml"), experiments=("cross-task",), examined=(), seeds=(0,), cost=False, examples=0
-    )
-    assert plan.cross.features == HeadSetConfig(tier="gradient", summed=4)
-    found = [row for row in run(plan, place / "data", tmp_path / "runs").read() if row.method == "expnet"]
-    assert {row.experiment for row in found} == {"cross-task"}
-    networks = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("networks/*/config.json")]
-    assert [network["architecture"] for network in networks] == ["any"] * 2
 
 
 def test_expensive_methods_and_close_looks_are_for_the_examined_sets(place, tmp_path):
@@ -333,7 +373,8 @@ def test_examples_show_words_marks_and_every_quick_method(rows, place):
         assert len(line["words"]) == len(line["marked"]) == 7
         assert all(len(scores) == 7 for scores in line["scores"].values())
         assert "expnet, cross-task" in line["scores"]
-    (row,) = only(rows, kind="plausibility", experiment="cross-task", set="films/test", marks="rationale", seed=0)
+    wanted = {"experiment": "cross-task", "set": "films/test", "marks": "rationale", "seed": 0}
+    (row,) = only(rows, kind="plausibility", method="expnet", **wanted)
     worst = next(line for line in shown if line["why"] == "worst case" and line["set"] == "films/test")
     least = min(row.values["average_precision"])
     assert worst["average_precision"]["expnet, cross-task"] == pytest.approx(least, abs=1e-3)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from expnet.benchmark import comparison, summary
-from expnet.benchmark.rows import Row
+from expnet.benchmark.rows import EXPNETS, Row
 from expnet.benchmark.summary import Figure
 from expnet.benchmark.table import Table, markdown, shown, to_csv
 from expnet.errors import BenchmarkError
@@ -110,7 +110,7 @@ def test_expensive_methods_are_compared_on_their_sample():
 def test_systems_are_named_by_their_training_and_ordered_few_marks_before_many():
     few = [plausibility("expnet", [0.5], "few marks", shots=shots, start="cross-task") for shots in ("all", 256, 16)]
     rows = [plausibility("expnet", [0.5], "in-domain"), *few, plausibility("expnet", [0.5], "cross-task")]
-    assert list(summary.systems([*rows, plausibility("a", [0.5])], summary.EXPNETS)) == [
+    assert list(summary.systems([*rows, plausibility("a", [0.5])], EXPNETS)) == [
         "ExpNet, cross-task",
         *(f"ExpNet, {shots} marks, from cross-task" for shots in (16, 256, "all")),
         "ExpNet, in-domain",

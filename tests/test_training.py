@@ -16,7 +16,7 @@ from expnet.heads import HeadFeatures, HeadSetConfig
 from expnet.network import ExpNet, ExpNetConfig
 from expnet.rationales import Record
 from expnet.texts import Text
-from expnet.training.config import ACROSS_TASKS, FEW_MARKS, FitConfig
+from expnet.training.config import ACROSS_TASKS, FEW_MARKS, FitConfig, gently
 from expnet.training.examples import Example, extract
 from expnet.training.fit import Source, fit, fit_mixture
 from expnet.training.judging import Judged, calibrate, judge, judged
@@ -273,7 +273,7 @@ class TestSetsOfHeads:
 
     def test_a_warm_start_on_few_marks_moves_little(self, classifier, planted):
         base = fit(classifier, planted[:20], config=BRIEF)
-        warm = fit(classifier, planted[20:36], config=FEW_MARKS, warm_start=base)
+        warm = fit(classifier, planted[20:36], config=gently(FEW_MARKS, 16), warm_start=base)
         cold = fit(classifier, planted[20:36], config=ACROSS_TASKS)
         moved = (warm.first.weight - base.first.weight).norm()
         assert 0 < moved < 0.3 * (cold.first.weight - base.first.weight).norm()

@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from expnet.attention.capture import Trace
 from expnet.attention.signals import Evidence, Signals, attention_signals, gradient_signals
 from expnet.classifier import Classifier, batches
 from expnet.encoding import Encoding
@@ -49,6 +51,11 @@ class HeadSetConfig:
         sizes = self.floor > 0 and self.gate > 0 and self.summed > 0 and 0 <= self.head_dropout < 1
         if self.tier not in ("attention", "gradient") or not sizes:
             raise MismatchError(f"These features of heads cannot be computed: {self}.")
+
+    @property
+    def uses_target(self) -> bool:
+        """Whether the features are those of one class, and take a backward pass."""
+        return self.tier == "gradient"
 
     @property
     def channels(self) -> int:
@@ -131,25 +138,36 @@ def read_features(
         InputError: If the gradient tier gets no target.
         UnsupportedModelError: If the classifier's attention cannot be captured.
     """
-    if isinstance(config, FeatureConfig):
+    if isinstance(config, FeatureConfig) and not config.uses_target:
         trace = classifier.trace(encoding, received="received" in config.patterns)
         return trace.logits, attention_features(trace, encoding.mask, encoding.real, config)
-    if config.tier == "gradient" and target is None:
+    if not config.uses_target:
+        target = None
+    elif target is None:
         raise InputError("Features with gradients are those of a class: pass a target for each window.")
-    logits, windows, start = [], list[HeadFeatures](), 0
+    logits, sets, vectors, start = [], list[HeadFeatures](), list[Tensor](), 0
     for part in batches(encoding):
-        found = _signals(classifier, part, config, None if target is None else target[start : start + len(part)])
-        features = head_features(found, part.mask, part.real, config)
+        found = _signals(classifier, part, None if target is None else target[start : start + len(part)])
         logits.append(found.logits.cpu())
-        windows += [features.window(row, part.ids.shape[1]) for row in range(len(part))]
+        if isinstance(config, FeatureConfig):
+            vectors += _vectors(found, part, config)
+        else:
+            features = head_features(found, part.mask, part.real, config)
+            sets += [features.window(row, part.ids.shape[1]) for row in range(len(part))]
         start += len(part)
-    return torch.cat(logits), stack(windows)
+    return torch.cat(logits), stack(sets) if sets else pad_sequence(vectors, batch_first=True)
 
 
-def _signals(classifier: Classifier, part: Encoding, config: HeadSetConfig, target: Tensor | None) -> Signals:
+def _vectors(signals: Signals, part: Encoding, config: FeatureConfig) -> Float[Tensor, "batch tokens features"]:
+    device = signals.rows.device
+    trace = Trace(signals.logits, signals.rows, signals.columns, signals.received.exp())
+    return attention_features(trace, part.mask.to(device), part.real.to(device), config, signals.evidence).cpu()
+
+
+def _signals(classifier: Classifier, part: Encoding, target: Tensor | None) -> Signals:
     support, model = classifier.support, classifier.model
     inputs = part.inputs(model.device)
-    if config.tier == "attention" or target is None:
+    if target is None:
         return attention_signals(model, inputs, anchor=support.anchor, backend=support.backend)
     with torch.inference_mode(False):
         # Copies, because a caller's tensors may come from inference mode, and no graph can hold those.

@@ -135,7 +135,7 @@ class ExpNet(
     @property
     def uses_target(self) -> bool:
         """Whether its features, and so its scores, are those of one class, and take a backward pass."""
-        return isinstance(self.config.features, HeadSetConfig) and self.config.features.tier == "gradient"
+        return self.config.features.uses_target
 
     def forward(self, features: Features) -> Float[Tensor, "batch tokens"]:
         """Return a logit per token. Features must be 0 on special tokens and padding, whose logits mean nothing.

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from expnet.benchmark.rows import Row
+from expnet.benchmark.rows import EXPNETS, Row
 from expnet.benchmark.summary import (
-    EXPNETS,
     HEADLINE,
     Figure,
     by_text,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from expnet.benchmark.making import Workshop
 from expnet.benchmark.plan import Measured, Plan, TaskPlan
 from expnet.benchmark.scores import Job
+from expnet.heads import Tier
 from expnet.methods.learned import method_of
 from expnet.methods.registry import find_method
 
@@ -52,31 +53,44 @@ def _baselines(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Conte
 
 def _networks(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Contestant]:
     for round, seed in enumerate(plan.seeds):
-        for experiment, shots, start in _lessons(plan, task):
+        version = workshop.version(task, round)
+        for tier in plan.tiers:
+            label = "expnet_gradient" if tier == "gradient" else "expnet"
+            for experiment, shots, start in _lessons(plan, task):
 
-            def job(round: int = round, shots: int = shots, start: str | None = start) -> Job:
-                if start is None:
-                    network = workshop.cross_task(task, round)
-                else:
-                    warm = None if start == "nothing" else workshop.cross_task(task, round)
-                    network = workshop.few_marks(task, round, shots, warm)
-                return Job(method_of(network), {}, plan.seed, network)
+                def job(
+                    experiment: str = experiment,
+                    round: int = round,
+                    tier: Tier = tier,
+                    shots: int = shots,
+                    start: str = start,
+                ) -> Job:
+                    if experiment == "cross-task":
+                        network = workshop.cross_task(task, round, tier)
+                    elif experiment == "adapted":
+                        network = workshop.adapted(task, round, tier)
+                    else:
+                        network = workshop.marked(task, round, tier, shots, warm=start == "adapted")
+                    return Job(method_of(network), {}, plan.seed, network)
 
-            condition: dict[str, str | int | float | None] = {"seed": seed}
-            condition["classifier"] = workshop.version(task, round)
-            if start is not None:
-                condition |= {"shots": shots or "all", "start": start}
-            yield Contestant(experiment, "expnet", round, False, condition, job)
+                condition: dict[str, str | int | float | None] = {"seed": seed, "classifier": version}
+                if start:
+                    condition |= {"shots": shots or "all", "start": start}
+                yield Contestant(experiment, label, round, False, condition, job)
 
 
-def _lessons(plan: Plan, task: TaskPlan) -> Iterator[tuple[str, int, str | None]]:
-    """Yield experiment, number of marked texts (0: all), and where the ExpNet starts from (None: it stays there)."""
-    if "cross-task" in plan.experiments and any(other.train and other.family != task.family for other in plan.tasks):
-        yield "cross-task", 0, None
-    if task.train and "few marks" in plan.experiments:
+def _lessons(plan: Plan, task: TaskPlan) -> Iterator[tuple[str, int, str]]:
+    """Yield experiment, number of marked texts (0: all), and what the ExpNet starts from ("": there are no marks)."""
+    known, others = set(plan.experiments), [other for other in plan.tasks if other.train]
+    if not any(other.family != task.family for other in others):
+        known -= {"cross-task", "adapted"}
+    yield from ((experiment, 0, "") for experiment in ("cross-task", "adapted") if experiment in known)
+    if task.train and "few marks" in known:
         for shots in plan.shots:
             yield "few marks", shots, "nothing"
-            if "cross-task" in plan.experiments:
-                yield "few marks", shots, "cross-task"
-    if task.train and "in-domain" in plan.experiments:
+            if "adapted" in known:
+                yield "few marks", shots, "adapted"
+        if "adapted" in known:
+            yield "few marks", 0, "adapted"
+    if task.train and "in-domain" in known:
         yield "in-domain", 0, "nothing"

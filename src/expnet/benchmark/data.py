@@ -130,6 +130,11 @@ class Data:
             found.append([marked[i] for i in draw(marked, most, self.plan.seed)])
         return found[0], found[1] or None
 
+    def unmarked(self, task: TaskPlan, count: int) -> list[Record]:
+        """Return so many of the task's training texts, marked or not, for whoever is to learn without marks."""
+        found = [r for r in self.records(task.train) if _wanted(r, task) and _reduced(r) not in self.tested]
+        return [found[i] for i in draw(found, count, self.plan.seed)]
+
     def _share(self, task: TaskPlan) -> float:
         """Return the share of words that F1 marks: the marked share of the development texts, never of a test.
 

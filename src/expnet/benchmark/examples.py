@@ -11,6 +11,7 @@ from expnet.benchmark.contestants import Contestant, contestants
 from expnet.benchmark.data import Data, TestSet, draw
 from expnet.benchmark.making import Workshop
 from expnet.benchmark.plan import Plan, SetPlan, TaskPlan
+from expnet.benchmark.rows import EXPNETS
 from expnet.benchmark.scores import Scores
 from expnet.metrics import average_precision
 
@@ -34,7 +35,7 @@ def _of_set(plan: Plan, data: Data, workshop: Workshop, task: TaskPlan, test: Se
     shown = [who for who in contestants(plan, workshop, task) if who.round == 0 and not who.sample]
     shown = [who for who in shown if who.experiment != "control"]
     scores = {_called(who): workshop.scores(task, 0, texts, who.job()) for who in shown}
-    learned = next((name for name, who in zip(scores, shown, strict=True) if who.label == "expnet"), None)
+    learned = next((name for name, who in zip(scores, shown, strict=True) if who.experiment in EXPNETS), None)
     precision = {name: _precision(each, texts) for name, each in scores.items()}
     chosen = [(place, "example") for place in draw(texts.records, plan.examples, plan.seed)] if plan.examples else []
     if learned is not None:
@@ -68,5 +69,5 @@ def _precision(scores: Scores, texts: TestSet) -> np.ndarray:
 
 def _called(who: Contestant) -> str:
     if who.experiment == "few marks":
-        return f"expnet, {who.condition['shots']} marks, from {who.condition['start']}"
-    return f"expnet, {who.experiment}" if who.label == "expnet" else who.label
+        return f"{who.label}, {who.condition['shots']} marks, from {who.condition['start']}"
+    return f"{who.label}, {who.experiment}" if who.experiment in EXPNETS else who.label

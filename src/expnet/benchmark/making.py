@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,16 @@ from typing import Any
 from expnet import __version__
 from expnet.benchmark.data import Data, TestSet, draw
 from expnet.benchmark.plan import DOCUMENTS, Measured, Plan, TaskPlan
-from expnet.benchmark.scores import Job, Scores, keep, kept, targets, word_scores
+from expnet.benchmark.scores import Job, Scores, Seen, keep, kept, targets, word_scores
 from expnet.classifier import Classifier
 from expnet.demo import base_model
 from expnet.explainer import load_classifier
+from expnet.heads import Tier
 from expnet.methods.registry import find_method
 from expnet.network import ExpNet
 from expnet.rationales import Record
-from expnet.training.config import FitConfig
+from expnet.training.adapt import adapt
+from expnet.training.config import FitConfig, gently, with_tier
 from expnet.training.finetune import finetune
 from expnet.training.fit import Source, fit_mixture
 
@@ -36,6 +38,7 @@ class Workshop:
         self._classifiers: dict[tuple[str, str | int], Classifier] = {}
         self._explained: dict[tuple[str, str, str | int], dict[int, int]] = {}
         self._prints: dict[int, str] = {}
+        self._seen = Seen()
 
     def version(self, task: TaskPlan, round: int) -> str | int:
         """Return which of a task's classifiers takes part in a round: its seed, or what was loaded."""
@@ -55,21 +58,36 @@ class Workshop:
             self._classifiers[key] = load_classifier(model)
         return self._classifiers[key]
 
-    def cross_task(self, task: TaskPlan, round: int) -> ExpNet:
+    def cross_task(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
         """Return the ExpNet that learned from the tasks of every other family."""
         others = [other for other in self.plan.tasks if other.train and other.family != task.family]
         sources = [self._source(other, round) for other in others]
-        return self._network(sources, replace(self.plan.cross, seed=self.plan.seeds[round]))
+        return self._trained(sources, with_tier(self._seeded(self.plan.cross, round), tier))
 
-    def few_marks(self, task: TaskPlan, round: int, shots: int, start: ExpNet | None) -> ExpNet:
-        """Return an ExpNet that learned from so many marked texts of the task (0: all), a draw for each round."""
-        seed = self.plan.seeds[round]
-        whole = self._source(task, round)
-        if not shots:
-            return self._network([whole], replace(self.plan.own, seed=seed))
-        drawn = [whole.train[i] for i in draw(whole.train, shots, seed)]
-        few = Source(classifier=whole.classifier, train=drawn, name=f"{shots} of {task.train}")
-        return self._network([few], replace(self.plan.few, seed=seed), start)
+    def adapted(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
+        """Return the ExpNet that one from other families, with gradients, taught on texts of the task without marks."""
+        teacher, config = self.cross_task(task, round, "gradient"), with_tier(self.plan.student, tier)
+        texts = self.data.unmarked(self._owner(task), self.plan.unmarked)
+        classifier = self.classifier(task, round)
+        config = self._seeded(config, round)
+        asked = [asdict(config), __version__, fingerprint(teacher), self.fingerprint(classifier)]
+        inputs = [record.text for record in texts]
+        return self._network(_digest(asked, texts), lambda: adapt(classifier, teacher, inputs, config=config))
+
+    def marked(self, task: TaskPlan, round: int, tier: Tier, shots: int, *, warm: bool) -> ExpNet:
+        """Return an ExpNet that learned from so many marked texts of the task (0: all), a draw for each round.
+
+        With `warm` it starts from the one that was adapted without marks, else from nothing.
+        """
+        source, plan = self._source(task, round), self.plan
+        config = plan.own
+        if shots:
+            drawn = [source.train[i] for i in draw(source.train, shots, plan.seeds[round])]
+            source = Source(classifier=source.classifier, train=drawn, name=f"{shots} of {task.train}")
+            config = plan.few
+        start = self.adapted(task, round, tier) if warm else None
+        config = gently(config, len(source.train)) if warm else config
+        return self._trained([source], with_tier(self._seeded(config, round), tier), start)
 
     def explained(self, task: TaskPlan, round: int, texts: TestSet) -> list[int]:
         """Return the class to explain of each text."""
@@ -98,7 +116,7 @@ class Workshop:
         path = self.work / "scores" / f"{_digest(asked, texts.records)}.safetensors"
         found = kept(path)
         if found is None:
-            found = word_scores(classifier, texts.records, target, job)
+            found = word_scores(classifier, texts.records, target, job, self._seen)
             keep(path, found)
         return found
 
@@ -129,15 +147,24 @@ class Workshop:
         classifier = self.classifier(task, round)
         return Source(classifier=classifier, train=train, dev=dev, name=task.train, family=task.family)
 
-    def _network(self, sources: Sequence[Source], config: FitConfig, start: ExpNet | None = None) -> ExpNet:
+    def _seeded(self, config: FitConfig, round: int) -> FitConfig:
+        return replace(config, seed=self.plan.seeds[round])
+
+    def _trained(self, sources: Sequence[Source], config: FitConfig, start: ExpNet | None = None) -> ExpNet:
         asked: list[Any] = [asdict(config), __version__, "" if start is None else fingerprint(start)]
         for source in sources:
             parts = (_digest([], source.train), _digest([], source.dev or []))
             asked.append([self.fingerprint(source.classifier), source.family, *parts])
-        folder = self.work / "networks" / _digest(asked, [])[:16]
+        cache = self.work / "features"
+        return self._network(
+            _digest(asked, []), lambda: fit_mixture(sources, config=config, warm_start=start, cache=cache)
+        )
+
+    def _network(self, name: str, make: Callable[[], ExpNet]) -> ExpNet:
+        folder = self.work / "networks" / name[:16]
         if (folder / "config.json").is_file():
             return ExpNet.from_pretrained(folder)
-        network = fit_mixture(sources, config=config, warm_start=start, cache=self.work / "features")
+        network = make()
         unfinished = folder.with_suffix(f".{os.getpid()}")  # another process may be making the same
         network.save_pretrained(unfinished)
         if not folder.is_dir():

@@ -9,16 +9,16 @@ from typing import Any, Literal, TypeVar, get_type_hints
 
 from expnet.errors import BenchmarkError
 from expnet.features import FeatureConfig
-from expnet.heads import HeadSetConfig
+from expnet.heads import HeadSetConfig, Tier
 from expnet.methods.method import describe, fits
 from expnet.methods.registry import find_method
 from expnet.methods.replacement import Replacement
-from expnet.training.config import FitConfig
+from expnet.training.config import ACROSS_TASKS, FEW_MARKS, STUDENT, FitConfig
 from expnet.training.finetune import FinetuneConfig
 
 P = TypeVar("P")
 DOCUMENTS = "documents"  # an option that the benchmark fills with the training texts
-Experiment = Literal["cross-task", "few marks", "in-domain"]
+Experiment = Literal["cross-task", "adapted", "few marks", "in-domain"]
 Against = Literal["rationale", "majority", "each annotator"]
 
 
@@ -141,11 +141,15 @@ class Plan:
         name: For the report.
         tasks: What is tested and learned from.
         methods: What is compared with the ExpNets.
-        experiments: Which ExpNets: trained across tasks, on a few marked texts, in domain.
+        experiments: Which ExpNets: trained across tasks; taught by such a one on unmarked texts of the task; trained
+            on a few marked texts, from nothing and from the one before; in domain.
+        tiers: Which ExpNets: on attention alone, on attention and gradients.
         shots: How many marked texts are few.
+        unmarked: Training texts of the task for the second experiment, without their marks.
         seeds: One ExpNet of each kind per seed.
         seed: Of samples, floors and stochastic methods.
-        cross, few, own: How the ExpNets of the three experiments are trained.
+        cross, student, few, own: How the ExpNets of these experiments are trained, from nothing; `gently` from one that
+            knows something. The features follow the tier.
         faithfulness: What is measured of faithfulness.
         stability_texts: On how many texts stability and sanity are measured; 0 leaves them out.
         examined: Sets on which expensive methods, faithfulness, stability and sanity are measured; () is all.
@@ -156,12 +160,15 @@ class Plan:
     name: str
     tasks: tuple[TaskPlan, ...]
     methods: MethodsPlan = field(default_factory=MethodsPlan)
-    experiments: tuple[Experiment, ...] = ("cross-task", "few marks", "in-domain")
+    experiments: tuple[Experiment, ...] = ("cross-task", "adapted", "few marks", "in-domain")
+    tiers: tuple[Tier, ...] = ("attention", "gradient")
     shots: tuple[int, ...] = (16, 64, 256)
+    unmarked: int = 500
     seeds: tuple[int, ...] = (0, 1, 2)
     seed: int = 0
-    cross: FitConfig = field(default_factory=FitConfig)
-    few: FitConfig = field(default_factory=FitConfig)
+    cross: FitConfig = ACROSS_TASKS
+    student: FitConfig = STUDENT
+    few: FitConfig = FEW_MARKS
     own: FitConfig = field(default_factory=FitConfig)
     faithfulness: FaithfulnessPlan = field(default_factory=FaithfulnessPlan)
     stability_texts: int = 0
@@ -190,6 +197,7 @@ def read_plan(path: str | Path) -> Plan:
 _NESTED: dict[tuple[type, str], type] = {
     (Plan, "methods"): MethodsPlan,
     (Plan, "cross"): FitConfig,
+    (Plan, "student"): FitConfig,
     (Plan, "few"): FitConfig,
     (Plan, "own"): FitConfig,
     (Plan, "faithfulness"): FaithfulnessPlan,

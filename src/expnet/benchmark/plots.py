@@ -21,8 +21,8 @@ from numpy import ndarray
 
 from expnet.benchmark import comparison, summary
 from expnet.benchmark.comparison import Point
-from expnet.benchmark.rows import Row
-from expnet.benchmark.summary import EXPNETS, HEADLINE
+from expnet.benchmark.rows import EXPNETS, Row
+from expnet.benchmark.summary import HEADLINE
 from expnet.render.escape import printable
 
 # Plots for pages get the page's ink instead, so that no other colour may be this one.
@@ -163,16 +163,14 @@ def few_marks(rows: Sequence[Row]) -> Figure | None:
         if any(row.experiment == "few marks" for row in here)
     }
     steps = sorted({summary.shots(row) for here in found.values() for row in here if row.experiment in EXPNETS})
-    styles = {"cross-task": (_BLUE, "o"), "nothing": (_ORANGE, "s")}
 
     def panel(axes: Axes, here: Sequence[Row]) -> None:
-        for start, lesson in summary.lessons(here).items():
+        for name, lesson in summary.lessons(here).items():
             at = [steps.index(count) for count in lesson]
             figures = [summary.figure(each, HEADLINE) for each in lesson.values()]
-            colour, marker = styles.get(start, (_GREEN, "^"))
-            axes.plot(
-                at, [each.mean for each in figures], color=colour, marker=marker, ms=4, label=f"ExpNet, from {start}"
-            )
+            colour = _GREEN if "gradient" in name else _BLUE
+            marker, dashes = ("s", "--") if name.endswith("nothing") else ("o", "-")
+            axes.plot(at, [each.mean for each in figures], dashes, color=colour, marker=marker, ms=3, lw=1, label=name)
             axes.fill_between(at, [x.low for x in figures], [x.high for x in figures], color=colour, alpha=0.2, lw=0)
         bounds = (("best baseline", comparison.best(here), "--"), ("human", comparison.best(here, ("human",)), ":"))
         for label, each, dashes in bounds:

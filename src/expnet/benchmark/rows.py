@@ -13,6 +13,7 @@ from expnet.errors import BenchmarkError
 
 Kind = Literal["plausibility", "faithfulness", "stability", "sanity", "cost"]
 SCHEMA = 1
+EXPNETS = ("cross-task", "adapted", "few marks", "in-domain")  # how one was trained, least of its task first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +22,8 @@ class Row:
 
     Attributes:
         kind: What was measured.
-        experiment: Who was measured: "baseline", "control", "floor" (mark all), "human", or how the ExpNet was trained:
-            "cross-task", "in-domain", "few marks".
+        experiment: Who was measured: "baseline", "control", "floor" (mark all), "human", or how an ExpNet was trained,
+            one of `EXPNETS`.
         family: Family of the task, such as "sentiment".
         set: The texts, such as "fair_sst/test".
         classifier: Name of the classifier that was explained.

@@ -18,7 +18,7 @@ from expnet.benchmark.data import Data
 from expnet.benchmark.making import Workshop
 from expnet.benchmark.measuring import Bench
 from expnet.benchmark.plan import Plan, SetPlan, TaskPlan
-from expnet.benchmark.rows import Row, RowFile
+from expnet.benchmark.rows import EXPNETS, Row, RowFile
 from expnet.errors import BenchmarkError
 from expnet.progress import track
 
@@ -101,8 +101,9 @@ def _cell(
     for each in who:
         depends.append([each.experiment, each.label, dict(each.condition), plan.methods.options.get(each.label)])
         depends.append(plan.methods.sample_texts if each.sample else 0)
-        if each.label == "expnet":  # it learned from other tasks, maybe
-            depends += [asdict(plan.cross), asdict(plan.few), asdict(plan.own)]
+        if each.experiment in EXPNETS:  # it learned from other tasks, maybe
+            depends += [asdict(each) for each in (plan.cross, plan.student, plan.few, plan.own)]
+            depends.append(plan.unmarked)
             depends += [asdict(replace(other, tests=())) for other in plan.tasks]
     if not what.startswith(("floors", "plausibility")):
         depends += [asdict(plan.faithfulness), plan.stability_texts]
@@ -117,9 +118,10 @@ def _next_round(who: Contestant, everyone: Sequence[Contestant]) -> Contestant |
 
     def likewise(each: Contestant) -> bool:
         ours, theirs = ({k: v for k, v in each.condition.items() if k not in seeds} for each in (who, each))
-        return each.label == "expnet" and each.experiment == who.experiment and ours == theirs and each.round == 1
+        same = (each.label, each.experiment) == (who.label, who.experiment)
+        return same and ours == theirs and each.round == 1
 
-    return next(filter(likewise, everyone), None) if who.label == "expnet" else None
+    return next(filter(likewise, everyone), None) if who.experiment in EXPNETS else None
 
 
 def _versions() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Word scores of a method on a set of texts, computed once and kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from expnet.classifier import Classifier
 from expnet.encoding import pool_words
+from expnet.heads import Features, read_features
 from expnet.methods.method import Method
 from expnet.network import ExpNet
 from expnet.rationales import Record
@@ -46,17 +47,42 @@ def targets(classifier: Classifier, records: Sequence[Record], names: Mapping[st
     return found
 
 
-def word_scores(classifier: Classifier, records: Sequence[Record], target: Sequence[int], job: Job) -> Scores:
+class Seen:
+    """What networks were shown last: most of a set's networks see the same, so that it is read once for all."""
+
+    def __init__(self, most: int = 2) -> None:
+        self.most = most
+        self._found: dict[Hashable, list[Features]] = {}
+
+    def batches(self, key: Hashable) -> list[Features]:
+        """Return what was kept under a key, to be filled if it is empty; the oldest beyond `most` is forgotten."""
+        found = self._found.pop(key, [])
+        self._found[key] = found
+        if len(self._found) > self.most:
+            self._found.pop(next(iter(self._found)))
+        return found
+
+
+def word_scores(
+    classifier: Classifier, records: Sequence[Record], target: Sequence[int], job: Job, seen: Seen | None = None
+) -> Scores:
     """Return the scores of each text's words, as `Explainer.explain` pools them from tokens."""
+    network = job.network
+    kept: list[Features] = []
+    if network is not None and seen is not None:
+        kept = seen.batches((id(classifier), tuple(target), tuple(r.text for r in records), network.config.features))
     order = sorted(range(len(records)), key=lambda i: len(records[i].text.text) + len(records[i].text.pair or ""))
     found: dict[int, ndarray] = {}
-    for start in range(0, len(order), _BATCH):
+    for number, start in enumerate(range(0, len(order), _BATCH)):
         chosen = order[start : start + _BATCH]
         encoding = classifier.encode([records[i].text for i in chosen])
         wanted = torch.tensor([target[i] for i in chosen])[encoding.text_of]
-        scores = job.method.attribute(
-            classifier, encoding, wanted, options=job.options, seed=job.seed, network=job.network
-        )
+        if network is None:
+            scores = job.method.attribute(classifier, encoding, wanted, options=job.options, seed=job.seed)
+        else:
+            if len(kept) == number:
+                kept.append(read_features(classifier, encoding, network.config.features, target=wanted)[1])
+            scores = network.score(kept[number]).masked_fill(~encoding.real, 0)
         words = pool_words(scores, encoding, pool="sum" if job.method.signed else "max")
         found.update(zip(chosen, (each.numpy().astype(np.float64) for each in words), strict=True))
     return [found[i] for i in range(len(records))]

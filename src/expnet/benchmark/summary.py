@@ -9,13 +9,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from expnet.benchmark.rows import Row
+from expnet.benchmark.rows import EXPNETS, Row
 from expnet.errors import BenchmarkError
 from expnet.metrics.statistics import estimate
 
 K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 HEADLINE = "average_precision"
-EXPNETS = ("cross-task", "few marks", "in-domain")
+_NAMES = {"expnet": "ExpNet", "expnet_gradient": "ExpNet with gradients"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,9 @@ def check_rows(rows: Iterable[Row]) -> None:
         )
 
 
-def group(rows: Iterable[Row], key: Callable[[Row], K]) -> dict[K, list[Row]]:
+def group(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     """Return rows by a key, in order of appearance."""
-    found: dict[K, list[Row]] = defaultdict(list)
+    found: dict[K, list[T]] = defaultdict(list)
     for row in rows:
         found[key(row)].append(row)
     return dict(found)
@@ -65,7 +66,7 @@ def system(row: Row) -> str:
     """Return what a row measured in words: a method by its name, an ExpNet by how it was trained."""
     if row.experiment not in EXPNETS:
         return row.method
-    name = "ExpNet" if row.method == "expnet" else row.method
+    name = _NAMES.get(row.method, row.method)
     if row.experiment != "few marks":
         return f"{name}, {row.experiment}"
     start = row.condition.get("start")
@@ -75,7 +76,14 @@ def system(row: Row) -> str:
 def systems(rows: Iterable[Row], experiments: Sequence[str]) -> dict[str, list[Row]]:
     """Return the rows of these experiments by system: experiments as listed, few marks before many."""
     chosen = [row for row in rows if row.experiment in experiments]
-    chosen.sort(key=lambda row: (experiments.index(row.experiment), str(row.condition.get("start")), shots(row)))
+    chosen.sort(
+        key=lambda row: (
+            row.experiment in EXPNETS and row.method,
+            experiments.index(row.experiment),
+            str(row.condition.get("start")),
+            shots(row),
+        )
+    )
     return group(chosen, system)
 
 
@@ -91,13 +99,17 @@ def shots_name(count: float) -> str:
 
 
 def lessons(rows: Iterable[Row]) -> dict[str, dict[float, list[Row]]]:
-    """Return the ExpNets of one place by what they started from and by `shots`, ascending."""
-    ours = sorted((row for row in rows if row.experiment in EXPNETS), key=shots)
-    starts = group(
-        ours,
-        lambda row: "cross-task" if row.experiment == "cross-task" else str(row.condition.get("start") or "nothing"),
-    )
-    return {start: group(each, shots) for start, each in starts.items()}
+    """Return the ExpNets of one place by name and start, and by `shots`, ascending.
+
+    One adapted without marks is where those that start from it have learned from no mark.
+    """
+    ours = sorted((row for row in rows if row.experiment in EXPNETS), key=lambda row: (row.method, shots(row)))
+
+    def start(row: Row) -> str:
+        first = row.condition.get("start") or (row.experiment if row.experiment != "in-domain" else "nothing")
+        return f"{_NAMES.get(row.method, row.method)}, from {first}"
+
+    return {name: group(each, shots) for name, each in group(ours, start).items()}
 
 
 def places(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from expnet.benchmark import comparison, summary
 from expnet.benchmark.comparison import BOUNDS, Contest, Point
-from expnet.benchmark.rows import Row
-from expnet.benchmark.summary import EXPNETS, HEADLINE, Figure
+from expnet.benchmark.rows import EXPNETS, Row
+from expnet.benchmark.summary import HEADLINE, Figure
 from expnet.benchmark.table import Cell, Table
 
 SAMPLE = " †"
@@ -60,10 +60,15 @@ def all_tables(rows: Sequence[Row]) -> dict[str, list[Table]]:
 
 
 def headline(rows: Sequence[Row]) -> list[Table]:
-    """Return one line per set: the best baseline, each ExpNet, the best control and people."""
+    """Return a table per tier with a line per set: the best baseline, each ExpNet, the best control and people."""
     chosen = [row for row in summary.main_marks(rows) if not row.sample]
     started = [row for row in chosen if row.condition.get("start") != "nothing" or row.experiment != "few marks"]
-    ours = list(summary.systems(started, EXPNETS))
+    tiers = summary.group((row for row in started if row.experiment in EXPNETS), lambda row: row.method)
+    ours = [list(summary.systems(each, EXPNETS)) for _, each in sorted(tiers.items())]
+    return [_headline(chosen, each) for each in ours or [[]]]
+
+
+def _headline(chosen: Sequence[Row], ours: Sequence[str]) -> Table:
     lines: list[tuple[Cell, ...]] = []
     bold = set()
     for place, here in summary.places(chosen).items():
@@ -86,19 +91,18 @@ def headline(rows: Sequence[Row]) -> list[Table]:
         "best control: value",
         "human",
     )
-    return [
-        Table(
-            f"Average precision on {len(lines)} set{'s' * (len(lines) != 1)}",
-            header,
-            tuple(lines),
-            (
-                _INTERVALS,
-                "Bold: the best of a line. The best baseline is chosen on the test itself, which favours it.",
-                _HUMAN,
-            ),
-            frozenset(bold),
-        )
-    ]
+    whose = f"{ours[0].split(',')[0]}: average" if ours else "Average"
+    return Table(
+        f"{whose} precision on {len(lines)} set{'s' * (len(lines) != 1)}",
+        header,
+        tuple(lines),
+        (
+            _INTERVALS,
+            "Bold: the best of a line. The best baseline is chosen on the test itself, which favours it.",
+            _HUMAN,
+        ),
+        frozenset(bold),
+    )
 
 
 def gains(contests: Sequence[Contest], rival: str) -> list[Table]:

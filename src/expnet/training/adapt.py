@@ -33,14 +33,14 @@ def adapt(
 ) -> ExpNet:
     """Train an ExpNet of one classifier to say what another says of its texts, each of the predicted class.
 
-    The other may see gradients, and knows no head of this classifier by place; the new one sees attention alone and
-    each head by itself. It takes over level and threshold: its scores are fitted to the other's.
+    The other knows no head of this classifier by place, the new one sees each head by itself; and it may make do
+    with attention where the other takes gradients. Level and threshold go over: its scores are fitted to the other's.
 
     Args:
         classifier: The classifier.
         teacher: A network that fits it.
         texts: Texts like those to explain, unmarked; some hundred.
-        config: Of the new network; it must train by steps, on features without gradients.
+        config: Of the new network; it must train by steps.
         progress: Show progress bars.
 
     Raises:
@@ -49,10 +49,8 @@ def adapt(
     """
     teacher.check_fits(classifier.architecture, classifier.support)
     student = new_network(classifier, config)
-    if not config.steps or student.uses_target:
-        raise InputError(
-            f"Expected a configuration with steps and without gradients, got steps={config.steps}, {config.features}."
-        )
+    if not config.steps:
+        raise InputError("Expected a configuration that trains by steps, got steps=0.")
     lessons, scores = _lessons(classifier, teacher, texts, student, progress=progress)
     if not lessons:
         raise InputError(f"None of the {len(texts)} texts has a word, so there is nothing to learn from.")
@@ -80,9 +78,11 @@ def _lessons(
     order = sorted(texts, key=lambda text: len(text.text) + len(text.pair or ""))
     for start in track(range(0, len(order), _BATCH), "asking the teacher", show=progress):
         encoding = classifier.encode(order[start : start + _BATCH])
-        target = classifier.predict(encoding).probabilities.argmax(1)[encoding.text_of] if teacher.uses_target else None
+        target = None
+        if teacher.uses_target or student.uses_target:
+            target = classifier.predict(encoding).probabilities.argmax(1)[encoding.text_of]
         _, seen = read_features(classifier, encoding, teacher.config.features, target=target)
-        _, own = read_features(classifier, encoding, student.config.features)
+        _, own = read_features(classifier, encoding, student.config.features, target=target)
         with torch.no_grad():
             logits = teacher(seen)
         wanted = normalise_within_text(logits[..., None], encoding.real)[..., 0].masked_fill(~encoding.real, torch.nan)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from expnet.features import FeatureConfig
-from expnet.heads import HeadSetConfig
+from expnet.features import ATTENTION, GRADIENT, FeatureConfig
+from expnet.heads import HeadSetConfig, Tier
 
 Explain = Literal["label", "predicted"]
 
@@ -47,10 +47,22 @@ class FitConfig:
 ACROSS_TASKS = FitConfig(
     features=HeadSetConfig(tier="gradient"), hidden=(32,), dropout=0.2, entropy=0.0, steps=300, batch_size=12
 )
-# From such an explainer on, with few marks: short and gentle, so that what it knows is not lost.
-FEW_MARKS = replace(ACROSS_TASKS, learning_rate=5e-4, steps=60, batch_size=16)
-
 # For a network that learns one classifier's heads from another network, not from people.
-STUDENT = FitConfig(
-    features=FeatureConfig(patterns=("rows", "columns", "received")), hidden=(64,), steps=400, batch_size=32
-)
+STUDENT = FitConfig(features=FeatureConfig(patterns=ATTENTION), steps=400)
+# With few marks: order only, and most features dropped.
+FEW_MARKS = replace(STUDENT, feature_dropout=0.5, entropy=0.0, steps=200, batch_size=16)
+
+
+def gently(config: FitConfig, texts: int) -> FitConfig:
+    """Return the same training for a network that knows something already: the fewer texts, the less it changes."""
+    rate, steps = (0.15, 0.5) if texts <= 32 else (0.15, 1.0) if texts <= 128 else (0.5, 2.0)
+    return replace(config, learning_rate=rate * config.learning_rate, steps=round(steps * config.steps))
+
+
+def with_tier(config: FitConfig, tier: Tier) -> FitConfig:
+    """Return the same training on features that take a backward pass as well, or on such as do not."""
+    if isinstance(config.features, HeadSetConfig):
+        return replace(config, features=replace(config.features, tier=tier))
+    kept = tuple(pattern for pattern in config.features.patterns if pattern not in GRADIENT)
+    patterns = (*(kept or ATTENTION), *(GRADIENT if tier == "gradient" else ()))
+    return replace(config, features=replace(config.features, patterns=patterns))

@@ -55,7 +55,7 @@ def extract(
         progress: Whether to show one.
     """
     key = _key(classifier, config, explain) if cache is not None else ""
-    labels = _of_class(config) and explain == "label"
+    labels = config.uses_target and explain == "label"
     examples: list[Example] = []
     starts = range(0, len(records), _SHARD)
     for start in track(starts, title, show=progress):
@@ -89,7 +89,7 @@ def _extract_shard(
         chosen = order[start : start + 32]
         encoding = classifier.encode([records[i].text for i in chosen])
         target = None
-        if _of_class(config):
+        if config.uses_target:
             target = _explained(classifier, encoding, [records[i] for i in chosen], explain)
         _, features = read_features(classifier, encoding, config, target=target)
         targets = token_targets(encoding, [records[i] for i in chosen])
@@ -103,10 +103,6 @@ def _extract_shard(
             )
 
 
-def _of_class(config: FeatureConfig | HeadSetConfig) -> bool:
-    return isinstance(config, HeadSetConfig) and config.tier == "gradient"
-
-
 def _explained(classifier: Classifier, encoding: Encoding, records: Sequence[Record], explain: Explain) -> Tensor:
     """Return the class to explain of each window."""
     labels = [None if explain == "predicted" else record.label for record in records]
@@ -118,7 +114,7 @@ def _explained(classifier: Classifier, encoding: Encoding, records: Sequence[Rec
 def _key(classifier: Classifier, config: FeatureConfig | HeadSetConfig, explain: Explain) -> str:
     # What only the network needs makes no other features.
     wanted = asdict(config) if isinstance(config, FeatureConfig) else {"tier": config.tier, "floor": config.floor}
-    of_class = f" {explain}" if _of_class(config) else ""
+    of_class = f" {explain}" if config.uses_target else ""
     return f"{classifier.fingerprint()} {json.dumps(wanted, sort_keys=True)}{of_class} 1"  # 1: version of the features
 
 

@@ -1,6 +1,5 @@
 """Train an ExpNet on what people marked."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -72,7 +71,8 @@ def fit_mixture(
         sources: Classifiers, each with its texts; of one architecture, layers and heads unless the features are those
             of sets of heads.
         config: Hyper-parameters.
-        warm_start: Start from this network's weights; its features, context and hidden layers are kept.
+        warm_start: Start from this network's weights; its features, context and hidden layers are kept, how much is
+            dropped in training is `config`'s.
         cache: Folder in which extracted features are kept, so that a second or resumed run is quick.
         progress: Show progress bars.
 
@@ -160,7 +160,11 @@ def new_network(classifier: Classifier, config: FitConfig) -> ExpNet:
 
 
 def _network(sources: Sequence[Source], config: FitConfig, warm_start: ExpNet | None) -> ExpNet:
-    network = new_network(sources[0].classifier, config) if warm_start is None else copy.deepcopy(warm_start)
+    if warm_start is None:
+        network = new_network(sources[0].classifier, config)
+    else:
+        network = ExpNet(replace(warm_start.config, dropout=config.dropout, feature_dropout=config.feature_dropout))
+        network.load_state_dict(warm_start.state_dict())
     for source in sources:
         network.check_fits(source.classifier.architecture, source.classifier.support)
     return network

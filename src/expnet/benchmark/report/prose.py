@@ -17,7 +17,8 @@ when they are replaced (more is better). <em>Sufficiency</em>: how much is lost 
 better).</dd>
 <dt>How dear?</dt><dd>Time in predictions: 1 is what the bare prediction takes.</dd>
 <dt>How was ExpNet trained?</dt><dd><em>Cross-task</em>: on marks of all other families of tasks, none of this one.
-<em>N marks</em>: on N marked texts of this task, starting <em>from cross-task</em> or <em>from nothing</em>.
+<em>Adapted</em>: taught by that one, with gradients, on texts of this task that nobody marked. <em>N marks</em>: on N
+marked texts of this task, starting <em>from adapted</em> or <em>from nothing</em>.
 <em>In-domain</em>: on all its marked texts.</dd>
 <dt>What is it held against?</dt><dd><em>Baselines</em>: methods that learn nothing from people. <em>Controls</em> do
 not look at the classifier at all: random scores, the length of a word, its place. What does not beat them explains

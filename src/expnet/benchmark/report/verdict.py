@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from expnet.benchmark import comparison, summary
 from expnet.benchmark.comparison import Contest, Point
-from expnet.benchmark.rows import Row
+from expnet.benchmark.rows import EXPNETS, Row
 
 _LEARNED = {
-    "cross-task": "An ExpNet that never saw the task",
-    "in-domain": "An ExpNet trained on all marked texts of the task",
+    "cross-task": "that never saw the task",
+    "adapted": "that saw texts of the task, but no mark,",
+    "in-domain": "trained on all marked texts of the task",
 }
 _ALPHA = 0.05
 
@@ -21,16 +22,20 @@ def verdict(rows: Sequence[Row]) -> list[str]:
     dear = len({row.method for row in baselines if row.sample})
     fixed = _count(len({row.method for row in baselines if not row.sample}), "fixed method")
     found = []
-    for experiment, learned in _LEARNED.items():
-        if some := [each for each in contests if each.experiment == experiment]:
-            found.append(f"{learned} {_standing(some, f'the best of {fixed}')}")
-    found[1:1] = _few(contests)
-    if some := [each for each in comparison.contests(rows, sample=True) if each.experiment == "cross-task"]:
-        rival = f"the best of {_count(dear, 'expensive method')}, on their samples,"
-        found.append(f"{_LEARNED['cross-task']} {_standing(some, rival)}")
+    for experiment in _LEARNED:
+        found += _compared(contests, experiment, f"the best of {fixed}")
+        if experiment == "adapted":
+            found += _few(contests)
+    rival = f"the best of {_count(dear, 'expensive method')}, on their samples,"
+    found += _compared(comparison.contests(rows, sample=True), "cross-task", rival)
     if not contests:
         found.append("No ExpNet was measured beside a fixed method, so nothing can be said about who is ahead.")
     return [*found, *_faithful(points)]
+
+
+def _compared(contests: Sequence[Contest], experiment: str, rival: str) -> list[str]:
+    same = summary.group((each for each in contests if each.experiment == experiment), lambda each: each.system)
+    return [f"An {name.split(',')[0]} {_LEARNED[experiment]} {_standing(some, rival)}" for name, some in same.items()]
 
 
 def _standing(contests: Sequence[Contest], rival: str) -> str:
@@ -54,10 +59,10 @@ def _few(contests: Sequence[Contest]) -> list[str]:
 
 
 def _faithful(points: Sequence[Point]) -> list[str]:
-    ours = [point for point in points if point.experiment in summary.EXPNETS]
+    ours = [point for point in points if point.experiment in EXPNETS]
     if not ours:
         return []
-    first = min(ours, key=lambda point: summary.EXPNETS.index(point.experiment))
+    first = min(ours, key=lambda point: EXPNETS.index(point.experiment))
     most = max(points, key=lambda point: point.faithfulness)
     places = [
         1 + sum(getattr(point, what) > getattr(first, what) for point in points)
