@@ -111,6 +111,7 @@ def make(recipe: Recipe, data: Path, work: Path, shipped: Path, *, full: bool) -
         classifier,
         read(data, recipe.marked_train, drop_overlap=overlap),
         dev=marked_dev,
+        start="nothing",
         config=recipe.fit,
         cache=work / "cache",
         progress=True,

@@ -1,6 +1,7 @@
 """Features by hand, and the laws of normalisation."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from expnet.attention.capture import Trace
+from expnet.attention.signals import Evidence
 from expnet.errors import InputError, MismatchError
 from expnet.features import FeatureConfig, attention_features, normalise_within_text
 
@@ -101,3 +103,25 @@ def test_normalisation_forgets_scale_and_shift(scale, shift):
 def test_features_that_cannot_be_computed_are_refused(options, message):
     with pytest.raises(MismatchError, match=message):
         FeatureConfig(**options)
+
+
+def test_features_with_gradients_by_hand_as_they_are_saliency_as_its_logarithm():
+    values = torch.tensor([[0.0, 0.5, -0.25, 0.0], [0.0, 0.125, 2.0, 0.0]])[None, None]  # one layer of two heads
+    evidence = Evidence(
+        gradients=torch.zeros_like(values),
+        products=values,
+        received=values.abs(),
+        relevance=torch.tensor([[9.0, 0.75, 0.5, 9.0]]),
+        slopes=torch.tensor([[9.0, 1.0, math.e, 9.0]]),
+    )
+    config = FeatureConfig(patterns=("saliency", "products", "relevance", "rows"), normalise="none")
+    features = attention_features(trace(ROWS, COLUMNS), MASK, REAL, config, evidence)
+    first = [0.0, 0.5, 0.125, 0.75, math.log(3 * 0.25), math.log(3 * 0.6)]
+    second = [1.0, -0.25, 2.0, 0.5, math.log(3 * 0.25), math.log(3 * 0.2)]
+    assert_close(features, torch.tensor([[[0.0] * 6, first, second, [0.0] * 6]]), atol=1e-6, rtol=0)
+    mean = attention_features(
+        trace(ROWS, COLUMNS), MASK, REAL, replace(config, patterns=("grad_sam", "relevance"), heads="mean"), evidence
+    )
+    assert_close(mean[0, 1], torch.tensor([0.3125, 0.75]))
+    with pytest.raises(InputError, match="pass its evidence"):
+        attention_features(trace(ROWS, COLUMNS), MASK, REAL, config)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from expnet.errors import InputError, MismatchError
 from expnet.features import FeatureConfig
 from expnet.heads import HeadFeatures, HeadSetConfig, head_features, read_features, stack
 from expnet.methods.attention import raw_attention
+from expnet.methods.attention_gradient import generic_relevance, grad_sam
+from expnet.methods.gradient import saliency
 from expnet.texts import Text
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier
 from tests.models import WORDS
@@ -257,3 +260,38 @@ def test_each_window_keeps_its_target_where_a_batch_is_cut_in_parts(monkeypatch)
     _, parts = read_features(CLASSIFIER, encoding, HeadSetConfig(), target=target)
     assert_close(parts.tokens, whole.tokens, atol=1e-3, rtol=0)
     assert_close(parts.heads, whole.heads, atol=2e-2, rtol=0)  # as for a text alone
+
+
+def test_features_with_gradients_are_those_of_the_fixed_rules_and_of_the_target():
+    encoding = CLASSIFIER.encode([Text.of("a good film"), Text.of("bad")])
+    target, real = torch.tensor([2, 0]), encoding.real
+    plain = partial(FeatureConfig, normalise="none")
+
+    def read(*patterns, of=target):
+        return read_features(CLASSIFIER, encoding, plain(patterns=patterns), target=of)[1]
+
+    rules = {"relevance": generic_relevance, "grad_sam": grad_sam}
+    for pattern, rule in rules.items():
+        expected = rule(CLASSIFIER, encoding, target) * real
+        assert_close(read(pattern).mean(-1), expected, atol=1e-6, rtol=1e-4)
+    norms = saliency(CLASSIFIER, encoding, target)
+    assert_close(read("saliency")[real][:, 0], norms[real].log(), atol=1e-4, rtol=0)
+    rows, products = (read(name)[real] for name in ("rows", "products"))
+    gradients = read_features(CLASSIFIER, encoding, HeadSetConfig(), target=target)[1]
+    assert products.shape == rows.shape == (int(real.sum()), gradients.heads.shape[2])
+    assert not torch.equal(products, read("products", of=torch.tensor([1, 1]))[real])
+    both = read("rows", "products", "saliency")
+    assert_close(both[real], torch.cat([rows, products, read("saliency")[real]], -1), atol=1e-5, rtol=1e-4)
+    assert both.shape[-1] == plain(patterns=("rows", "products", "saliency")).width(3, 4) == 25
+    with pytest.raises(InputError, match="pass a target"):
+        read("products", of=None)
+
+
+def test_features_with_gradients_are_cut_in_parts_and_joined_again(monkeypatch):
+    encoding = CLASSIFIER.encode([Text.of(text) for text in ("a good film", "bad", "the first text is another one")])
+    config, target = FeatureConfig(patterns=("rows", "products", "relevance")), torch.tensor([2, 0, 1])
+    logits, whole = read_features(CLASSIFIER, encoding, config, target=target)
+    monkeypatch.setattr("expnet.classifier.BUDGET", 1)
+    again, parts = read_features(CLASSIFIER, encoding, config, target=target)
+    assert_close(parts, whole, atol=2e-2, rtol=0)  # differences of rounding, against the deviation of a short text
+    assert_close(again, logits, atol=1e-5, rtol=0)

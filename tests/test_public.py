@@ -31,6 +31,7 @@ ORDER = [
     "heads",
     "checkpoint",
     "network",
+    "universal",
     "rationales",
     "metrics",
     "rationales.description",

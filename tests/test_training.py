@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,15 @@ from expnet.rationales import Record
 from expnet.texts import Text
 from expnet.training.config import ACROSS_TASKS, FEW_MARKS, FitConfig, gently
 from expnet.training.examples import Example, extract
-from expnet.training.fit import Source, fit, fit_mixture
+from expnet.training.fit import fit
 from expnet.training.judging import Judged, calibrate, judge, judged
 from expnet.training.loops import in_one_cycle
 from expnet.training.loss import rationale_loss
+from expnet.training.mixture import Source, fit_mixture
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier
 
 NAN = math.nan
+cold_fit = partial(fit, start="nothing")
 QUICK = FitConfig(epochs=3, patience=3)
 WORDS = ("bad", "film", "text", "short", "long", "another", "one", "the", "first")
 
@@ -138,7 +141,7 @@ def planted():
 
 
 def test_fit_learns_a_planted_rationale_and_beats_chance_on_held_out_texts(classifier, planted):
-    network = fit(classifier, planted[:180], config=FitConfig(epochs=25, patience=25))
+    network = cold_fit(classifier, planted[:180], config=FitConfig(epochs=25, patience=25))
     held = planted[180:]
     examples = extract(classifier, held, network.config.features)
     figures = judge(network, judged(examples, held))
@@ -152,7 +155,7 @@ def test_fit_learns_a_planted_rationale_and_beats_chance_on_held_out_texts(class
 def test_the_same_seed_gives_the_same_network_and_another_seed_another(classifier, planted):
     state = torch.random.get_rng_state()
     one, two, other = (
-        fit(classifier, planted[:40], config=replace(QUICK, seed=seed)).state_dict() for seed in (1, 1, 2)
+        cold_fit(classifier, planted[:40], config=replace(QUICK, seed=seed)).state_dict() for seed in (1, 1, 2)
     )
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["first.weight"], other["first.weight"])
@@ -160,9 +163,9 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another(classifie
 
 
 def test_a_warm_start_keeps_the_features_and_begins_where_it_stood(classifier, planted):
-    base = fit(classifier, planted[:40], config=replace(QUICK, features=FeatureConfig(patterns=("rows",))))
+    base = cold_fit(classifier, planted[:40], config=replace(QUICK, features=FeatureConfig(patterns=("rows",))))
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
-    warm = fit(classifier, planted[:40], config=replace(QUICK, learning_rate=1e-9), warm_start=base)
+    warm = fit(classifier, planted[:40], config=replace(QUICK, learning_rate=1e-9), start=base)
     assert warm.config.features == base.config.features
     assert_close(warm.first.weight, base.first.weight, atol=1e-6, rtol=0)  # a learning rate of almost nothing
     assert all(torch.equal(base.state_dict()[name], before[name]) for name in before)
@@ -207,25 +210,25 @@ def test_classifiers_of_different_kinds_do_not_mix(planted):
 
 def test_texts_without_words_or_marks_do_not_stop_the_training(classifier, planted):
     odd = [Record("blank", Text.of(" "), None, ()), Record("unmarked", Text.of("the film"), None, ())]
-    assert fit(classifier, [*odd, *planted[:10]], config=QUICK).config.provenance["texts"] == 11
+    assert cold_fit(classifier, [*odd, *planted[:10]], config=QUICK).config.provenance["texts"] == 11
 
 
 def test_nothing_to_learn_from_is_an_error(classifier, planted):
     with pytest.raises(RationaleError, match="None of the 2 records has a rationale"):
-        fit(classifier, [replace(r, rationale=None) for r in planted[:2]], config=QUICK)
+        cold_fit(classifier, [replace(r, rationale=None) for r in planted[:2]], config=QUICK)
     with pytest.raises(RationaleError, match="No word of the 2 training texts is marked"):
-        fit(classifier, [replace(r, rationale=()) for r in planted[:2]], config=QUICK)
+        cold_fit(classifier, [replace(r, rationale=()) for r in planted[:2]], config=QUICK)
     with pytest.raises(RationaleError, match="None of the 3 development records has a rationale"):
-        fit(classifier, planted[:2], dev=[replace(r, rationale=None) for r in planted[:3]], config=QUICK)
+        cold_fit(classifier, planted[:2], dev=[replace(r, rationale=None) for r in planted[:3]], config=QUICK)
     with pytest.raises(RationaleError, match="No word of the 3 development texts is marked"):
-        fit(classifier, planted[:2], dev=[replace(r, rationale=()) for r in planted[:3]], config=QUICK)
+        cold_fit(classifier, planted[:2], dev=[replace(r, rationale=()) for r in planted[:3]], config=QUICK)
     with pytest.raises(InputError, match="at least one source"):
         fit_mixture([])
 
 
 def test_a_label_that_the_classifier_does_not_know_is_an_error(classifier, planted):
     with pytest.raises(RationaleError, match="Record '0': There is no class 'toxic'"):
-        fit(classifier, [replace(planted[0], label="toxic")], config=QUICK)
+        cold_fit(classifier, [replace(planted[0], label="toxic")], config=QUICK)
 
 
 BRIEF = replace(ACROSS_TASKS, steps=3)
@@ -265,23 +268,23 @@ class TestSetsOfHeads:
     def test_the_same_seed_gives_the_same_network(self, classifier, planted):
         state = torch.random.get_rng_state()
         one, two, other = (
-            fit(classifier, planted[:20], config=replace(BRIEF, seed=seed)).state_dict() for seed in (1, 1, 2)
+            cold_fit(classifier, planted[:20], config=replace(BRIEF, seed=seed)).state_dict() for seed in (1, 1, 2)
         )
         assert all(torch.equal(one[name], two[name]) for name in one)
         assert not torch.equal(one["first.weight"], other["first.weight"])
         assert torch.equal(torch.random.get_rng_state(), state)
 
     def test_a_warm_start_on_few_marks_moves_little(self, classifier, planted):
-        base = fit(classifier, planted[:20], config=BRIEF)
-        warm = fit(classifier, planted[20:36], config=gently(FEW_MARKS, 16), warm_start=base)
-        cold = fit(classifier, planted[20:36], config=ACROSS_TASKS)
+        base = cold_fit(classifier, planted[:20], config=BRIEF)
+        warm = fit(classifier, planted[20:36], config=gently(FEW_MARKS, 16), start=base)
+        cold = cold_fit(classifier, planted[20:36], config=ACROSS_TASKS)
         moved = (warm.first.weight - base.first.weight).norm()
         assert 0 < moved < 0.3 * (cold.first.weight - base.first.weight).norm()
 
     def test_a_source_without_an_order_to_learn_is_an_error(self, classifier, planted):
         full = replace(planted[0], rationale=planted[0].text.words)
         with pytest.raises(RationaleError, match="None of the 1 windows of a source has both marked and unmarked"):
-            fit(classifier, [full], config=BRIEF)
+            cold_fit(classifier, [full], config=BRIEF)
 
     def test_gradients_are_those_of_the_label_or_of_the_prediction(self, classifier, planted):
         encoding = classifier.encode([planted[0].text])

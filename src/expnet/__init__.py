@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from expnet.training.config import FitConfig as FitConfig
     from expnet.training.finetune import FinetuneConfig as FinetuneConfig
     from expnet.training.finetune import finetune as finetune
-    from expnet.training.fit import Source as Source
     from expnet.training.fit import fit as fit
-    from expnet.training.fit import fit_mixture as fit_mixture
+    from expnet.training.mixture import Source as Source
+    from expnet.training.mixture import fit_mixture as fit_mixture
     from expnet.words import Span as Span
 
 _HOMES = {
@@ -53,7 +53,7 @@ _HOMES = {
     "Method": "expnet.methods.method",
     "Prediction": "expnet.classifier",
     "Record": "expnet.rationales",
-    "Source": "expnet.training.fit",
+    "Source": "expnet.training.mixture",
     "Span": "expnet.words",
     "Text": "expnet.texts",
     "Trace": "expnet.attention.capture",
@@ -63,7 +63,7 @@ _HOMES = {
     "find_method": "expnet.methods.registry",
     "finetune": "expnet.training.finetune",
     "fit": "expnet.training.fit",
-    "fit_mixture": "expnet.training.fit",
+    "fit_mixture": "expnet.training.mixture",
     "list_methods": "expnet.methods.registry",
     "load": "expnet.explainer",
     "read_records": "expnet.rationales",

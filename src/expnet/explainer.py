@@ -21,6 +21,7 @@ from expnet.methods.registry import find_method
 from expnet.network import ExpNet
 from expnet.progress import track
 from expnet.texts import Text
+from expnet.universal import UNIVERSAL, named, trust
 
 _BATCH = 32
 _LEARNED = "expnet"
@@ -29,8 +30,16 @@ _LEARNED = "expnet"
 class Explainer:
     """Explains the predictions of one classifier: with its ExpNet for the price of the prediction, or otherwise."""
 
-    def __init__(self, classifier: Classifier, network: ExpNet | None = None, *, name: str = "") -> None:
+    def __init__(
+        self, classifier: Classifier, network: ExpNet | None = None, *, name: str = "", trust: str = ""
+    ) -> None:
         """Join a classifier and a network trained for its kind; without one, only other methods explain.
+
+        Args:
+            classifier: The classifier.
+            network: Its ExpNet.
+            name: Of the ExpNet, for the provenance.
+            trust: How far its explanations can be trusted, in plain words.
 
         Raises:
             MismatchError: If the network was made for another architecture, or other layers or heads.
@@ -41,6 +50,7 @@ class Explainer:
         self.classifier = classifier
         self.network = None if network is None else network.eval()
         self.name = name
+        self.trust = trust
 
     @overload
     def explain(  # type: ignore[overload-overlap]  # a string is also a sequence of strings
@@ -222,12 +232,14 @@ def load(
 ) -> Explainer:
     """Load a classifier and its ExpNet.
 
-    Another model than a demo without `explainer` can be explained by the methods that learn nothing.
+    Without `explainer`, any other model than a demo is explained by the universal ExpNet, which nobody marked a text
+    of its task for: `Explainer.trust` says how far that goes.
 
     Args:
         model: "demo/sentiment", "demo/acceptability" or "demo/hate-speech" (offline, extra `demo`), or the folder
             or hub id of a sequence classifier.
-        explainer: Folder or hub id of an ExpNet; a demo has its own.
+        explainer: Folder or hub id of an ExpNet, or "universal/gradient" (the default of every other model than a
+            demo, which has its own) or "universal/attention", which takes no backward pass.
         revision: Commit, tag or branch of the model on the hub.
         device: The accelerator if there is one, else the CPU.
 
@@ -238,10 +250,10 @@ def load(
         MissingExtraError: If a demo is asked for and the extra is not installed.
     """
     classifier = load_classifier(model, revision=revision, device=device)
-    network = None if explainer is None else ExpNet.from_pretrained(explainer)
-    if network is None and str(model).startswith("demo/"):
-        network = demo_network(str(model))
-    return Explainer(classifier, network, name=str(explainer or model))
+    if explainer is None and str(model).startswith("demo/"):
+        return Explainer(classifier, demo_network(str(model)), name=str(model))
+    name = str(explainer or "universal")
+    return Explainer(classifier, named(name), name=name, trust=trust(UNIVERSAL[name]) if name in UNIVERSAL else "")
 
 
 def load_classifier(

@@ -22,7 +22,7 @@ from expnet.rationales import Record
 from expnet.training.adapt import adapt
 from expnet.training.config import FitConfig, gently, with_tier
 from expnet.training.finetune import finetune
-from expnet.training.fit import Source, fit_mixture
+from expnet.training.mixture import Source, fit_mixture
 
 _DOCUMENTS = 5000  # enough to count words in
 
@@ -61,8 +61,11 @@ class Workshop:
     def cross_task(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
         """Return the ExpNet that learned from the tasks of every other family."""
         others = [other for other in self.plan.tasks if other.train and other.family != task.family]
-        sources = [self._source(other, round) for other in others]
-        return self._trained(sources, with_tier(self._seeded(self.plan.cross, round), tier))
+        return self._of_tasks(others, round, tier)
+
+    def universal(self, tier: Tier) -> ExpNet:
+        """Return the ExpNet that learned from all tasks, for tasks that are not in the plan."""
+        return self._of_tasks([task for task in self.plan.tasks if task.train], 0, tier)
 
     def adapted(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
         """Return the ExpNet that one from other families, with gradients, taught on texts of the task without marks."""
@@ -141,6 +144,10 @@ class Workshop:
         if id(classifier) not in self._prints:
             self._prints[id(classifier)] = classifier.fingerprint()
         return self._prints[id(classifier)]
+
+    def _of_tasks(self, tasks: Sequence[TaskPlan], round: int, tier: Tier) -> ExpNet:
+        sources = [self._source(task, round) for task in tasks]
+        return self._trained(sources, with_tier(self._seeded(self.plan.cross, round), tier))
 
     def _source(self, task: TaskPlan, round: int) -> Source:
         train, dev = self.data.to_train_explainer(task)

@@ -1,23 +1,48 @@
 """`expnet fit` and `expnet finetune`: the two trainings."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from expnet.errors import InputError
 
+if TYPE_CHECKING:
+    from expnet.network import ExpNet
+    from expnet.texts import Text
+
+
+class TierName(StrEnum):
+    """What an ExpNet sees."""
+
+    attention = "attention"
+    gradient = "gradient"
+
 
 def fit(
     model: Annotated[str, typer.Argument(help="The classifier: a demo, a folder or a hub id.")],
-    train: Annotated[Path, typer.Argument(help="Annotated texts: .jsonl or .jsonl.gz.")],
+    train: Annotated[Path, typer.Argument(help="Annotated texts, in any format that `expnet data check` reads.")],
     output: Annotated[Path, typer.Option(help="Folder to write the ExpNet to.")],
     dev: Annotated[
         Path | None, typer.Option(help="Annotated texts to stop, calibrate and judge on; else a tenth of TRAIN.")
     ] = None,
-    rationale: Annotated[str, typer.Option(help="Field that holds the marks.")] = "rationale",
-    warm_start: Annotated[str | None, typer.Option(help="Folder or hub id of an ExpNet to start from.")] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 30,
+    rationale: Annotated[
+        str | None, typer.Option(help="Field that holds the marks; of other formats than ours: union or majority.")
+    ] = None,
+    start: Annotated[
+        str, typer.Option(help="What it knows when it begins: universal, nothing, or folder or hub id of an ExpNet.")
+    ] = "universal",
+    tier: Annotated[
+        TierName, typer.Option(help="attention comes with the prediction; gradient takes a backward pass as well.")
+    ] = TierName.attention,
+    unmarked: Annotated[
+        Path | None,
+        typer.Option(help="A hundred more texts or more, without marks: .txt, or as TRAIN."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Train in so many epochs, instead of as the number of texts suggests.")
+    ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     cache: Annotated[
         Path | None, typer.Option(help="Keep extracted features here; an interrupted run goes on from them.")
@@ -25,17 +50,22 @@ def fit(
 ) -> None:
     """Train an ExpNet for a classifier on texts whose words people marked."""
     from expnet.explainer import load_classifier
-    from expnet.network import ExpNet
-    from expnet.rationales import read_records
+    from expnet.rationales import read
     from expnet.training import fit as training
-    from expnet.training.config import FitConfig
+    from expnet.training.config import FitConfig, with_tier
+    from expnet.universal import named
 
+    begin: Literal["universal", "nothing"] | ExpNet  # the universal one is read only if it is needed
+    begin = "universal" if start == "universal" else "nothing" if start == "nothing" else named(start)
     network = training.fit(
         load_classifier(model),
-        read_records(train, rationale=rationale),
-        dev=None if dev is None else read_records(dev, rationale=rationale),
-        config=FitConfig(epochs=epochs, seed=seed),
-        warm_start=None if warm_start is None else ExpNet.from_pretrained(warm_start),
+        read(train, rationale=rationale).records,
+        dev=None if dev is None else read(dev, rationale=rationale).records,
+        start=begin,
+        tier=tier.value,
+        unmarked=[] if unmarked is None else _texts(unmarked),
+        config=None if epochs is None else with_tier(FitConfig(epochs=epochs, seed=seed), tier.value),
+        seed=seed,
         cache=cache,
         progress=True,
         name="/".join(train.parts[-2:]),
@@ -45,6 +75,15 @@ def fit(
         if key.startswith("dev"):
             print(f"{key}: {value}")
     print(f"Saved to {output}. Explain with: expnet explain --model {model} --explainer {output} TEXT")
+
+
+def _texts(path: Path) -> "list[Text]":
+    from expnet.rationales import read
+    from expnet.texts import Text
+
+    if path.suffix == ".txt":
+        return [Text.of(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [record.text for record in read(path).records]
 
 
 def finetune(

@@ -13,9 +13,9 @@ from expnet.heads import HeadFeatures, read_features
 from expnet.network import ExpNet
 from expnet.progress import track
 from expnet.texts import Text
+from expnet.training.build import new_network
 from expnet.training.config import STUDENT, FitConfig
 from expnet.training.examples import Example
-from expnet.training.fit import new_network
 from expnet.training.judging import platt
 from expnet.training.loops import draw, one_cycle
 from expnet.training.loss import imitation_loss

@@ -47,6 +47,8 @@ class FitConfig:
 ACROSS_TASKS = FitConfig(
     features=HeadSetConfig(tier="gradient"), hidden=(32,), dropout=0.2, entropy=0.0, steps=300, batch_size=12
 )
+# From such an explainer on, with few marks: short and gentle, so that what it knows is not lost.
+FEW_MARKS_UNIVERSAL = replace(ACROSS_TASKS, learning_rate=5e-4, steps=60, batch_size=16)
 # For a network that learns one classifier's heads from another network, not from people.
 STUDENT = FitConfig(features=FeatureConfig(patterns=ATTENTION), steps=400)
 # With few marks: order only, and most features dropped.

@@ -1,41 +1,25 @@
-"""Train an ExpNet on what people marked."""
+"""Train an ExpNet for one classifier, from what the package knows of other tasks or from nothing."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
-import torch
+from typing import Literal
 
 from expnet.classifier import Classifier
-from expnet.errors import InputError, RationaleError
-from expnet.heads import HeadSetConfig
-from expnet.network import ExpNet, ExpNetConfig
+from expnet.errors import InputError, UnsupportedModelError
+from expnet.heads import Tier
+from expnet.network import ExpNet
 from expnet.rationales import Record
-from expnet.training.config import FitConfig
-from expnet.training.examples import Example, extract
-from expnet.training.judging import Judged, calibrate, judge, judged
-from expnet.training.loops import in_epochs, in_one_cycle
+from expnet.texts import Text
+from expnet.training.adapt import adapt
+from expnet.training.config import FEW_MARKS, FEW_MARKS_UNIVERSAL, STUDENT, FitConfig, gently, with_tier
+from expnet.training.mixture import Source, fit_mixture
+from expnet.universal import universal
 
-_ENOUGH_TO_SPLIT = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A classifier and the annotated texts it is explained on; `name` goes into the provenance.
-
-    Sources of one `family` (of tasks that are much alike) share its part of each step of a one-cycle training; a
-    source without one is a family of its own.
-
-    Without `dev`, a tenth of `train` is held out if it has 100 annotated texts or more; below that nothing is,
-    training runs all its epochs, and the calibration is that of the training texts.
-    """
-
-    classifier: Classifier
-    train: Sequence[Record]
-    dev: Sequence[Record] | None = None
-    name: str = ""
-    family: str = ""
+# Texts, marked or not, that are enough to learn a classifier's heads from the universal ExpNet.
+_ENOUGH_TO_ADAPT = 100
+# Marked texts from which on training in epochs, judged on some held out, is better than a fixed number of steps.
+_MANY_MARKS = 500
 
 
 def fit(
@@ -43,149 +27,65 @@ def fit(
     train: Sequence[Record],
     *,
     dev: Sequence[Record] | None = None,
+    start: Literal["universal", "nothing"] | ExpNet = "universal",
+    tier: Tier = "attention",
+    unmarked: Sequence[Text] = (),
     config: FitConfig | None = None,
-    warm_start: ExpNet | None = None,
+    seed: int = 0,
     cache: Path | None = None,
     progress: bool = False,
     name: str = "",
 ) -> ExpNet:
-    """Train an ExpNet for a classifier on texts whose words people marked; see `fit_mixture`."""
-    source = Source(classifier=classifier, train=train, dev=dev, name=name)
-    return fit_mixture([source], config=config, warm_start=warm_start, cache=cache, progress=progress)
+    """Train an ExpNet for a classifier on texts whose words people marked; sixteen are a good beginning.
 
-
-def fit_mixture(
-    sources: Sequence[Source],
-    *,
-    config: FitConfig | None = None,
-    warm_start: ExpNet | None = None,
-    cache: Path | None = None,
-    progress: bool = False,
-) -> ExpNet:
-    """Train one ExpNet on any mixture of classifiers and their annotated texts.
-
-    Records without a rationale are left out. The epoch with the best average precision on the development texts
-    wins; they also calibrate the scores and choose the threshold with the best F1 over all words.
+    From "universal", with 100 texts or more, marked or not, the package's ExpNet with gradients first teaches one that
+    sees each head of this classifier by itself (`adapt`), and that one then learns from the marks; with fewer, the
+    package's ExpNet itself learns on.
 
     Args:
-        sources: Classifiers, each with its texts; of one architecture, layers and heads unless the features are those
-            of sets of heads.
-        config: Hyper-parameters.
-        warm_start: Start from this network's weights; its features, context and hidden layers are kept, how much is
-            dropped in training is `config`'s.
-        cache: Folder in which extracted features are kept, so that a second or resumed run is quick.
+        classifier: The classifier.
+        train: Annotated texts; those without a rationale are left out.
+        dev: As for `fit_mixture`.
+        start: What it knows when it begins; or a network, whose features and shape are kept.
+        tier: "attention" makes an explainer that comes with the prediction, "gradient" one that takes a backward pass
+            as well. Not used with `config`, or with a network to start from.
+        unmarked: More texts of the task, without marks, for a start from "universal".
+        config: How to train, instead of what suits the start and the number of texts.
+        seed: Of training; not used with `config`, which has its own.
+        cache: As for `fit_mixture`.
         progress: Show progress bars.
+        name: Of the texts, for the provenance.
 
     Raises:
-        MismatchError: If the classifiers, or the warm start, do not fit each other.
-        RationaleError: If there is nothing to learn from, or a label is unknown to its classifier.
+        InputError: If `start` is neither of these.
+        MismatchError: If a network to start from does not fit the classifier.
+        RationaleError: If there is nothing to learn from, or a label is unknown to the classifier.
     """
-    if not sources:
-        raise InputError("Expected at least one source to train on, got none.")
-    config = config or FitConfig()
-    network = _network(sources, config, warm_start)
-    features = network.config.features
-    train: list[Judged] = []
-    dev: list[Judged] = []
-    families: dict[str, list[list[Example]]] = {}
-    for number, source in enumerate(sources):
-        learn, held = _split(source, config.seed)
-        title = f"reading attention {source.name}".strip()
-        for records, texts, part in ((learn, train, ""), (held, dev, " (dev)")):
-            found = extract(
-                source.classifier,
-                records,
-                features,
-                explain=config.explain,
-                cache=cache,
-                title=title + part,
-                progress=progress,
-            )
-            texts += judged(found, records)
-            if texts is train:
-                families.setdefault(source.family or f"source {number}", []).append(found)
-    for name, texts in (("training", train), ("development", dev)):
-        if texts and not any(text.marks.any() for text in texts):
-            raise RationaleError(f"No word of the {len(texts)} {name} texts is marked, so there is nothing to go by.")
-    if config.steps:
-        in_one_cycle(network, list(families.values()), config, progress=progress)
-    else:
-        in_epochs(network, [example for text in train for example in text.examples], dev, config, progress=progress)
-    calibrate(network, dev or train)
-    return _sign(network, sources, config, train, dev, warm=warm_start is not None)
+    if not isinstance(start, ExpNet) and start not in ("universal", "nothing"):
+        raise InputError(f"Expected to start from 'universal', 'nothing' or an ExpNet, got {start!r}.")
+    marked = sum(record.rationale is not None for record in train)
+    chosen = config or replace(with_tier(FEW_MARKS if marked < _MANY_MARKS else FitConfig(), tier), seed=seed)
+    known = start if isinstance(start, ExpNet) else None
+    if start == "universal" and marked:
+        texts = [*(record.text for record in train), *unmarked]
+        known = _known(classifier, texts, chosen, progress=progress)
+    if config is None and known is not None:
+        as_it_is = start == "universal" and known.gate is not None
+        chosen = replace(FEW_MARKS_UNIVERSAL, seed=seed) if as_it_is else gently(chosen, marked)
+    source = Source(classifier=classifier, train=train, dev=dev, name=name)
+    return fit_mixture([source], config=chosen, warm_start=known, cache=cache, progress=progress)
 
 
-def _split(source: Source, seed: int) -> tuple[list[Record], list[Record]]:
-    annotated = [_known(record, source.classifier) for record in source.train if record.rationale is not None]
-    if not annotated:
-        raise RationaleError(f"None of the {len(source.train)} records has a rationale, so there is nothing to learn.")
-    if source.dev is not None:
-        held = [_known(record, source.classifier) for record in source.dev if record.rationale is not None]
-        if not held:
-            raise RationaleError(f"None of the {len(source.dev)} development records has a rationale.")
-        return annotated, held
-    if len(annotated) < _ENOUGH_TO_SPLIT:
-        return annotated, []
-    order = np.random.default_rng(seed).permutation(len(annotated))
-    tenth = len(annotated) // 10
-    return [annotated[i] for i in order[tenth:]], [annotated[i] for i in order[:tenth]]
-
-
-def _known(record: Record, classifier: Classifier) -> Record:
-    if record.label is not None:
-        try:
-            classifier.target_index(record.label)
-        except InputError as error:
-            raise RationaleError(f"Record {record.id!r}: {error}") from error
-    return record
-
-
-def new_network(classifier: Classifier, config: FitConfig) -> ExpNet:
-    """Return an untrained network for a classifier, or for any if the features are those of sets of heads."""
-    anything = isinstance(config.features, HeadSetConfig)
-    with torch.random.fork_rng(devices=[]):  # leave the caller's random state alone
-        torch.manual_seed(config.seed)
-        return ExpNet(
-            ExpNetConfig(
-                architecture="any" if anything else classifier.architecture,
-                layers=0 if anything else classifier.support.layers,
-                heads=0 if anything else classifier.support.heads,
-                features=config.features,
-                context=config.context,
-                hidden=config.hidden,
-                dropout=config.dropout,
-                feature_dropout=config.feature_dropout,
-            )
-        )
-
-
-def _network(sources: Sequence[Source], config: FitConfig, warm_start: ExpNet | None) -> ExpNet:
-    if warm_start is None:
-        network = new_network(sources[0].classifier, config)
-    else:
-        network = ExpNet(replace(warm_start.config, dropout=config.dropout, feature_dropout=config.feature_dropout))
-        network.load_state_dict(warm_start.state_dict())
-    for source in sources:
-        network.check_fits(source.classifier.architecture, source.classifier.support)
-    return network
-
-
-def _sign(
-    network: ExpNet, sources: Sequence[Source], config: FitConfig, train: list[Judged], dev: list[Judged], warm: bool
-) -> ExpNet:
-    """Write into the configuration where the network comes from."""
-    from importlib.metadata import version
-
-    reached = judge(network, dev) if dev else {}
-    figures = {f"dev {name}": round(value, 4) for name, value in reached.items() if not np.isnan(value)}
-    provenance = {
-        "sources": [source.name or source.classifier.name for source in sources],
-        "texts": len(train),
-        "dev texts": len(dev),
-        **figures,
-        "warm start": warm,
-        "fit": asdict(config),
-        "versions": {name: version(name) for name in ("expnet", "torch", "transformers")},
-    }
-    network.config = replace(network.config, provenance=provenance)
-    return network
+def _known(classifier: Classifier, texts: Sequence[Text], config: FitConfig, *, progress: bool) -> ExpNet:
+    """Return what the package knows, as a network for this classifier's heads if there are texts enough."""
+    gradient = config.features.uses_target
+    if len(texts) < _ENOUGH_TO_ADAPT:
+        return universal("gradient" if gradient else "attention")
+    student = replace(STUDENT, features=config.features, context=config.context, hidden=config.hidden, seed=config.seed)
+    try:
+        return adapt(classifier, universal("gradient"), texts, config=student, progress=progress)
+    except UnsupportedModelError:
+        if gradient:
+            raise
+        # Where gradients cannot be had, the teacher makes do with attention, too.
+        return adapt(classifier, universal("attention"), texts, config=student, progress=progress)
