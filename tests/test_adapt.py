@@ -9,12 +9,13 @@ import torch
 from scipy.stats import spearmanr
 from torch.testing import assert_close
 
-from expnet.errors import InputError, MismatchError
+from expnet.errors import InputError, MethodError, MismatchError
 from expnet.features import FeatureConfig
 from expnet.heads import HeadSetConfig, read_features
+from expnet.methods.gradient import saliency
 from expnet.texts import Text
 from expnet.training.adapt import adapt
-from expnet.training.config import STUDENT
+from expnet.training.config import STUDENT, with_tier
 from expnet.training.loss import imitation_loss
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier
 from tests.models import WORDS
@@ -80,6 +81,50 @@ def test_the_same_seed_gives_the_same_pupil_and_leaves_the_callers_random_state_
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["first.weight"], other["first.weight"])
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+class TestTowardAMethod:
+    """No marks and no teacher: the pupil says in one pass what a method says."""
+
+    LONG = replace(STUDENT, steps=150, dropout=0.0, feature_dropout=0.0)
+
+    def rule(self, some):
+        encoding = CLASSIFIER.encode(some)
+        target = CLASSIFIER.predict(encoding).probabilities.argmax(1)
+        return saliency(CLASSIFIER, encoding, target)[encoding.real]
+
+    def test_it_ranks_new_tokens_as_the_method_does_and_a_mixture_lies_between(self):
+        new, teacher = texts(20, seed=9), random_network(HEAD_SET)
+        config = with_tier(self.LONG, "gradient")
+        pure = adapt(CLASSIFIER, None, texts(150), toward="saliency", config=config)
+        mixed = adapt(CLASSIFIER, teacher, texts(150), toward="saliency", share=0.5, config=config)
+        taught = adapt(CLASSIFIER, teacher, texts(150), config=config)
+        method, other = self.rule(new), scored(teacher, new)
+        like = {
+            name: (spearmanr(method, found).statistic, spearmanr(other, found).statistic)
+            for name, network in (("pure", pure), ("mixed", mixed), ("taught", taught))
+            for found in [scored(network, new)]
+        }
+        assert like["pure"][0] > like["mixed"][0] > like["taught"][0]
+        assert like["taught"][1] > like["mixed"][1] > like["pure"][1]
+        assert like["pure"][0] > 0.45  # reached: 0.60
+
+    def test_the_threshold_is_one_deviation_and_the_provenance_says_whom_it_learned_from(self):
+        pupil = adapt(CLASSIFIER, None, texts(4), toward="saliency", config=BRIEF)
+        assert pupil.config.threshold == pytest.approx(1 / (1 + math.exp(-1)))
+        assert pupil.config.provenance["toward"] == "saliency"
+        assert "teacher" not in pupil.config.provenance
+        both = adapt(CLASSIFIER, random_network(HEAD_SET), texts(4), toward="saliency", share=0.2, config=BRIEF)
+        assert both.config.provenance["share"] == 0.2
+        assert both.config.threshold == HEAD_SET.threshold
+
+    def test_what_does_not_suit_is_an_error(self):
+        with pytest.raises(InputError, match="nobody to learn from"):
+            adapt(CLASSIFIER, None, texts(2), config=BRIEF)
+        with pytest.raises(InputError, match="between 0 and 1, got 1.0"):
+            adapt(CLASSIFIER, None, texts(2), toward="saliency", share=1.0, config=BRIEF)
+        with pytest.raises(MethodError, match="saliency"):
+            adapt(CLASSIFIER, None, texts(2), toward="salience", config=BRIEF)
 
 
 def test_a_pupil_over_sets_of_heads_learns_too():

@@ -138,6 +138,18 @@ def test_fit_writes_an_explainer_that_explain_takes(folders, tmp_path):
     assert run("explain", "good film", "--model", folders[1], "--explainer", fitted, "--format", "json")
 
 
+def test_adapt_makes_an_explainer_from_texts_without_marks(folders, tmp_path):
+    (tmp_path / "texts.txt").write_text("good film\n\nbad film text\n")
+    for number, more in enumerate(([], ["--teacher", "none", "--toward", "saliency", "--tier", "gradient"])):
+        made = tmp_path / str(number)
+        assert "Explain with" in run("adapt", folders[1], tmp_path / "texts.txt", "--output", made, *more)
+        (line,) = run("explain", "good film", "--model", folders[1], "--explainer", made, "--format", "json").split(
+            "\n", 1
+        )[:1]
+        assert json.loads(line)["method"] == ("expnet_gradient" if more else "expnet")
+    assert expnet.ExpNet.from_pretrained(tmp_path / "0").config.provenance["texts"] == 2
+
+
 def pretrained(folder):
     """A tiny encoder without a head."""
     build("bert").bert.save_pretrained(folder)

@@ -59,6 +59,8 @@ ORDER = [
     "methods.partition",
     "methods.learned",
     "methods.registry",
+    "training.adapt",
+    "training.fit",
     "methods.specimen",
     "methods.snapshot",
     "methods.contract",

@@ -2,7 +2,7 @@
 
 import typer
 
-from expnet.cli import benchmark, data, explain, explain_file, methods, report, train
+from expnet.cli import adapt, benchmark, data, explain, explain_file, methods, report, train
 
 app = typer.Typer(
     name="expnet",
@@ -15,6 +15,7 @@ app.command("explain")(explain.explain)
 app.command("explain-file")(explain_file.explain_file)
 app.command("methods")(methods.methods)
 app.command("fit")(train.fit)
+app.command("adapt")(adapt.adapt)
 app.command("finetune")(train.finetune)
 app.command("benchmark")(benchmark.benchmark)
 app.command("report")(report.report)

@@ -63,7 +63,7 @@ def fit(
         dev=None if dev is None else read(dev, rationale=rationale).records,
         start=begin,
         tier=tier.value,
-        unmarked=[] if unmarked is None else _texts(unmarked),
+        unmarked=[] if unmarked is None else texts_of(unmarked),
         config=None if epochs is None else with_tier(FitConfig(epochs=epochs, seed=seed), tier.value),
         seed=seed,
         cache=cache,
@@ -77,7 +77,8 @@ def fit(
     print(f"Saved to {output}. Explain with: expnet explain --model {model} --explainer {output} TEXT")
 
 
-def _texts(path: Path) -> "list[Text]":
+def texts_of(path: Path) -> "list[Text]":
+    """Read texts from lines of a .txt, or from a file of any format for rationales, whose marks are not looked at."""
     from expnet.rationales import read
     from expnet.texts import Text
 

@@ -1,15 +1,19 @@
 """Make an ExpNet at home in a classifier by texts that nobody has marked."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from expnet.classifier import Classifier
+from expnet.encoding import Encoding
 from expnet.errors import InputError
 from expnet.features import normalise_within_text
 from expnet.heads import HeadFeatures, read_features
+from expnet.methods.method import Method
+from expnet.methods.registry import find_method
 from expnet.network import ExpNet
 from expnet.progress import track
 from expnet.texts import Text
@@ -21,37 +25,53 @@ from expnet.training.loops import draw, one_cycle
 from expnet.training.loss import imitation_loss
 
 _BATCH = 32
+_ONE_DEVIATION = torch.tensor(1.0).sigmoid().item()
 
 
 def adapt(
     classifier: Classifier,
-    teacher: ExpNet,
+    teacher: ExpNet | None,
     texts: Sequence[Text],
     *,
+    toward: str | None = None,
+    share: float = 0.5,
     config: FitConfig = STUDENT,
     progress: bool = False,
 ) -> ExpNet:
-    """Train an ExpNet of one classifier to say what another says of its texts, each of the predicted class.
+    """Train an ExpNet of one classifier to say of its texts what another or a method does, of the predicted class.
 
     The other knows no head of this classifier by place, the new one sees each head by itself; and it may make do
     with attention where the other takes gradients. Level and threshold go over: its scores are fitted to the other's.
 
+    With `toward`, and no other, it learns from nobody's marks to say in one pass what a method says in many, as
+    FastSHAP does (Jethani et al. 2022, arXiv:2107.07436); scores then lie above 0.73, the threshold, where the
+    method's lie more than a standard deviation above their mean over the text. With both, it learns the mixture.
+
     Args:
         classifier: The classifier.
-        teacher: A network that fits it.
+        teacher: A network that fits it, or None.
         texts: Texts like those to explain, unmarked; some hundred.
+        toward: Name of a method to learn from, such as "leave_one_out" or "shapley_sampling".
+        share: Of the method in a mixture, in (0, 1); each is standardised within each text before.
         config: Of the new network; it must train by steps.
         progress: Show progress bars.
 
     Raises:
-        InputError: If there is no text with a word, or the configuration does not suit.
+        InputError: If there is no text with a word, nobody to learn from, or the configuration does not suit.
+        MethodError: If there is no such method.
         MismatchError: If the teacher does not fit the classifier.
     """
-    teacher.check_fits(classifier.architecture, classifier.support)
+    if teacher is None and toward is None:
+        raise InputError("There is nobody to learn from: pass a teacher, the name of a method as `toward`, or both.")
+    if not 0 < share < 1:
+        raise InputError(f"The share of the method in a mixture lies between 0 and 1, got {share}.")
+    if teacher is not None:
+        teacher.check_fits(classifier.architecture, classifier.support)
+    ask = _Teaching(teacher, None if toward is None else find_method(toward), share, config.seed)
     student = new_network(classifier, config)
     if not config.steps:
         raise InputError("Expected a configuration that trains by steps, got steps=0.")
-    lessons, scores = _lessons(classifier, teacher, texts, student, progress=progress)
+    lessons, scores = _lessons(classifier, ask, texts, student, progress=progress)
     if not lessons:
         raise InputError(f"None of the {len(texts)} texts has a word, so there is nothing to learn from.")
 
@@ -65,27 +85,62 @@ def adapt(
         logits = [student(draw([each], 1, torch.Generator())[0])[0] for each in lessons]
     counts = [~each.targets.isnan() for each in lessons]
     platt(student, torch.cat([a[b] for a, b in zip(logits, counts, strict=True)]), torch.cat(scores))
-    learned = {"teacher": dict(teacher.config.provenance), "texts": len(texts), "fit": asdict(config)}
-    student.config = replace(student.config, threshold=teacher.config.threshold, provenance=learned)
+    learned: dict[str, Any] = {} if teacher is None else {"teacher": dict(teacher.config.provenance)}
+    if toward is not None:
+        learned |= {"toward": toward} | ({} if teacher is None else {"share": share})
+    learned |= {"texts": len(texts), "fit": asdict(config)}
+    threshold = _ONE_DEVIATION if teacher is None else teacher.config.threshold
+    student.config = replace(student.config, threshold=threshold, provenance=learned)
     return student
 
 
+@dataclass(frozen=True, slots=True)
+class _Teaching:
+    """Who says what the scores should be."""
+
+    teacher: ExpNet | None
+    method: Method | None
+    share: float
+    seed: int
+
+    @property
+    def uses_target(self) -> bool:
+        return self.method is not None or (self.teacher is not None and self.teacher.uses_target)
+
+    def ask(self, classifier: Classifier, encoding: Encoding, target: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return what to imitate, standardised within each window, and scores in [0, 1]; both [windows tokens]."""
+        real, parts, scores = encoding.real, list[Tensor](), None
+        if self.teacher is not None:
+            _, seen = read_features(classifier, encoding, self.teacher.config.features, target=target)
+            with torch.no_grad():
+                logits = self.teacher(seen)
+            scores = self.teacher.calibrate(logits)
+            parts.append((1 - self.share) * _standard(logits, real))
+        if self.method is not None and target is not None:
+            values = self.method.attribute(classifier, encoding, target, options={}, seed=self.seed)
+            parts.append(self.share * _standard(values, real))
+        wanted = _standard(torch.stack(parts).sum(0), real)
+        return wanted, wanted.sigmoid() if scores is None else scores
+
+
+def _standard(values: Tensor, real: Tensor) -> Tensor:
+    return normalise_within_text(values[..., None], real)[..., 0]
+
+
 def _lessons(
-    classifier: Classifier, teacher: ExpNet, texts: Sequence[Text], student: ExpNet, *, progress: bool
+    classifier: Classifier, teaching: _Teaching, texts: Sequence[Text], student: ExpNet, *, progress: bool
 ) -> tuple[list[Example], list[Tensor]]:
-    """Return windows with the teacher's logits, standardised within each, and the teacher's scores of their tokens."""
+    """Return windows with what to imitate, and the scores of their tokens."""
     lessons, scores = list[Example](), list[Tensor]()
     order = sorted(texts, key=lambda text: len(text.text) + len(text.pair or ""))
     for start in track(range(0, len(order), _BATCH), "asking the teacher", show=progress):
         encoding = classifier.encode(order[start : start + _BATCH])
         target = None
-        if teacher.uses_target or student.uses_target:
+        if teaching.uses_target or student.uses_target:
             target = classifier.predict(encoding).probabilities.argmax(1)[encoding.text_of]
-        _, seen = read_features(classifier, encoding, teacher.config.features, target=target)
         _, own = read_features(classifier, encoding, student.config.features, target=target)
-        with torch.no_grad():
-            logits = teacher(seen)
-        wanted = normalise_within_text(logits[..., None], encoding.real)[..., 0].masked_fill(~encoding.real, torch.nan)
+        wanted, level = teaching.ask(classifier, encoding, target)
+        wanted = wanted.masked_fill(~encoding.real, torch.nan)
         for row, length in enumerate(encoding.mask.sum(1).tolist()):
             real = encoding.real[row]
             if real.any():
@@ -93,5 +148,5 @@ def _lessons(
                 lessons.append(
                     Example(window.half(), wanted[row, :length], encoding.word_of[row, :length], len(lessons))
                 )
-                scores.append(teacher.calibrate(logits[row, real]))
+                scores.append(level[row, real])
     return lessons, scores
