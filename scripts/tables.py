@@ -9,7 +9,7 @@ from typing import Any
 
 from expnet.benchmark import comparison
 from expnet.benchmark.rows import Row, read_rows
-from expnet.benchmark.summary import HEADLINE, figure, main_marks, places, system
+from expnet.benchmark.summary import HEADLINE, figure, group, main_marks, places, system
 from expnet.benchmark.table import Table, markdown
 from expnet.benchmark.tables import all_tables
 from expnet.demo import FOLDER
@@ -18,6 +18,7 @@ from expnet.methods.registry import TABLE
 
 ROOT = Path(__file__).parents[1]
 DEMOS = ("sentiment", "acceptability", "hate-speech")
+PLANS = ("ring",)
 SHOWN = ("ExpNet", "raw attention", "random", "mark all")
 
 
@@ -39,10 +40,12 @@ def pages() -> dict[Path, str]:
         },
         ROOT / "docs" / "methods.md": methods(json.loads((ROOT / "docs" / "methods.json").read_text())),
     }
-    rows = read_rows([ROOT / "benchmarks" / "rows" / "ring.jsonl.gz"])
-    tables[ROOT / "README.md"]["headline"] = brief(rows)
-    tables[ROOT / "docs" / "results.md"] |= benchmark(rows)
-    pages = {ROOT / "docs" / "benchmark-tables.md": whole(rows)}
+    rows = {plan: read_rows([ROOT / "benchmarks" / "rows" / f"{plan}.jsonl.gz"]) for plan in PLANS}
+    tables[ROOT / "README.md"]["headline"] = brief(rows["ring"])
+    for plan in PLANS:
+        tables[ROOT / "docs" / "results.md"] |= benchmark(plan, rows[plan])
+    tables[ROOT / "docs" / "results.md"]["classifiers of the ring"] = fine_tuned()
+    pages = {ROOT / "docs" / f"{plan}-tables.md": whole(plan, rows[plan]) for plan in PLANS}
     for path, parts in tables.items():
         pages[path] = path.read_text(encoding="utf-8")
         for name, table in parts.items():
@@ -63,15 +66,19 @@ def between(page: str, name: str, table: str) -> str:
 def brief(rows: list[Row]) -> str:
     """Return the mean average precision on each set of the best baseline, the ExpNets, random scores and people."""
     chosen = [row for row in main_marks(rows) if not row.sample]
-    names = ("ExpNet, cross-task", "ExpNet, 16 marks, from cross-task", "ExpNet, in-domain")
+    names = {
+        "nobody's marks": "ExpNet, adapted",
+        "nobody's marks, gradients": "ExpNet with gradients, adapted",
+        "16 texts": "ExpNet, 16 marks, from adapted",
+        "16 texts, gradients": "ExpNet with gradients, 16 marks, from adapted",
+        "all texts": "ExpNet, all marks, from adapted",
+    }
     lines = ["| set | texts | best baseline of the set | " + " | ".join(names) + " | random | people |"]
     lines.append("|---|---|---|" + "---|" * (len(names) + 2))
     for place, here in places(chosen).items():
-        of = {system(row): [] for row in here}
-        for row in here:
-            of[system(row)].append(row)
+        of = group(here, system)
         best = comparison.best(here)
-        cells = [mean_of(of.get(name, [])) for name in (*names, "random", "human")]
+        cells = [mean_of(of.get(name, [])) for name in (*names.values(), "random", "human")]
         texts = figure(best, HEADLINE).n
         lines.append(f"| {place} | {texts} | {mean_of(best)} {best[0].method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -81,10 +88,11 @@ def mean_of(rows: list[Row]) -> str:
     return f"{figure(rows, HEADLINE).mean:.3f}" if rows else "–"
 
 
-def benchmark(rows: list[Row]) -> dict[str, str]:
+def benchmark(plan: str, rows: list[Row]) -> dict[str, str]:
     """Return the tables of results.md that come from the benchmark."""
-    found = {f"ring {name}": joined(several) for name, several in all_tables(rows).items() if name != "plausibility"}
-    return found | {"ring classifiers": fine_tuned()}
+    found = all_tables(rows)
+    names = ("headline", "ahead", "few_marks", "trade_off")
+    return {f"{plan} {name}": joined(found[name]) for name in names if name in found}
 
 
 def fine_tuned() -> str:
@@ -96,10 +104,14 @@ def fine_tuned() -> str:
     return "\n".join(lines)
 
 
-def whole(rows: list[Row]) -> str:
-    """Return the page with the plausibility of every method by every figure."""
-    head = "# Plausibility of every method\n\nFrom `benchmarks/rows/ring.jsonl.gz`; see [benchmark.md](benchmark.md)."
-    return f"{head}\n\n{joined(all_tables(rows)['plausibility'])}\n"
+def whole(plan: str, rows: list[Row]) -> str:
+    """Return the page with every table of a plan that results.md leaves out."""
+    found = all_tables(rows)
+    left = ("plausibility", "gains", "gains_sample", "faithfulness", "stability", "sanity", "cost")
+    source = f"From `benchmarks/rows/{plan}.jsonl.gz`; see [benchmark.md](benchmark.md)."
+    head = f"# Every table of the plan {plan}\n\n{source}"
+    parts = [f"## {name.replace('_', ', ')}\n\n{joined(found[name])}" for name in left if name in found]
+    return "\n\n".join([head, *parts]) + "\n"
 
 
 def joined(tables: list[Table]) -> str:

@@ -15,7 +15,7 @@ from expnet.benchmark.data import Data, draw
 from expnet.benchmark.examples import write_examples
 from expnet.benchmark.making import fingerprint
 from expnet.benchmark.plan import read_plan
-from expnet.benchmark.rows import Row, RowFile, read_rows
+from expnet.benchmark.rows import EXPNETS, Row, RowFile, read_rows
 from expnet.benchmark.run import run
 from expnet.benchmark.scores import Job
 from expnet.errors import BenchmarkError, MethodError, OptionError
@@ -230,6 +230,11 @@ class TestRows:
 
     def test_curves_reach_from_the_whole_text_to_nothing(self, rows):
         found = only(rows, kind="faithfulness", set="films/test")
+        ours = {
+            (row.method, row.experiment, row.condition.get("start")) for row in found if row.experiment in EXPNETS
+        }
+        trained = {("cross-task", None), ("adapted", None), ("few marks", "adapted"), ("in-domain", "nothing")}
+        assert ours == {(method, *each) for method in ("expnet", "expnet_gradient") for each in trained}
         assert {row.method for row in found} >= {
             "random",
             "raw_attention",

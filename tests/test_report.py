@@ -142,7 +142,7 @@ def test_what_was_not_measured_is_said_not_to_be(whole):
     assert missing not in whole
     few = report([each for each in everything() if each.kind == "plausibility"])
     assert few.count(missing) == 5  # at a glance, faithfulness, stability, sanity, cost
-    assert report([plausibility("a", [0.5])]).count(missing) == 7  # no ExpNet to compare either
+    assert report([plausibility("a", [0.5])]).count(missing) == 8  # no ExpNet to compare either
 
 
 def test_the_same_rows_give_the_same_page(whole):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from expnet.benchmark import comparison, summary
+from expnet.benchmark import comparison, summary, tables
 from expnet.benchmark.rows import EXPNETS, Row
 from expnet.benchmark.summary import Figure
 from expnet.benchmark.table import Table, markdown, shown, to_csv
@@ -94,6 +94,41 @@ def test_p_values_are_adjusted_over_sets_and_not_over_kinds_of_expnet():
     assert found["one/test", "ExpNet, cross-task"].holm == 2 * raw["one/test"]
     assert found["two/test", "ExpNet, cross-task"].holm == max(2 * raw["one/test"], raw["two/test"])
     assert found["one/test", "ExpNet, in-domain"].holm == raw["one/test"]
+
+
+def test_each_tier_has_a_table_of_what_it_gains_on_each_set_and_counts_what_is_sure():
+    rows = [plausibility("a", [0.4] * 5, set=name) for name in ("one/test", "two/test")]
+    for method, values in (("expnet", [0.9] * 5), ("expnet_gradient", [0.3] * 5)):
+        rows += [plausibility(method, values, "adapted", set=name) for name in ("one/test", "two/test")]
+        rows.append(plausibility(method, values, "few marks", set="one/test", shots=16, start="nothing"))
+    plain, gradient = tables.all_tables(rows)["ahead"]
+    assert plain.header == ("set", "best baseline", "its value", "adapted")
+    assert [each.title.split(":")[0] for each in (plain, gradient)] == ["ExpNet", "ExpNet with gradients"]
+    assert [(line[0], line[1], line[3].mean) for line in plain.rows[:2]] == [
+        ("one/test", "a", pytest.approx(0.5)),
+        ("two/test", "a", pytest.approx(0.5)),
+    ]
+    assert plain.rows[2] == ("ahead / behind", None, None, "2 / 0")
+    assert gradient.rows[2][3] == "0 / 2"
+    heads = tables.all_tables(rows)["headline"]
+    assert [head.header[4] for head in heads] == ["ExpNet, adapted", "ExpNet with gradients, adapted"]
+
+
+def test_lessons_begin_with_no_mark_at_the_network_they_start_from():
+    rows = [plausibility("expnet", [0.1], "adapted"), plausibility("expnet", [0.2], "cross-task")]
+    rows += [plausibility("expnet", [0.3], "few marks", shots=16, start=start) for start in ("adapted", "nothing")]
+    rows += [plausibility("expnet", [0.4], "few marks", shots="all", start="adapted")]
+    rows += [plausibility("expnet_gradient", [0.5], "in-domain")]
+    values = {
+        start: {count: each[0].values["average_precision"][0] for count, each in steps.items()}
+        for start, steps in summary.lessons(rows).items()
+    }
+    assert values == {
+        "ExpNet, from adapted": {0: 0.1, 16: 0.3, math.inf: 0.4},
+        "ExpNet, from cross-task": {0: 0.2},
+        "ExpNet, from nothing": {16: 0.3},
+        "ExpNet with gradients, from nothing": {math.inf: 0.5},
+    }
 
 
 def test_expensive_methods_are_compared_on_their_sample():

@@ -22,6 +22,8 @@ class Contestant:
         sample: Whether it is measured on a sample only.
         condition: As in `Row`: how the ExpNet learned, its seed and the classifier's.
         job: Makes it, training the ExpNet if need be.
+        closely: Whether more than plausibility is measured of it: of every method, and of ExpNets with no marks, with
+            the fewest after adapting, and with all.
     """
 
     experiment: str
@@ -30,6 +32,7 @@ class Contestant:
     sample: bool
     condition: Mapping[str, str | int | float | None]
     job: Callable[[], Job]
+    closely: bool = True
 
 
 def contestants(plan: Plan, workshop: Workshop, task: TaskPlan) -> list[Contestant]:
@@ -76,7 +79,8 @@ def _networks(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Contes
                 condition: dict[str, str | int | float | None] = {"seed": seed, "classifier": version}
                 if start:
                     condition |= {"shots": shots or "all", "start": start}
-                yield Contestant(experiment, label, round, False, condition, job)
+                closely = experiment != "few marks" or (start == "adapted" and shots == min(plan.shots))
+                yield Contestant(experiment, label, round, False, condition, job, closely)
 
 
 def _lessons(plan: Plan, task: TaskPlan) -> Iterator[tuple[str, int, str]]:

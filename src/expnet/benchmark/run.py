@@ -69,7 +69,7 @@ def cells(bench: Bench, only: Sequence[str] = ()) -> Iterator[Cell]:
     sets = [(task, test) for task in plan.tasks for test in task.tests if not only or task.name in only]
     examined = [(task, test) for task, test in sets if not plan.examined or test.file in plan.examined]
     everyone = {task.name: contestants(plan, bench.workshop, task) for task in plan.tasks}
-    first = {name: [who for who in each if who.round == 0] for name, each in everyone.items()}
+    first = {name: [who for who in each if who.round == 0 and who.closely] for name, each in everyone.items()}
     for task, test in sets:
         yield _cell(bench, "floors", task, test, [], partial(bench.floors, task, test))
         for who in everyone[task.name]:

@@ -49,6 +49,7 @@ def all_tables(rows: Sequence[Row]) -> dict[str, list[Table]]:
     contests = comparison.contests(rows), comparison.contests(rows, sample=True)
     found = {
         "headline": headline(rows),
+        "ahead": ahead(contests[0]),
         "gains": gains(contests[0], "the best method measured on the whole set"),
         "gains_sample": gains(contests[1], "the best expensive method, on its sample"),
         "few_marks": few_marks(rows),
@@ -103,6 +104,24 @@ def _headline(chosen: Sequence[Row], ours: Sequence[str]) -> Table:
         ),
         frozenset(bold),
     )
+
+
+def ahead(contests: Sequence[Contest]) -> list[Table]:
+    """Return a table per tier with a line per set: how far each ExpNet is ahead of the best baseline of the set."""
+    started = [each for each in contests if not each.system.endswith("from nothing")]
+    found = []
+    for tier, same in summary.group(started, lambda each: each.system.split(",")[0]).items():
+        names = list(dict.fromkeys(each.system for each in same))
+        lines: list[tuple[Cell, ...]] = []
+        for place, here in summary.group(same, lambda each: each.place).items():
+            of = {each.system: each.gain for each in here}
+            lines.append((place, here[0].baseline, here[0].theirs.mean, *(of.get(name) for name in names)))
+        signs = [[each.gain.sign for each in same if each.system == name] for name in names]
+        lines.append(("ahead / behind", None, None, *(f"{each.count(1)} / {each.count(-1)}" for each in signs)))
+        header = ("set", "best baseline", "its value", *(name.partition(", ")[2] for name in names))
+        note = "Last line: on how many sets the interval lies above or below 0. " + _INTERVALS
+        found.append(Table(f"{tier}: average precision beyond the best baseline's", header, tuple(lines), (note,)))
+    return found
 
 
 def gains(contests: Sequence[Contest], rival: str) -> list[Table]:

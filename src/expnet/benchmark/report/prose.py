@@ -61,6 +61,11 @@ FIGURES = {
 
 SECTIONS = {
     "headline": ("Who agrees with people best?", "Average precision on every set. More is better, 1 is the most."),
+    "ahead": (
+        "How far is it ahead?",
+        "ExpNet against the best baseline of each set, which is chosen on the test itself; how ExpNet was trained is "
+        "the column.",
+    ),
     "gains": ("How sure is the difference?", "ExpNet against the best method that learns nothing from people."),
     "trade_off": ("Plausible, faithful, cheap: at a glance", ""),
     "few_marks": ("How many marked texts does it take?", ""),
