@@ -60,12 +60,19 @@ class Workshop:
 
     def cross_task(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
         """Return the ExpNet that learned from the tasks of every other family."""
-        others = [other for other in self.plan.tasks if other.train and other.family != task.family]
-        return self._of_tasks(others, round, tier)
+        return self.learned(self.others(task), round, with_tier(self.plan.cross, tier))
 
     def universal(self, tier: Tier) -> ExpNet:
         """Return the ExpNet that learned from all tasks, for tasks that are not in the plan."""
-        return self._of_tasks([task for task in self.plan.tasks if task.train], 0, tier)
+        return self.learned([task for task in self.plan.tasks if task.train], 0, with_tier(self.plan.cross, tier))
+
+    def others(self, task: TaskPlan) -> list[TaskPlan]:
+        """Return the tasks of other families that have marks to learn from."""
+        return [other for other in self.plan.tasks if other.train and other.family != task.family]
+
+    def learned(self, tasks: Sequence[TaskPlan], round: int, config: FitConfig) -> ExpNet:
+        """Return the ExpNet that learned from these tasks."""
+        return self._trained([self._source(task, round) for task in tasks], self._seeded(config, round))
 
     def adapted(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
         """Return the ExpNet that one from other families, with gradients, taught on texts of the task without marks."""
@@ -144,10 +151,6 @@ class Workshop:
         if id(classifier) not in self._prints:
             self._prints[id(classifier)] = classifier.fingerprint()
         return self._prints[id(classifier)]
-
-    def _of_tasks(self, tasks: Sequence[TaskPlan], round: int, tier: Tier) -> ExpNet:
-        sources = [self._source(task, round) for task in tasks]
-        return self._trained(sources, with_tier(self._seeded(self.plan.cross, round), tier))
 
     def _source(self, task: TaskPlan, round: int) -> Source:
         train, dev = self.data.to_train_explainer(task)

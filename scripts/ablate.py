@@ -1,0 +1,151 @@
+"""What of the universal ExpNet matters: change one thing, train without a family, judge on its development texts.
+
+    python scripts/ablate.py ../shared/data runs
+    python scripts/tables.py
+
+Goes on where it was; classifiers and features are those of the benchmark's run. No test set is read. A family without a
+development file is judged on training texts, which nothing here learned from. One seed.
+"""
+
+import argparse
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from expnet import __version__
+from expnet.benchmark.data import Data, draw
+from expnet.benchmark.making import Workshop
+from expnet.benchmark.plan import Plan, TaskPlan, read_plan
+from expnet.benchmark.scores import Job, word_scores
+from expnet.features import ATTENTION, GRADIENT, FeatureConfig
+from expnet.heads import HeadSetConfig
+from expnet.methods.registry import find_method
+from expnet.metrics import auroc, average_precision
+from expnet.network import ExpNet
+from expnet.rationales import Record
+from expnet.training.adapt import adapt
+from expnet.training.config import ACROSS_TASKS, STUDENT, FitConfig, with_tier
+from expnet.training.examples import extract
+from expnet.training.judging import judge, judged
+
+ROOT = Path(__file__).parents[1]
+OUTPUT = ROOT / "docs" / "ablation.json"
+TEXTS = 300
+RULES = ("random", "raw_attention", "value_norm_attention", "saliency", "grad_sam", "generic_relevance")
+BY_PLACE = replace(ACROSS_TASKS, features=FeatureConfig(patterns=(*ATTENTION, *GRADIENT)), hidden=(64,))
+HEADS = HeadSetConfig(tier="gradient")
+NETWORKS: dict[str, FitConfig] = {
+    "with gradients, as shipped": ACROSS_TASKS,
+    "on attention alone, as shipped": with_tier(ACROSS_TASKS, "attention"),
+    "each head by its place, gradients": BY_PLACE,
+    "each head by its place, attention": with_tier(BY_PLACE, "attention"),
+    "mean of each layer's heads, gradients": replace(BY_PLACE, features=replace(BY_PLACE.features, heads="mean")),
+    "mean of each layer's heads, attention": replace(
+        BY_PLACE, features=FeatureConfig(patterns=ATTENTION, heads="mean")
+    ),
+    "gradients of the predicted class, not of the label": replace(ACROSS_TASKS, explain="predicted"),
+    "no head dropped": replace(ACROSS_TASKS, features=replace(HEADS, head_dropout=0.0)),
+    "no feature dropped": replace(ACROSS_TASKS, feature_dropout=0.0),
+    "one sum over heads, not eight": replace(ACROSS_TASKS, features=replace(HEADS, summed=1)),
+    "no neighbouring tokens": replace(ACROSS_TASKS, context=0),
+    "cross-entropy, no ranking": replace(ACROSS_TASKS, entropy=1.0, ranking=0.0),
+    "cross-entropy and ranking": replace(ACROSS_TASKS, entropy=1.0),
+    "100 steps": replace(ACROSS_TASKS, steps=100),
+    "1,000 steps": replace(ACROSS_TASKS, steps=1000),
+}
+STUDENTS: dict[str, tuple[FitConfig, int]] = {
+    "adapted on 500 texts, attention": (STUDENT, 500),
+    "adapted on 500 texts, gradients": (with_tier(STUDENT, "gradient"), 500),
+    "adapted on 100 texts, attention": (STUDENT, 100),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("runs", type=Path, help="the output folder of the benchmark")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    plan = read_plan(ROOT / "benchmarks" / "ring.toml")
+    data = Data(args.data, plan)
+    workshop = Workshop(plan, data, args.runs)
+    report = json.loads(OUTPUT.read_text()) if OUTPUT.is_file() else {}
+    if report.get("expnet") != __version__ or report.get("texts") != TEXTS:
+        report = {"expnet": __version__, "texts": TEXTS, "seed": plan.seeds[0], "figures": {}}
+    for task in plan.tasks:
+        if task.train:
+            held = development(plan, data, task)
+            figures = report["figures"].setdefault(task.name, {})
+            for name, reached in measured(workshop, task, held, figures.keys()):
+                figures[name] = reached
+                print(task.name, name, reached, flush=True)
+                OUTPUT.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def development(plan: Plan, data: Data, task: TaskPlan) -> list[Record]:
+    """Return marked texts of a task to judge on."""
+    train, dev = data.to_train_explainer(task)
+    texts = dev or train
+    return [texts[i] for i in draw(texts, TEXTS, plan.seed)]
+
+
+def measured(
+    workshop: Workshop, task: TaskPlan, held: Sequence[Record], done: Sequence[str]
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield average precision and AUROC of every variation that is not there yet."""
+    for name in RULES:
+        if name not in done:
+            yield name, of_rule(workshop, task, held, name)
+    for name, config in NETWORKS.items():
+        if name not in done:
+            yield name, of_network(workshop, task, held, workshop.learned(workshop.others(task), 0, config))
+    families = sorted({other.family for other in workshop.others(task)})
+    for count in range(1, len(families)):
+        name = f"learned from {count} of the other families"
+        if name not in done:
+            some = [other for other in workshop.others(task) if other.family in families[:count]]
+            yield name, of_network(workshop, task, held, workshop.learned(some, 0, ACROSS_TASKS))
+    teacher = workshop.cross_task(task, 0, "gradient")
+    for name, (config, count) in STUDENTS.items():
+        if name not in done:
+            held_out = {record.text for record in held}
+            records = workshop.data.unmarked(task, 0)
+            texts = [record.text for record in records if record.text not in held_out]
+            some = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:count]]
+            yield (
+                name,
+                of_network(workshop, task, held, adapt(workshop.classifier(task, 0), teacher, some, config=config)),
+            )
+
+
+def of_network(workshop: Workshop, task: TaskPlan, held: Sequence[Record], network: ExpNet) -> dict[str, float]:
+    classifier, cache = workshop.classifier(task, 0), workshop.work / "features"
+    examples = extract(classifier, held, network.config.features, cache=cache)
+    return {name: round(value, 4) for name, value in judge(network, judged(examples, held)).items()}
+
+
+def of_rule(workshop: Workshop, task: TaskPlan, held: Sequence[Record], name: str) -> dict[str, float]:
+    classifier = workshop.classifier(task, 0)
+    target = [classifier.target_index(record.label) for record in held]
+    scores = word_scores(classifier, held, target, Job(find_method(name), {}))
+    pairs = [
+        (found[words], np.array(record.word_marks(), bool)[words])
+        for found, record in zip(scores, held, strict=True)
+        for words in [np.array(record.judged_words(), bool)]
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return {
+            "auroc": round(float(np.nanmean([auroc(*pair) for pair in pairs])), 4),
+            "average_precision": round(float(np.nanmean([average_precision(*pair) for pair in pairs])), 4),
+        }
+
+
+if __name__ == "__main__":
+    main()
