@@ -1,0 +1,104 @@
+"""Plausible or faithful? ExpNets taught by people's marks, by leaving words out, and by mixtures, on development texts.
+
+    python scripts/measure_front.py ../shared/data runs
+    python scripts/tables.py
+
+Classifiers and networks are those of the benchmark's run (`benchmarks/ring.toml`); the teacher has learned from other
+families of tasks. No test set is read. Goes on where it was; one seed.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from expnet import __version__
+from expnet.benchmark.data import Data, draw
+from expnet.benchmark.making import Workshop
+from expnet.benchmark.measures import faithfulness, plausibility
+from expnet.benchmark.plan import TaskPlan, read_plan
+from expnet.benchmark.scores import Job, word_scores
+from expnet.methods.learned import method_of
+from expnet.methods.registry import find_method
+from expnet.metrics.statistics import estimate
+from expnet.network import ExpNet
+from expnet.rationales import Record
+from expnet.training.adapt import adapt
+from expnet.training.config import STUDENT, with_tier
+
+ROOT = Path(__file__).parents[1]
+OUTPUT = ROOT / "docs" / "front.json"
+TASKS = ("sentiment", "acceptability", "hate speech")
+RULES = ("random", "raw_attention", "saliency", "generic_relevance", "leave_one_out")
+METRICS = ("average_precision", "comprehensiveness", "sufficiency")
+TOWARD = "leave_one_out"
+JUDGED, UNMARKED = 80, 300
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("runs", type=Path, help="the output folder of the benchmark")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    plan = read_plan(ROOT / "benchmarks" / "ring.toml")
+    data = Data(args.data, plan)
+    workshop = Workshop(plan, data, args.runs)
+    report = json.loads(OUTPUT.read_text()) if OUTPUT.is_file() else {}
+    if report.get("expnet") != __version__:
+        report = {"expnet": __version__, "seed": 0, "toward": TOWARD, "unmarked": UNMARKED, "tasks": {}}
+    for task in plan.tasks:
+        if task.name in TASKS and task.name not in report["tasks"]:
+            train, dev = data.to_train_explainer(task)
+            held = [(dev or train)[i] for i in draw(dev or train, JUDGED, 0)]
+            report["tasks"][task.name] = measured(workshop, task, held)
+            OUTPUT.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def measured(workshop: Workshop, task: TaskPlan, held: Sequence[Record]) -> dict[str, dict[str, list[float]]]:
+    """Return for each explainer mean, interval and number of texts of each figure."""
+    classifier, teacher = workshop.classifier(task, 0), workshop.cross_task(task, 0, "gradient")
+    judged = {record.text for record in held}
+    texts = [record.text for record in workshop.data.unmarked(task, 0) if record.text not in judged]
+    texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:UNMARKED]]
+    gradient = with_tier(STUDENT, "gradient")
+    makers: dict[str, Callable[[], Job]] = {name: lambda name=name: Job(find_method(name), {}) for name in RULES}
+
+    def learned(network: ExpNet) -> Job:
+        return Job(method_of(network), {}, 0, network)
+
+    makers["marks of other tasks"] = lambda: learned(teacher)
+    makers["taught by that one"] = lambda: learned(adapt(classifier, teacher, texts, config=gradient))
+    for share in (1 / 3, 2 / 3):
+        makers[f"{share:.0%} leave-one-out"] = lambda share=share: learned(
+            adapt(classifier, teacher, texts, toward=TOWARD, share=share, config=gradient)
+        )
+    makers["leave-one-out alone"] = lambda: learned(adapt(classifier, None, texts, toward=TOWARD, config=gradient))
+    makers["leave-one-out alone, attention"] = lambda: learned(adapt(classifier, None, texts, toward=TOWARD))
+    target = [classifier.target_index(record.label) for record in held]
+    scores = {}
+    for name, make in makers.items():
+        scores[name] = word_scores(classifier, held, target, make())
+        print(task.name, name, flush=True)
+    words = [np.array(record.judged_words(), bool) for record in held]
+    marks = [np.array(record.word_marks(), bool)[w] for record, w in zip(held, words, strict=True)]
+    faithful = faithfulness(classifier, [record.text for record in held], target, scores, "mask")
+    found = {}
+    for name, each in scores.items():
+        plausible = plausibility([s[w] for s, w in zip(each, words, strict=True)], marks, 0.3)
+        values = plausible | faithful[name][0]
+        found[name] = {metric: rounded(values[metric]) for metric in METRICS}
+    return found
+
+
+def rounded(values: Sequence[float]) -> list[float]:
+    whole = estimate(np.array(values))
+    return [*(round(x, 4) for x in (whole.mean, whole.low, whole.high)), whole.n]
+
+
+if __name__ == "__main__":
+    main()
