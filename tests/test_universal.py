@@ -10,7 +10,8 @@ import torch
 from torch.testing import assert_close
 
 import expnet
-from expnet.errors import InputError, RationaleError
+from expnet.encoding import pool_words
+from expnet.errors import InputError, OptionError, RationaleError
 from expnet.explainer import Explainer
 from expnet.features import ATTENTION, GRADIENT, FeatureConfig
 from expnet.heads import HeadSetConfig
@@ -114,3 +115,33 @@ class TestStart:
             unwrap(fit)(classifier, marked(2), start="scratch")  # without the tests' own check of annotations
         with pytest.raises(RationaleError, match="None of the 3 records has a rationale"):
             fit(classifier, [Record(str(i), text, None, None) for i, text in enumerate(texts(3))])
+
+
+class TestPasses:
+    """A network with gradients predicts on the way: one forward pass, unless windows must agree on a class first."""
+
+    LONG = " ".join(["good film text short"] * 40)
+
+    @pytest.mark.parametrize(("text", "target", "passes"), [("a good film", None, 1), (LONG, 1, 1), (LONG, None, 2)])
+    def test_they_are_counted_and_the_scores_are_those_of_the_method(self, text, target, passes):
+        classifier = tiny_classifier(max_length=32)
+        explainer, ran = Explainer(classifier, universal()), []
+        encoding = classifier.encode([Text.of(text)])
+        explainer.explain(text)  # how the model is captured is found once
+        hook = classifier.model.register_forward_pre_hook(lambda *_: ran.append(1))
+        found = explainer.explain(text, target=target)
+        hook.remove()
+        assert len(ran) == passes
+        probabilities = classifier.predict(encoding).probabilities
+        chosen = int(probabilities.argmax()) if target is None else target
+        assert found.probability == pytest.approx(float(probabilities[0, chosen]), abs=1e-5)
+        alone = expnet.find_method("expnet_gradient").attribute(
+            classifier, encoding, torch.full((len(encoding),), chosen), network=explainer.network
+        )
+        (words,) = pool_words(alone, encoding)
+        assert_close(torch.tensor([word.score for word in found.words]), words, atol=1e-5, rtol=0)
+
+    def test_a_network_of_the_other_tier_is_refused(self):
+        for tier, method in (("attention", "expnet_gradient"),):
+            with pytest.raises(OptionError, match="choose the method 'expnet'"):
+                Explainer(tiny_classifier(), universal(tier)).explain("good", method=method)

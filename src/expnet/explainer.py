@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import torch
 
@@ -15,7 +15,7 @@ from expnet.encoding import Encoding, pool_words
 from expnet.errors import InputError, NonFiniteError
 from expnet.explanation import Explanation, Word
 from expnet.heads import read_features
-from expnet.methods.learned import method_of
+from expnet.methods.learned import check_tier, method_of
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.network import ExpNet
@@ -95,8 +95,8 @@ class Explainer:
             texts: Strings, or `Text` for pairs and pre-split words. A blank text gives an explanation without words
                 (an error where the tokenizer adds no special tokens, so that there is nothing to read).
             method: Name of the attribution method; `expnet methods` lists them. "expnet" is the explainer's own
-                network: one that sees attention alone comes with the prediction; one that sees gradients runs after
-                it, as "expnet_gradient", and so do the other methods.
+                network, which comes with the prediction: one that sees attention alone takes nothing but that pass,
+                one that sees gradients a backward pass, too ("expnet_gradient"). Others run after the prediction.
             options: The method's options, by name.
             seed: For stochastic methods. A text's scores depend on it, not on the other texts.
             target: Class to explain, by name or index; by default each text's predicted class. The scores of an
@@ -133,7 +133,7 @@ class Explainer:
 
     def _batch(self, texts: Sequence[Text], job: "_Job") -> list[Explanation]:
         encoding = self.classifier.encode(texts, truncate=job.truncate)
-        score = self._with_prediction if job.method.name == _LEARNED else self._after_prediction
+        score = self._with_prediction if _learned(job.method) else self._after_prediction
         scores, prediction = score(encoding, job)
         words = pool_words(scores, encoding, pool="sum" if job.method.signed else "max")
         windows = encoding.windows()
@@ -142,27 +142,38 @@ class Explainer:
             for index in range(len(texts))
         ]
 
-    def _with_prediction(self, encoding: Encoding, _job: "_Job") -> tuple[torch.Tensor, Prediction]:
+    def _with_prediction(self, encoding: Encoding, job: "_Job") -> tuple[torch.Tensor, Prediction]:
         """Score and predict in the same forward pass."""
         network = self._network()
+        check_tier(network, gradient=job.method.uses_target)
+        target: torch.Tensor | Literal["predicted"] | None
+        if not network.uses_target:
+            target = None
+        elif job.target is not None:
+            target = torch.full_like(encoding.text_of, job.target)
+        elif len(encoding) == len(encoding.texts):
+            target = "predicted"
+        else:  # only all windows of a text together say which class it is
+            target = self._predicted(encoding, self.classifier.predict(encoding))
         with torch.inference_mode():
-            logits, features = read_features(self.classifier, encoding, network.config.features)
+            logits, features = read_features(self.classifier, encoding, network.config.features, target=target)
             prediction = self.classifier.prediction(encoding, logits)  # says so where the model returned NaN
             return network.score(features), prediction
 
     def _after_prediction(self, encoding: Encoding, job: "_Job") -> tuple[torch.Tensor, Prediction]:
         prediction = self.classifier.predict(encoding)
         if job.target is None:
-            target = prediction.probabilities.argmax(1)[encoding.text_of]
+            target = self._predicted(encoding, prediction)
         else:
             target = torch.full_like(encoding.text_of, job.target)
-        network = self._network() if _learned(job.method) else None
-        scores = job.method.attribute(
-            self.classifier, encoding, target, options=job.options, seed=job.seed, network=network
-        )
+        scores = job.method.attribute(self.classifier, encoding, target, options=job.options, seed=job.seed)
         if not scores.isfinite().all():
             raise NonFiniteError(f"The method {job.method.name!r} returned NaN or infinity for some of the texts.")
         return scores, prediction
+
+    @staticmethod
+    def _predicted(encoding: Encoding, prediction: Prediction) -> torch.Tensor:
+        return prediction.probabilities.argmax(1)[encoding.text_of]
 
     def _network(self) -> ExpNet:
         if self.network is None:

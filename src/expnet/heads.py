@@ -124,7 +124,7 @@ def read_features(
     encoding: Encoding,
     config: FeatureConfig | HeadSetConfig,
     *,
-    target: Int[Tensor, " batch"] | None = None,
+    target: Int[Tensor, " batch"] | Literal["predicted"] | None = None,
 ) -> tuple[Float[Tensor, "batch classes"], Features]:
     """Run the passes that features need; return the logits of each window, too.
 
@@ -132,7 +132,8 @@ def read_features(
         classifier: The classifier.
         encoding: Windows.
         config: Which features.
-        target: A class for each window; needed by the gradient tier, not used by the others.
+        target: A class for each window, or "predicted" for the class with the largest logit there; needed by the
+            gradient tier, not used by the others.
 
     Raises:
         InputError: If the gradient tier gets no target.
@@ -141,13 +142,12 @@ def read_features(
     if isinstance(config, FeatureConfig) and not config.uses_target:
         trace = classifier.trace(encoding, received="received" in config.patterns)
         return trace.logits, attention_features(trace, encoding.mask, encoding.real, config)
-    if not config.uses_target:
-        target = None
-    elif target is None:
+    if config.uses_target and target is None:
         raise InputError("Features with gradients are those of a class: pass a target for each window.")
     logits, sets, vectors, start = [], list[HeadFeatures](), list[Tensor](), 0
     for part in batches(encoding):
-        found = _signals(classifier, part, None if target is None else target[start : start + len(part)])
+        of_part = target[start : start + len(part)] if isinstance(target, Tensor) else None
+        found = _signals(classifier, part, of_part, gradient=config.uses_target)
         logits.append(found.logits.cpu())
         if isinstance(config, FeatureConfig):
             vectors += _vectors(found, part, config)
@@ -164,15 +164,16 @@ def _vectors(signals: Signals, part: Encoding, config: FeatureConfig) -> Float[T
     return attention_features(trace, part.mask.to(device), part.real.to(device), config, signals.evidence).cpu()
 
 
-def _signals(classifier: Classifier, part: Encoding, target: Tensor | None) -> Signals:
+def _signals(classifier: Classifier, part: Encoding, target: Tensor | None, *, gradient: bool) -> Signals:
     support, model = classifier.support, classifier.model
     inputs = part.inputs(model.device)
-    if target is None:
+    if not gradient:
         return attention_signals(model, inputs, anchor=support.anchor, backend=support.backend)
     with torch.inference_mode(False):
         # Copies, because a caller's tensors may come from inference mode, and no graph can hold those.
         inputs = {name: tensor.clone() for name, tensor in inputs.items()}
-        return gradient_signals(model, inputs, target.clone().to(model.device), anchor=support.anchor)
+        wanted = None if target is None else target.clone().to(model.device)
+        return gradient_signals(model, inputs, wanted, anchor=support.anchor)
 
 
 def head_features(

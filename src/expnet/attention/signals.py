@@ -73,11 +73,11 @@ def attention_signals(
 
 
 def gradient_signals(
-    model: PreTrainedModel, inputs: Mapping[str, Tensor], target: Int[Tensor, " batch"], *, anchor: Anchor
+    model: PreTrainedModel, inputs: Mapping[str, Tensor], target: Int[Tensor, " batch"] | None, *, anchor: Anchor
 ) -> Signals:
     """Run one forward pass with attention in the open, and one backward pass from each text's target logit.
 
-    Call it outside inference mode, with inputs made outside it.
+    Without a target, from its largest logit. Call it outside inference mode, with inputs made outside it.
 
     Raises:
         UnsupportedModelError: If the model's embeddings or attention cannot be reached.
@@ -91,7 +91,8 @@ def gradient_signals(
     with torch.enable_grad():
         done = run(model, inputs, embed=embed, attend=lambda _, layer: layer)
         maps = [layer.probabilities for layer in done.layers]
-        wanted = done.logits.float().gather(1, target[:, None]).sum()
+        logits = done.logits.float()
+        wanted = (logits.amax(1) if target is None else logits.gather(1, target[:, None])).sum()
         *gradients, slopes = torch.autograd.grad(wanted, [*maps, leaves[-1]], materialize_grads=True)
     mask = inputs["attention_mask"].bool()
     with torch.no_grad():

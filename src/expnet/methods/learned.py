@@ -50,14 +50,19 @@ def method_of(network: ExpNet) -> Method:
     return _GRADIENT if network.uses_target else _ATTENTION
 
 
-def _score(
-    classifier: Classifier, encoding: Encoding, target: Tensor, network: ExpNet, *, gradient: bool
-) -> Float[Tensor, "batch tokens"]:
+def check_tier(network: ExpNet, *, gradient: bool) -> None:
+    """Raise an `OptionError` if a network is not for a method with gradients, or without them."""
     if network.uses_target != gradient:
         raise OptionError(
             f"This ExpNet was trained {'on attention alone' if gradient else 'with gradients'}: choose the method "
             f"{method_of(network).name!r}."
         )
+
+
+def _score(
+    classifier: Classifier, encoding: Encoding, target: Tensor, network: ExpNet, *, gradient: bool
+) -> Float[Tensor, "batch tokens"]:
+    check_tier(network, gradient=gradient)
     _, features = read_features(classifier, encoding, network.config.features, target=target if gradient else None)
     return network.score(features).masked_fill(~encoding.real, 0.0)
 
