@@ -61,6 +61,7 @@ NETWORKS: dict[str, FitConfig] = {
 STUDENTS: dict[str, tuple[FitConfig, int]] = {
     "adapted on 500 texts, attention": (STUDENT, 500),
     "adapted on 500 texts, gradients": (with_tier(STUDENT, "gradient"), 500),
+    "adapted on 500 texts, attention, none received": (replace(STUDENT, features=FeatureConfig()), 500),
     "adapted on 100 texts, attention": (STUDENT, 100),
 }
 

@@ -180,6 +180,26 @@ def speed(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def serve(measured: dict[str, Any]) -> str:
+    """Return what a server answers, and what it holds in memory."""
+    lines = [
+        f"{measured['model']} on {measured['threads']} thread; texts of {measured['texts']}, one a request.",
+        "",
+        "| clients | | requests/s | median, ms | 99th percentile, ms | processor, ms a request |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in measured["rows"]:
+        times = (row["median_ms"], row["p99_ms"], row["processor_ms"])
+        figures = " | ".join(f"{each:.1f}" for each in (row["requests_a_second"], *times))
+        lines.append(f"| {row['clients']} | `:{row['verb']}` | {figures} |")
+    held = ", ".join(f"{each['megabytes']:.0f}" for each in measured["memory"])
+    lines += [
+        "",
+        f"Memory after each tenth of {measured['memory'][-1]['requests']:,} more explanations, in MB: {held}.",
+    ]
+    return "\n".join(lines)
+
+
 def methods(measured: dict[str, Any]) -> dict[str, str]:
     """Return the table of methods, their options, their costs beside other libraries', and where they work."""
     speed, support = measured["speed"], measured["support"]["methods"]

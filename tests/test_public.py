@@ -13,6 +13,7 @@ SOURCE = Path(expnet.__file__).parent
 ORDER = [
     "errors",
     "progress",
+    "memory",
     "words",
     "texts",
     "render",
@@ -66,6 +67,7 @@ ORDER = [
     "methods.contract",
     "demo",
     "explainer",
+    "speed",
     "batch.settings",
     "batch.rows",
     "batch.formats",

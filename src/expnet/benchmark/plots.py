@@ -24,6 +24,7 @@ from expnet.benchmark.comparison import Point
 from expnet.benchmark.rows import EXPNETS, Row
 from expnet.benchmark.summary import HEADLINE
 from expnet.render.escape import printable
+from expnet.speed import Timing
 
 # Plots for pages get the page's ink instead, so that no other colour may be this one.
 _INK, _GREY = "#1f2328", "#8a8a8a"
@@ -60,6 +61,31 @@ def save(figures: Mapping[str, Figure], folder: Path) -> None:
         for name, figure in figures.items():
             for format, stamp in (("pdf", "CreationDate"), ("svg", "Date"), ("png", "Software")):
                 figure.savefig(folder / f"{name}.{format}", dpi=300, metadata={stamp: None})
+
+
+def save_as(figure: Figure, path: Path) -> None:
+    """Write one plot in the format of its suffix."""
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(path, dpi=200)
+
+
+def cost_by_length(timings: Sequence[Timing]) -> Figure:
+    """Plot the time of each contender, in predictions, over the length of texts."""
+    with matplotlib.rc_context(_STYLE):
+        figure = _figure(3.2)
+        axes = figure.subplots()
+        for name, each in summary.group(timings, lambda timing: timing.name).items():
+            at = [timing.tokens for timing in each]
+            (line,) = axes.plot(at, [timing.ratio for timing in each], marker="o", ms=3, lw=1, label=printable(name))
+            axes.fill_between(
+                at, [x.low for x in each], [x.high for x in each], color=line.get_color(), alpha=0.2, lw=0
+            )
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xlabel("tokens in a text")
+        axes.set_ylabel("time, in predictions")
+        figure.legend(loc="outside upper left", ncols=4)
+    return figure
 
 
 def svg(figure: Figure, *, name: str, label: str) -> str:

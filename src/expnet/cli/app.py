@@ -2,7 +2,7 @@
 
 import typer
 
-from expnet.cli import adapt, benchmark, data, explain, explain_file, methods, report, train
+from expnet.cli import adapt, benchmark, data, explain, explain_file, methods, report, speed, train
 
 app = typer.Typer(
     name="expnet",
@@ -19,6 +19,7 @@ app.command("adapt")(adapt.adapt)
 app.command("finetune")(train.finetune)
 app.command("benchmark")(benchmark.benchmark)
 app.command("report")(report.report)
+app.command("speed")(speed.speed)
 app.add_typer(data.app, name="data")
 
 

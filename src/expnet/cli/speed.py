@@ -1,0 +1,63 @@
+"""`expnet speed`: what explanations cost on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expnet.errors import InputError
+
+_METHODS = ("expnet", "raw_attention", "generic_relevance", "integrated_gradients")
+
+
+def speed(
+    model: Annotated[str, typer.Argument(help="The classifier: a demo, a folder or a hub id.")] = "demo/sentiment",
+    explainer: Annotated[str | None, typer.Option(help="Folder or hub id of an ExpNet; a demo has its own.")] = None,
+    tokens: Annotated[
+        str, typer.Option(help="Lengths of texts, with commas; lengths beyond what the model reads are left out.")
+    ] = "16,32,64,128,256,512,1024,2048,4096,8192",
+    budget: Annotated[int, typer.Option(min=1, help="Tokens in a batch, of at most 32 texts.")] = 1024,
+    method: Annotated[list[str] | None, typer.Option(help="Whom to time beside the prediction; repeat it.")] = None,
+    rounds: Annotated[int, typer.Option(min=3, help="In each round everyone runs once.")] = 15,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the processor; 0 leaves that to torch.")] = 0,
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default the best there is.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Also write JSON to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw the ratios, as .png, .pdf or .svg.")] = None,
+) -> None:
+    """Time explanations beside the bare prediction and the pipeline of transformers, on the same texts."""
+    import torch
+
+    from expnet import speed as timing
+    from expnet.explainer import load
+
+    if threads:
+        torch.set_num_threads(threads)
+    explainer_ = load(model, explainer=explainer, device=device)
+    lengths = _lengths(tokens, explainer_.classifier.max_length)
+    found = timing.measure(
+        explainer_,
+        lengths,
+        budget=budget,
+        rounds=rounds,
+        methods={name: {"steps": 50} if name == "integrated_gradients" else {} for name in method or _METHODS},
+        progress=True,
+    )
+    report = timing.report(explainer_, found)
+    print(timing.table(report))
+    if output is not None:
+        timing.write(report, output)
+    if plot is not None:
+        from expnet.benchmark.plots import cost_by_length, save_as
+
+        save_as(cost_by_length(found), plot)
+
+
+def _lengths(tokens: str, limit: int) -> list[int]:
+    try:
+        wanted = [int(each) for each in tokens.split(",")]
+    except ValueError:
+        raise InputError(f"Expected lengths such as 32,128,512, got {tokens!r}.") from None
+    lengths = [each for each in wanted if each <= limit]
+    if not lengths:
+        raise InputError(f"The model reads {limit} tokens at most, fewer than every length in {tokens!r}.")
+    return lengths
