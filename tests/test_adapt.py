@@ -121,7 +121,7 @@ class TestTowardAMethod:
     def test_what_does_not_suit_is_an_error(self):
         with pytest.raises(InputError, match="nobody to learn from"):
             adapt(CLASSIFIER, None, texts(2), config=BRIEF)
-        with pytest.raises(InputError, match="between 0 and 1, got 1.0"):
+        with pytest.raises(InputError, match=r"between 0 and 1, got 1\.0"):
             adapt(CLASSIFIER, None, texts(2), toward="saliency", share=1.0, config=BRIEF)
         with pytest.raises(MethodError, match="saliency"):
             adapt(CLASSIFIER, None, texts(2), toward="salience", config=BRIEF)
