@@ -230,9 +230,7 @@ class TestRows:
 
     def test_curves_reach_from_the_whole_text_to_nothing(self, rows):
         found = only(rows, kind="faithfulness", set="films/test")
-        ours = {
-            (row.method, row.experiment, row.condition.get("start")) for row in found if row.experiment in EXPNETS
-        }
+        ours = {(row.method, row.experiment, row.condition.get("start")) for row in found if row.experiment in EXPNETS}
         trained = {("cross-task", None), ("adapted", None), ("few marks", "adapted"), ("in-domain", "nothing")}
         assert ours == {(method, *each) for method in ("expnet", "expnet_gradient") for each in trained}
         assert {row.method for row in found} >= {
