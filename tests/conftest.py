@@ -1,6 +1,8 @@
 """Shapes and types are checked while testing; nothing reaches for the network; a busy machine is no failure."""
 
 import os
+from pathlib import Path
+from pkgutil import iter_modules
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -10,7 +12,10 @@ from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)  # the models are tiny; more threads only wait for each other
 
-install_import_hook("expnet", "beartype.beartype")
+# jaxtyping takes a coroutine for the answer that `async def` promises, so that the modules of the server are left out.
+PACKAGE = Path(__file__).parents[1] / "src" / "expnet"
+CHECKED = [f"expnet.{module.name}" for module in iter_modules([str(PACKAGE)]) if module.name != "serve"]
+install_import_hook([*CHECKED, "expnet.serve.limits", "expnet.serve.tasks"], "beartype.beartype")
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")

@@ -52,9 +52,8 @@ class TestPlantedFaults:
     @staticmethod
     def caught(function: Callable, message: str, **declared) -> None:
         declared = {"signed": True, "uses_target": True} | declared
-        method = expnet.Method(
-            name="faulty", family="gradient", function=function, paper="", forward="1", backward="1", **declared
-        )
+        declared = {"forward": "1", "backward": "1"} | declared
+        method = expnet.Method(name="faulty", family="gradient", function=function, paper="", **declared)
         with pytest.raises(ContractError, match=message):
             check_method(method)
 
@@ -105,6 +104,9 @@ class TestPlantedFaults:
             return self.honest(classifier, encoding, torch.zeros_like(target))
 
         self.caught(function, "declared to use the target, but another class has the same scores")
+
+    def test_a_cost_that_nobody_can_count(self):
+        self.caught(self.honest_plain, "'steps' cannot be counted", forward="steps")
 
     def test_a_target_that_was_not_declared(self):
         self.caught(self.honest_plain, "declared not to use the target", uses_target=False)

@@ -5,6 +5,8 @@ from unittest.mock import patch
 import pytest
 import torch
 
+from expnet.errors import MethodError
+from expnet.methods.cost import passes
 from expnet.methods.registry import TABLE
 from expnet.texts import Text
 from tests.classifiers import tiny_classifier, tiny_network
@@ -47,11 +49,34 @@ def test_the_passes_are_those_declared(method):
     settings = {name: parameter.default for name, parameter in method.options.items()} | options
     lengths = encoding.real.sum(1).float()
     declared = [
-        sum(eval(expression, {}, settings | {"tokens": float(length), "layers": 3}) for length in lengths)
-        / len(lengths)
+        sum(passes(expression, settings | {"tokens": float(length), "layers": 3}) for length in lengths) / len(lengths)
         for expression in (method.forward, method.backward)
     ]
     # Padding is run along with the longest text; what was seen before is not evaluated again.
     longest = float(lengths.max() / lengths.mean())
     assert declared[0] * 0.5 <= forward <= declared[0] * longest + 1e-6
     assert backward == pytest.approx(declared[1])
+
+
+class TestDeclaredPasses:
+    def test_arithmetic_by_hand(self):
+        assert passes("permutations * (tokens - 1) + 2", {"permutations": 3, "tokens": 5}) == 14
+        assert passes("(tokens + 1) // 2 + (0)", {"tokens": 6}) == 3
+
+    @pytest.mark.parametrize(
+        "declared",
+        [
+            "__import__('os')",
+            "tokens.real",
+            "9 ** 9 ** 9",
+            "unknown",
+            "tokens +",
+            "'a' * 9",
+            "name",
+            "1 // 0",
+            "tokens[0]",
+        ],
+    )
+    def test_nothing_but_arithmetic_is_read(self, declared):
+        with pytest.raises(MethodError, match="cannot be counted"):
+            passes(declared, {"tokens": 3, "name": "x"})

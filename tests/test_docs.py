@@ -30,7 +30,13 @@ def test_the_records_in_the_how_to_can_be_read(tmp_path):
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", *(f"docs/{name}.md" for name in ("how-to", "architecture", "methods", "results", "benchmark"))],
+    [
+        "README.md",
+        *(
+            f"docs/{name}.md"
+            for name in ("how-to", "architecture", "methods", "results", "benchmark", "serve", "export")
+        ),
+    ],
 )
 def test_links_between_pages_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")

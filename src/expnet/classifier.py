@@ -1,6 +1,5 @@
 """One Hugging Face classifier with its tokenizer: load, encode, predict, trace."""
 
-import difflib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,8 @@ from expnet.attention.borrow import borrow
 from expnet.attention.capture import Trace, capture
 from expnet.attention.probe import Support, probe
 from expnet.encoding import Encoding, TextTokenizer, encode
-from expnet.errors import InputError, ModelError, NonFiniteError
+from expnet.errors import ModelError, NonFiniteError
+from expnet.labels import class_index
 from expnet.loading import load_model
 from expnet.texts import Text
 
@@ -207,19 +207,7 @@ class Classifier:
         Raises:
             InputError: If there is no such class; the message offers the nearest name.
         """
-        if isinstance(target, int):
-            if 0 <= target < len(self.labels):
-                return target
-        elif target in self.labels:
-            return self.labels.index(target)
-        elif near := difflib.get_close_matches(target, self.labels, n=1):
-            raise InputError(f"There is no class {target!r}; did you mean {near[0]!r}? Classes: {self._names()}.")
-        elif target.isdecimal() and int(target) < len(self.labels):
-            return int(target)
-        raise InputError(f"There is no class {target!r}. Classes: {self._names()}.")
-
-    def _names(self) -> str:
-        return ", ".join(f"{index} {name!r}" for index, name in enumerate(self.labels))
+        return class_index(self.labels, target)
 
 
 def batches(encoding: Encoding, *, repeats: int = 1) -> Iterator[Encoding]:

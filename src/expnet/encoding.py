@@ -1,7 +1,7 @@
 """Texts to batches of tokens that remember their characters."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from expnet.errors import InputError, ModelError, TextTooLongError
+from expnet.errors import ModelError
 from expnet.texts import Text
-from expnet.words import Pool, Span, words_of_tokens
+from expnet.windows import read_texts
+from expnet.words import Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,23 +118,15 @@ def encode(
             or a blank text meets a tokenizer that adds no special tokens.
         TextTooLongError: If both parts of a pair are too long.
     """
-    if not texts:
-        raise InputError("Expected at least one text, got none.")
     text_of: list[int] = []
     windows: list[Tensor] = []
     read: list[tuple[int, int]] = []
-    for index, (text, tokens) in enumerate(zip(texts, _tokenize(tokenizer, texts), strict=True)):
-        if not tokens.ids:
-            raise InputError(
-                f"Text number {index} is blank and this tokenizer adds no special tokens, so that the model has "
-                "nothing to read. Leave it out."
-            )
-        word_of = words_of_tokens(tokens.spans, text.words)
-        table = _table(tokens, word_of)
-        chosen = list(_windows(tokens, max_length, overlap, truncate))
-        windows += [table[positions] for positions in chosen]
-        text_of += [index] * len(chosen)
-        read.append(_read(text, tokens, chosen[0] if truncate else None))
+    readings = read_texts(tokenizer.backend, texts, max_length=max_length, overlap=overlap, truncate=truncate)
+    for index, reading in enumerate(readings):
+        table = torch.tensor(reading.fields).T  # a window is a choice of its rows
+        windows += [table[positions] for positions in reading.windows]
+        text_of += [index] * len(reading.windows)
+        read.append(reading.read)
     return _pack(tuple(texts), text_of, windows, tokenizer, tuple(read))
 
 
@@ -161,96 +154,6 @@ def pool_words(
     words = torch.zeros(int(counts.sum()))
     words = words.scatter_reduce(0, word_of, values, "amax" if pool == "max" else "sum", include_self=False)
     return list(words.split(counts.tolist()))
-
-
-@dataclass(frozen=True, slots=True)
-class _Tokens:
-    """One text, tokenized whole: ids, spans (empty for special tokens), special flags, token type ids."""
-
-    ids: list[int]
-    spans: list[Span]
-    special: list[bool]
-    type_ids: list[int]
-
-
-def _tokenize(tokenizer: TextTokenizer, texts: Sequence[Text]) -> list[_Tokens]:
-    encoded = tokenizer.backend.encode_batch(
-        [text.text if text.pair is None else (text.text, text.pair) for text in texts]
-    )
-    return [
-        _Tokens(
-            one.ids,
-            [Span(start, end, part or 0) for (start, end), part in zip(one.offsets, one.sequence_ids, strict=True)],
-            [bool(flag) for flag in one.special_tokens_mask],
-            one.type_ids,
-        )
-        for one in encoded
-    ]
-
-
-def _windows(tokens: _Tokens, max_length: int, overlap: int | None, truncate: bool) -> Iterator[list[int]]:
-    """Yield the positions of each window; special tokens are in all of them."""
-    count = len(tokens.ids)
-    if count <= max_length:
-        yield list(range(count))
-        return
-    fixed = [at for at in range(count) if tokens.special[at]]
-    parts = [
-        [at for at in range(count) if not tokens.special[at] and tokens.spans[at].segment == segment]
-        for segment in (0, 1)
-    ]
-    short, long = sorted(parts, key=len)
-    budget = max_length - len(fixed)
-    if budget < 1:
-        raise InputError(
-            f"A window of {max_length} tokens has no room beside {len(fixed)} special tokens; "
-            f"it needs {len(fixed) + 1} at least."
-        )
-    if truncate:
-        short = short[: budget // 2]
-        yield sorted(fixed + short + long[: budget - len(short)])
-        return
-    room = budget - len(short)
-    if short and room < max(1, max_length // 4):
-        raise TextTooLongError(
-            f"A pair of {len(parts[0])} and {len(parts[1])} tokens leaves no room for windows of {max_length}: the "
-            f"shorter part must fit with at least {max(1, max_length // 4)} tokens to spare. Shorten it, or allow "
-            "truncation."
-        )
-    shared = room // 4 if overlap is None else overlap
-    if not 0 <= shared < room:
-        raise InputError(f"Windows that move over {room} tokens can share 0 to {room - 1} of them, not {shared}.")
-    for start in range(0, max(1, len(long) - shared), room - shared):
-        # The last window is drawn back, so that it has as much context as the others.
-        first = min(start, len(long) - room)
-        yield sorted(fixed + short + long[first : first + room])
-
-
-def _read(text: Text, tokens: _Tokens, kept: list[int] | None) -> tuple[int, int]:
-    lengths = len(text.text), len(text.pair or "")
-    if kept is None:
-        return lengths
-    shortened = {tokens.spans[at].segment for at in set(range(len(tokens.ids))).difference(kept)}
-    ends = [0, 0]
-    for span in (tokens.spans[at] for at in kept):
-        ends[span.segment] = max(ends[span.segment], span.end)
-    first, second = (ends[part] if part in shortened else lengths[part] for part in (0, 1))
-    return first, second
-
-
-def _table(tokens: _Tokens, word_of: Sequence[int]) -> Int[Tensor, "tokens fields"]:
-    """Bring what is known of each token of a text into one table, so that a window is a choice of its rows."""
-    fields = [
-        tokens.ids,
-        tokens.type_ids,
-        tokens.special,
-        [span.start for span in tokens.spans],
-        [span.end for span in tokens.spans],
-        [-1 if special else span.segment for special, span in zip(tokens.special, tokens.spans, strict=True)],
-        word_of,
-        [-1 if special else at for at, special in enumerate(tokens.special)],
-    ]
-    return torch.tensor(fields).T
 
 
 def _pack(

@@ -57,6 +57,14 @@ class BatchError(ExpnetError, ValueError):
     """A file of texts cannot be read, or its explanations cannot be written where they were asked for."""
 
 
+class RefusedError(ExpnetError):
+    """A server does not answer a request; `status` is the HTTP status that says why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class MissingExtraError(ExpnetError, ImportError):
     """An optional dependency is not installed."""
 

@@ -205,9 +205,9 @@ def head_features(
         values = channel.flatten(1, 2).transpose(1, 2)
         seen.append(_standard(values, real))
         about += [kind(values, real), _correlation(seen[-1], whole, real)]
-    depth = torch.linspace(0, 1, layers, device=device).repeat_interleave(heads).expand(len(real), -1)
+    depth = torch.linspace(0, 1, layers, device=device).repeat_interleave(heads).expand(real.shape[0], -1)
     about.append(torch.stack([depth, 4 * (depth - 0.5) ** 2], -1))
-    present = torch.ones(len(real), layers * heads, dtype=torch.bool)
+    present = torch.ones(real.shape[0], layers * heads, dtype=torch.bool)
     return HeadFeatures(torch.stack(seen, -1).cpu(), torch.cat(about, -1).cpu(), _standard(rules, real).cpu(), present)
 
 

@@ -42,11 +42,11 @@ class Layer:
 
     def log_row(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch heads tokens"]:
         """Return the logarithm of what one token of each text pays to each token."""
-        return self.probabilities[torch.arange(len(index), device=index.device), :, index].log()
+        return self._picked(index, 2).log()
 
     def log_column(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch heads tokens"]:
         """Return the logarithm of what each token pays to one token of its text."""
-        return self.probabilities[torch.arange(len(index), device=index.device), :, :, index].log()
+        return self._picked(index, 3).log()
 
     def log_own(self) -> Float[Tensor, "batch heads tokens"]:
         """Return the logarithm of what each token pays to itself."""
@@ -55,6 +55,12 @@ class Layer:
     def mixed(self, weights: Float[Tensor, "batch tokens"]) -> Float[Tensor, "batch heads tokens"]:
         """Return a weighted sum of rows: what the weighted tokens together pay to each token."""
         return torch.einsum("bi,bhij->bhj", weights.to(self.probabilities), self.probabilities)
+
+    def _picked(self, index: Int[Tensor, " batch"], dim: int) -> Float[Tensor, "batch heads tokens"]:
+        # Indexing by lists of places, as for fused layers, would copy the whole matrix in an exported graph.
+        shape = [*self.probabilities.shape]
+        shape[dim] = 1
+        return self.probabilities.gather(dim, index[:, None, None, None].expand(shape)).squeeze(dim)
 
 
 def fitting(
@@ -143,7 +149,7 @@ _PASSING = (F.dropout, Tensor.to, Tensor.type_as, Tensor.float, Tensor.view, Ten
 class _Mode(TorchFunctionMode):
     def __init__(
         self,
-        tokens: int,
+        tokens: int | torch.SymInt,  # symbolic while a graph is exported
         embedding: Tensor | nn.Module,
         embed: Callable[[Tensor], Tensor] | None,
         attend: Callable[[int, Layer], Layer] | None,
@@ -216,7 +222,9 @@ class _Mode(TorchFunctionMode):
         if is_causal:
             scores = scores.masked_fill(scores.new_ones(scores.shape[-2:], dtype=torch.bool).triu(1), least)
         if attn_mask is not None:
-            scores = scores.masked_fill(~attn_mask, least) if attn_mask.dtype == torch.bool else scores + attn_mask
+            if attn_mask.dtype == torch.bool:  # a sum is quicker than a choice, for all heads and in exported graphs
+                attn_mask = torch.zeros_like(attn_mask, dtype=scores.dtype).masked_fill(~attn_mask, least)
+            scores = scores + attn_mask
         return self._edit(self._ruled(F.softmax, scores.float(), -1).to(value.dtype), value)
 
     def _edit(self, probabilities: Tensor, value: Tensor) -> Tensor:

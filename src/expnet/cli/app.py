@@ -2,7 +2,7 @@
 
 import typer
 
-from expnet.cli import adapt, benchmark, data, explain, explain_file, methods, report, speed, train
+from expnet.cli import adapt, benchmark, data, explain, explain_file, export, methods, report, serve, speed, train
 
 app = typer.Typer(
     name="expnet",
@@ -18,8 +18,10 @@ app.command("fit")(train.fit)
 app.command("adapt")(adapt.adapt)
 app.command("finetune")(train.finetune)
 app.command("benchmark")(benchmark.benchmark)
+app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("speed")(speed.speed)
+app.command("serve")(serve.serve)
 app.add_typer(data.app, name="data")
 
 

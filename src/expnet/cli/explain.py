@@ -28,7 +28,10 @@ def explain(
         list[str] | None, typer.Argument(help="Texts to explain; without any, each line of standard input is one.")
     ] = None,
     model: Annotated[
-        str, typer.Option(help="demo/sentiment, demo/acceptability, demo/hate-speech, a folder or a hub id.")
+        str,
+        typer.Option(
+            help="demo/sentiment, demo/acceptability, demo/hate-speech, a folder (exported or not) or a hub id."
+        ),
     ] = "demo/sentiment",
     explainer: Annotated[str | None, typer.Option(help="Folder or hub id of an ExpNet; a demo has its own.")] = None,
     pair: Annotated[
@@ -56,6 +59,13 @@ def explain(
     if output is not None and not output.parent.is_dir():
         raise InputError(f"The folder {output.parent} does not exist; create it, or write elsewhere.")
     given = _pairs(texts or _lines(), pair)
+    from expnet.export.manifest import is_export
+
+    if is_export(model):
+        if explainer or option or device or (method or ["expnet"]) != ["expnet"]:
+            raise InputError(f"{model} is exported: it takes no --explainer, --option, --device or other --method.")
+        _write(_from_export(model, given, target=target, truncate=truncate), format, output)
+        return
     from expnet.cli.methods import chosen_methods  # torch and transformers load here, after the cheap checks
     from expnet.explainer import load
     from expnet.texts import Text
@@ -85,6 +95,17 @@ def explain(
                 raise
             print(f"left out {name}: {printable(str(error))}", file=sys.stderr)
     _write(list(zip(*found, strict=True)), format, output)
+
+
+def _from_export(
+    folder: str, given: Sequence[tuple[str, str | None]], *, target: str | None, truncate: bool
+) -> "list[tuple[Explanation]]":
+    from expnet.export import OnnxExplainer
+    from expnet.texts import Text
+
+    items = [Text.of(text, second) for text, second in given]
+    found = OnnxExplainer.load(folder).explain(items, target=target, truncate=truncate, progress=sys.stderr.isatty())
+    return [(explanation,) for explanation in found]
 
 
 def _lines() -> list[str]:

@@ -13,6 +13,7 @@ from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.errors import ContractError
 from expnet.methods.coalitions import Game, players, values
+from expnet.methods.cost import passes
 from expnet.methods.method import Method
 from expnet.methods.snapshot import PlantedError, changes, failing, gradients, snapshot, training
 from expnet.methods.specimen import tiny_classifier
@@ -133,6 +134,15 @@ def _form(case: _Case, scores: Tensor) -> Iterator[str]:
         yield f"{int((~scores.isfinite()).sum())} scores are NaN or infinite"
 
 
+def _countable(case: _Case, _scores: Tensor) -> Iterator[str]:
+    """when its passes were counted."""
+    values = {name: parameter.default for name, parameter in case.method.options.items()} | dict(case.options)
+    values |= {"tokens": int(case.encoding.real.sum(1).max()), "layers": 3}
+    for declared in (case.method.forward, case.method.backward):
+        if (count := passes(declared, values)) < 0:
+            yield f"it declares {count} passes"
+
+
 def _zeros(case: _Case, scores: Tensor) -> Iterator[str]:
     """on padding."""
     if (wrong := scores[~case.encoding.real]).any():
@@ -234,6 +244,7 @@ def _completeness(case: _Case, scores: Tensor) -> Report:
 
 _Check = Callable[[_Case, Tensor], Iterator[str]]
 _CHECKS: tuple[_Check, ...] = (
+    _countable,
     _zeros,
     _alone,
     _order,

@@ -36,8 +36,8 @@ class Method:
             target one class per row; scores are float32 on the CPU, [batch, tokens], 0 on special tokens and padding.
             An option without a default must be given. A stochastic function takes a `generator`.
         paper: Author, year and arXiv number or DOI; "" for what has no paper.
-        forward: Forward passes for one text, as an arithmetic expression over the options, `tokens` (that stand for
-            text) and `layers`.
+        forward: Forward passes for one text, as `expnet.methods.cost.passes` reads them: arithmetic over the options,
+            `tokens` (that stand for text) and `layers`.
         backward: Backward passes, likewise.
         signed: Whether scores may be negative, that is, speak against the target.
         uses_target: Whether scores depend on the class asked for.

@@ -1,0 +1,184 @@
+"""Explanations from an exported folder: numpy, tokenizers and onnxruntime, no torch."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from jaxtyping import Float
+from tokenizers import Tokenizer
+
+from expnet.errors import InputError, MismatchError, ModelError, NonFiniteError, require_extra
+from expnet.explanation import Explanation, Word
+from expnet.export.batches import Encoded, encode, feeds, pool_words
+from expnet.export.manifest import GRAPH, TOKENIZER, Manifest, read_manifest
+from expnet.labels import class_index
+from expnet.progress import track
+from expnet.texts import Text
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+_BATCH = 32
+
+
+class OnnxExplainer:
+    """Explains as the `Explainer` that was exported does; make it with `OnnxExplainer.load`."""
+
+    def __init__(self, session: "InferenceSession", tokenizer: Tokenizer, manifest: Manifest) -> None:
+        self.session = session
+        self.tokenizer = tokenizer
+        self.manifest = manifest
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, threads: int = 0, providers: Sequence[str] = ("CPUExecutionProvider",)
+    ) -> "OnnxExplainer":
+        """Load what `export` wrote.
+
+        Args:
+            folder: The folder.
+            threads: Of the processor; 0 leaves it to onnxruntime, which takes one for each core.
+            providers: Where onnxruntime computes, best first.
+
+        Raises:
+            ModelError: If a file is missing or damaged.
+            MismatchError: If the files do not belong together or to this version.
+            MissingExtraError: If onnxruntime is not installed.
+        """
+        require_extra("onnxruntime", "onnx")
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+        manifest = read_manifest(Path(folder))
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads
+        try:
+            session = onnxruntime.InferenceSession(Path(folder) / GRAPH, settings, providers=list(providers))
+        except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.NoSuchFile) as error:
+            raise ModelError(f"onnxruntime cannot run {Path(folder) / GRAPH}: {error}") from error
+        try:
+            tokenizer = Tokenizer.from_file(str(Path(folder) / TOKENIZER))
+        except Exception as error:  # tokenizers raises nothing narrower
+            raise ModelError(f"{Path(folder) / TOKENIZER} is damaged: {error}") from error
+        _check_fits(session, manifest, folder)
+        return cls(session, tokenizer, manifest)
+
+    @overload
+    def explain(  # type: ignore[overload-overlap]  # a string is also a sequence of strings
+        self, texts: str | Text, *, target: str | int | None = ..., truncate: bool = ...
+    ) -> Explanation: ...
+    @overload
+    def explain(
+        self,
+        texts: Sequence[str | Text],
+        *,
+        target: str | int | None = ...,
+        truncate: bool = ...,
+        progress: bool = ...,
+    ) -> list[Explanation]: ...
+
+    def explain(
+        self,
+        texts: str | Text | Sequence[str | Text],
+        *,
+        target: str | int | None = None,
+        truncate: bool = False,
+        progress: bool = False,
+    ) -> Explanation | list[Explanation]:
+        """Explain one text, or a list of texts in true batches, as `Explainer.explain` does.
+
+        Args:
+            texts: Strings, or `Text` for pairs and pre-split words.
+            target: Class to report, by name or index; by default each text's predicted class.
+            truncate: Cut texts over the model's limit instead of reading them in overlapping windows.
+            progress: Show a progress bar.
+
+        Raises:
+            InputError: If a text is no string, or there is no such class.
+            TextTooLongError: If a pair is too long for windows.
+            NonFiniteError: If the graph returns NaN or infinity.
+        """
+        chosen = None if target is None else class_index(self.manifest.labels, target)
+        if isinstance(texts, str | Text):
+            return self._batch([_as_text(texts)], chosen, truncate)[0]
+        if not isinstance(texts, Iterable):
+            raise InputError(f"Expected a text or a list of texts, got {type(texts).__name__}.")
+        items = [_as_text(text) for text in texts]
+        order = sorted(range(len(items)), key=lambda i: len(items[i].text) + len(items[i].pair or ""))
+        done: dict[int, Explanation] = {}
+        for start in track(range(0, len(order), _BATCH), "explaining", show=progress):
+            part = order[start : start + _BATCH]
+            done.update(zip(part, self._batch([items[i] for i in part], chosen, truncate), strict=True))
+        return [done[i] for i in range(len(items))]
+
+    def _batch(self, texts: Sequence[Text], target: int | None, truncate: bool) -> list[Explanation]:
+        encoded = encode(self.tokenizer, texts, self.manifest, truncate=truncate)
+        probabilities, scores = self._run(encoded)
+        found = []
+        for index, text in enumerate(texts):
+            rows = np.flatnonzero(encoded.text_of == index)
+            words = pool_words([encoded.windows[row] for row in rows], [scores[row] for row in rows], len(text.words))
+            found.append(self._explanation(text, words, probabilities[rows].mean(0), encoded, index, target))
+        return found
+
+    def _run(self, encoded: Encoded) -> tuple[Float[np.ndarray, "windows classes"], list[Float[np.ndarray, " _"]]]:
+        """Return the probabilities of each window, and the scores of its tokens."""
+        logits = np.empty((len(encoded.windows), len(self.manifest.labels)), dtype=np.float32)
+        scores: list[Any] = [None] * len(encoded.windows)
+        for rows, feed in feeds(encoded, self.manifest):
+            logits[rows], found = self.session.run(None, feed)
+            for row, values in zip(rows, found, strict=True):
+                scores[row] = values[: len(encoded.windows[row])]
+        if not np.isfinite(logits).all():
+            raise NonFiniteError("The graph returned NaN or infinity. Its weights are damaged.")
+        if self.manifest.multi_label:
+            return np.exp(-np.logaddexp(0, -logits)), scores
+        powers = np.exp(logits - logits.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True), scores
+
+    def _explanation(
+        self,
+        text: Text,
+        scores: Float[np.ndarray, " words"],
+        probabilities: Float[np.ndarray, " classes"],
+        encoded: Encoded,
+        index: int,
+        target: int | None,
+    ) -> Explanation:
+        labels, read = self.manifest.labels, encoded.read[index]
+        chosen = int(probabilities.argmax()) if target is None else target
+        return Explanation(
+            text=text.text,
+            pair=text.pair,
+            words=tuple(
+                Word(text.word(span), span.start, span.end, span.segment, score, span.start < read[span.segment])
+                for span, score in zip(text.words, scores.tolist(), strict=True)
+            ),
+            label=labels[chosen],
+            probability=float(probabilities[chosen]),
+            probabilities=dict(zip(labels, probabilities.tolist(), strict=True)),
+            method="expnet",
+            calibrated=True,
+            windows=int((encoded.text_of == index).sum()),
+            threshold=self.manifest.threshold,
+            provenance=dict(self.manifest.provenance),
+        )
+
+
+def _check_fits(session: "InferenceSession", manifest: Manifest, folder: str | Path) -> None:
+    classes, reads = session.get_outputs()[0].shape[1], {each.name for each in session.get_inputs()}
+    if classes != len(manifest.labels):
+        raise MismatchError(
+            f"The graph in {folder} gives {classes} logits, but its JSON names {len(manifest.labels)} classes. "
+            "Export again."
+        )
+    if ("token_type_ids" in reads) != manifest.typed:
+        raise MismatchError(
+            f"The graph in {folder} reads {', '.join(sorted(reads))}, but its JSON says that typed is "
+            f"{manifest.typed}. Export again."
+        )
+
+
+def _as_text(text: str | Text) -> Text:
+    return text if isinstance(text, Text) else Text.of(text)

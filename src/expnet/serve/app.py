@@ -1,0 +1,97 @@
+"""The application: models, endpoints and page behind one guard."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.staticfiles import StaticFiles
+
+from expnet import __version__
+from expnet.errors import InputError
+from expnet.explainer import Explainer
+from expnet.serve import page, refusals, v1
+from expnet.serve.guard import Guard
+from expnet.serve.limits import Limits
+from expnet.serve.metrics import Metrics
+from expnet.serve.models import Models, Served, check_name, offered
+from expnet.serve.tasks import Explain, Predict
+from expnet.serve.worker import Worker
+
+
+class _Name(StringConvertor):
+    regex = "[^/:]+"  # what follows a colon is a verb
+
+
+register_url_convertor("name", _Name())
+
+
+def create_app(
+    explainers: Mapping[str, Explainer],
+    *,
+    limits: Limits | None = None,
+    methods: Sequence[str] | None = None,
+    hosts: Sequence[str] | None = None,
+    log_texts: bool = False,
+) -> FastAPI:
+    """Return an ASGI application that serves explainers by name, on one thread for each model.
+
+    Args:
+        explainers: As from `expnet.load`, by the names they are served under.
+        limits: What a request may ask for.
+        methods: Names of the attribution methods to offer; all by default.
+        hosts: Names that clients may use for this server, or None for any.
+        log_texts: Log what clients send, and error messages that may quote it.
+
+    Raises:
+        InputError: If there is no explainer, or a name does not fit into an address.
+        MethodError: If there is no such method.
+    """
+    if not explainers:
+        raise InputError("There is no model to serve.")
+    limits, metrics = limits or Limits(), Metrics()
+    models: dict[str, Served] = {}
+    for name, explainer in explainers.items():
+        check_name(name)
+        worker = Worker(explainer, limits, ran=partial(metrics.ran, name))
+        metrics.watch(name, worker)
+        models[name] = Served(name, explainer, worker, offered(explainer, methods), limits)
+    app = FastAPI(
+        title="expnet",
+        description="Which words made a classifier decide. KServe's V1 protocol: `:predict` and `:explain`.",
+        version=__version__,
+        lifespan=partial(_lifespan, models=models),
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.include_router(v1.router(models, metrics))
+    app.include_router(page.router(models))
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    for kind in refusals.EXPECTED:
+        app.add_exception_handler(kind, _refuse)
+    app.add_middleware(
+        Guard,
+        limits=limits,
+        hosts=hosts,
+        answered=metrics.answered,
+        log_texts=log_texts,
+    )
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(_app: FastAPI, models: Models) -> AsyncIterator[None]:
+    """Start the models, and let each read a text: what would go wrong with every request goes wrong here."""
+    for served in models.values():
+        served.worker.start()
+        task = Predict() if served.explainer.network is None else Explain()
+        await served.worker.do(task, [("A short text.", None)])
+    yield
+    for served in models.values():
+        await served.worker.stop()
+
+
+async def _refuse(_request: Request, error: Exception) -> Response:
+    return refusals.response(refusals.refused(error))

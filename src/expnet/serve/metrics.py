@@ -1,0 +1,42 @@
+"""What a server tells Prometheus: requests, times, batches, what waits. Never what the texts say."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from expnet.serve.worker import Worker
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_TEXTS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """The figures of one server."""
+
+    def __init__(self) -> None:
+        """Begin at 0, in a registry of their own."""
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._requests = Counter("expnet_requests", "Requests answered.", ["route", "status"], registry=registry)
+        self._seconds = Histogram(
+            "expnet_request_seconds", "Time until a request was answered.", ["route"], registry=registry
+        )
+        self._batches = Histogram(
+            "expnet_batch_texts", "Texts run as one batch.", ["model"], buckets=_TEXTS, registry=registry
+        )
+        self._waiting = Gauge("expnet_waiting_texts", "Texts that wait for a model.", ["model"], registry=registry)
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count a request; the route is a pattern, not what a client wrote."""
+        self._requests.labels(route, status).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def ran(self, model: str, texts: int) -> None:
+        """Count a batch."""
+        self._batches.labels(model).observe(texts)
+
+    def watch(self, model: str, worker: Worker) -> None:
+        """Show what waits for a model."""
+        self._waiting.labels(model).set_function(lambda: worker.waiting)
+
+    def page(self) -> bytes:
+        """Return all figures in Prometheus' format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,85 @@
+"""The models of a server, by name."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from expnet.errors import InputError, MethodError, RefusedError
+from expnet.explainer import Explainer
+from expnet.methods.method import Method
+from expnet.methods.registry import find_method, list_methods
+from expnet.serve.limits import Item, Limits
+from expnet.serve.tasks import Explain, Task
+from expnet.serve.worker import Worker
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model, the thread it runs in, and the methods that may be asked of it."""
+
+    name: str
+    explainer: Explainer
+    worker: Worker
+    methods: tuple[Method, ...]
+    limits: Limits
+
+    async def do(self, task: Task, items: Sequence[Item]) -> list[Any]:
+        """Return an answer for each text, once the model has come to them.
+
+        Raises:
+            RefusedError: If it is too much, too many texts wait, or the answer takes too long.
+            MethodError: If the method is not offered, or there is none of that name.
+            ExpnetError: What else the task says to these texts.
+        """
+        self.limits.check(items)
+        if isinstance(task, Explain):
+            self._allow(task.method)
+        return await self.worker.do(task, items)
+
+    def _allow(self, method: str) -> None:
+        names = [each.name for each in self.methods]
+        if method not in names and find_method(method):
+            raise MethodError(f"This server does not offer the method {method!r}. It offers: {', '.join(names)}.")
+
+
+Models = Mapping[str, Served]
+
+
+def find(models: Models, name: str) -> Served:
+    """Return a model by name.
+
+    Raises:
+        RefusedError: If there is none (404); the message offers the nearest name.
+    """
+    if name not in models:
+        near = difflib.get_close_matches(name, models, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise RefusedError(404, f"There is no model {name!r}.{hint} Models: {', '.join(models)}.")
+    return models[name]
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that would not fit into an address.
+
+    Raises:
+        InputError: If it is not made of letters, digits, dots, dashes and underscores.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"A model cannot be served as {name!r}: a name is made of letters, digits, '.', '-' and '_'. "
+            "Give one, as in mine=path/to/model."
+        )
+
+
+def offered(explainer: Explainer, names: Sequence[str] | None) -> tuple[Method, ...]:
+    """Return the methods of these names, or all of them, without the ExpNet's own where there is none.
+
+    Raises:
+        MethodError: If there is no method of a name.
+    """
+    chosen = list_methods() if names is None else tuple(find_method(name) for name in dict.fromkeys(names))
+    return tuple(method for method in chosen if explainer.network is not None or "network" not in method.supplied)

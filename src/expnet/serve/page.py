@@ -1,0 +1,219 @@
+"""The page for people: plain forms, rendered here; its script only saves them the reloading."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from expnet.errors import ExpnetError, InputError, RefusedError
+from expnet.explanation import Explanation
+from expnet.render import html
+from expnet.render.colour import percent, shorten
+from expnet.render.escape import printable
+from expnet.serve import refusals, v1
+from expnet.serve.models import Models, Served, find
+from expnet.serve.tasks import RANDOM, Check, Checked, Explain
+
+_FIELDS = 200  # of a form; there are fewer methods
+_COUNT, _MOST = "3", 50  # top words to take away
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What a person asks, as it was typed: a text, how to explain it, and how many top words to take away."""
+
+    text: str = ""
+    pair: str = ""
+    target: str = ""
+    methods: tuple[str, ...] = ()
+    count: str = _COUNT
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What comes out: explanations, the methods that could not run and why, and what was checked or why not."""
+
+    explanations: list[Explanation]
+    left_out: dict[str, str]
+    checks: tuple[Checked, ...]
+    unchecked: str
+
+
+def router(models: Models) -> APIRouter:
+    """Return the page of some models."""
+    routes = APIRouter(include_in_schema=False)
+    first = next(iter(models))
+
+    @routes.get("/")
+    async def show(model: str = first) -> Response:
+        try:
+            served = find(models, model)
+        except ExpnetError as error:
+            return _page(models, models[first], _Form(), refusal=refusals.refused(error))
+        return _page(models, served, _Form(methods=_first(served)))
+
+    @routes.post("/")
+    async def ask(request: Request) -> Response:
+        served, form = models[first], _Form()
+        try:
+            fields = _read(await request.body())
+            served = find(models, _last(fields, "model", first))
+            form = _form(fields)
+            return _page(models, served, form, result=await _result(served, form))
+        except refusals.EXPECTED as error:
+            return _page(models, served, form, refusal=refusals.refused(error))
+
+    @routes.post("/download")
+    async def download(request: Request) -> Response:
+        fields = _read(await request.body())
+        served = find(models, _last(fields, "model", first))
+        found = await _result(served, _form(fields))
+        kind = "json" if _last(fields, "format", "html") == "json" else "html"
+        content: str | bytes = _record(found)
+        if kind == "html":
+            content = html.document([_card(found), _checked(found)], served.name)
+        name = {"content-disposition": f'attachment; filename="explanation.{kind}"'}
+        return Response(content, media_type={"json": "application/json", "html": "text/html"}[kind], headers=name)
+
+    return routes
+
+
+def _read(body: bytes) -> Mapping[str, list[str]]:
+    try:
+        fields = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS, errors="strict")
+    except ValueError as error:
+        raise InputError("This is no form: expected fields as a browser sends them, in UTF-8.") from error
+    # Browsers send every line break as CR LF; what was typed, and what was shown, had LF.
+    return {name: [value.replace("\r\n", "\n") for value in values] for name, values in fields.items()}
+
+
+def _form(fields: Mapping[str, list[str]]) -> _Form:
+    return _Form(
+        text=_last(fields, "text", ""),
+        pair=_last(fields, "pair", ""),
+        target=_last(fields, "target", ""),
+        methods=tuple(dict.fromkeys(fields.get("method", []))),
+        count=_last(fields, "count", _COUNT),
+    )
+
+
+def _last(fields: Mapping[str, list[str]], name: str, otherwise: str) -> str:
+    return fields.get(name, [otherwise])[-1]
+
+
+async def _result(served: Served, form: _Form) -> _Result:
+    """Explain by each method; what one of them cannot do is said beside what the others found.
+
+    Raises:
+        ExpnetError: If no method was chosen, none could run, or there is something else wrong with the form.
+    """
+    if not (form.count.isdecimal() and len(form.count) < 4 and 1 <= int(form.count) <= _MOST):
+        raise InputError(f"Expected 1 to {_MOST} words to take away, got {shorten(form.count)!r}.")
+    if not form.methods:
+        raise InputError("Choose a method.")
+    item = (form.text, form.pair or None)
+    target = int(form.target) if form.target.isdecimal() and len(form.target) < 9 else form.target or None
+    asked = (served.do(Explain(method, target=target), [item]) for method in form.methods)
+    explanations, left_out, failure = [], {}, None
+    for method, found in zip(form.methods, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+        if isinstance(found, ExpnetError):
+            left_out[method], failure = str(found), failure or found
+        elif isinstance(found, BaseException):
+            raise found
+        else:
+            explanations += found
+    if not explanations and failure is not None:
+        raise failure
+    try:
+        (checks,) = await served.do(Check(tuple(explanations), int(form.count)), [item])
+    except ExpnetError as error:
+        return _Result(explanations, left_out, (), str(error))
+    return _Result(explanations, left_out, checks, "")
+
+
+def _record(result: _Result) -> bytes:
+    content = v1.answer(result.explanations) | {"checks": [asdict(check) for check in result.checks]}
+    return refusals.encode(content)
+
+
+def _card(result: _Result) -> str:
+    several = len(result.explanations) > 1
+    return html.side_by_side(result.explanations) if several else result.explanations[0].to_html()
+
+
+def _checked(result: _Result) -> str:
+    return _TEMPLATES.get_template("check.html").render(result=result, label=result.explanations[0].label)
+
+
+def _page(
+    models: Models,
+    served: Served,
+    form: _Form,
+    *,
+    result: _Result | None = None,
+    refusal: RefusedError | None = None,
+) -> Response:
+    content = _TEMPLATES.get_template("page.html").render(
+        names=list(models),
+        served=served,
+        form=form,
+        families=_families(served),
+        most=_MOST,
+        result=result,
+        card=Markup(_card(result)) if result else "",  # the renderer escapes
+        checked=Markup(_checked(result)) if result else "",  # likewise
+        error="" if refusal is None else str(refusal),
+    )
+    status, headers = (200, None) if refusal is None else (refusal.status, refusals.headers(refusal))
+    return Response(content, status, headers, "text/html")
+
+
+def _listed(served: Served) -> tuple[str, ...]:
+    """Return the methods that need nothing but a text; of the learned ones the explainer knows which it is."""
+    return tuple(
+        method.name
+        for method in served.methods
+        if (method.name == "expnet" or "network" not in method.supplied)
+        and all(option.default is not option.empty for option in method.options.values())
+    )
+
+
+def _first(served: Served) -> tuple[str, ...]:
+    """Return the method that is chosen before anybody chooses: the ExpNet, or else the first that is no control."""
+    families = {method.name: method.family for method in served.methods}
+    return tuple(sorted(_listed(served), key=lambda name: families[name] == "control")[:1])
+
+
+def _families(served: Served) -> dict[str, list[str]]:
+    listed = _listed(served)
+    families: dict[str, list[str]] = {}
+    for method in served.methods:
+        if method.name in listed:
+            families.setdefault(method.family, []).append(method.name)
+    return families
+
+
+def _verbatim(text: str) -> Markup:
+    """Escape what goes back into a form field, and so must not be changed."""
+    return escape(text)
+
+
+def _shown(value: object) -> object:
+    return value if isinstance(value, Markup) else printable(str(value))
+
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    finalize=_shown,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters |= {"verbatim": _verbatim, "percent": percent, "shorten": shorten}
+_TEMPLATES.globals["RANDOM"] = RANDOM

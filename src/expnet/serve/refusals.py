@@ -1,0 +1,61 @@
+"""What a client is told when something goes wrong, and with which status."""
+
+import json
+from typing import Any
+
+import torch
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from expnet.errors import ExpnetError, NonFiniteError, RefusedError
+
+GONE = 499  # the client went away; nginx' number
+EXPECTED: tuple[type[Exception], ...] = (
+    ExpnetError,
+    HTTPException,
+    RequestValidationError,
+    MemoryError,
+    torch.OutOfMemoryError,
+)
+_PROBLEMS = 5
+
+
+def refused(error: Exception) -> RefusedError:
+    """Return the status of an error of a kind in `EXPECTED`, and what to tell a client."""
+    match error:
+        case RefusedError():
+            return error
+        case NonFiniteError():
+            return RefusedError(500, str(error))
+        case ExpnetError():
+            return RefusedError(422, str(error))
+        case HTTPException():
+            return RefusedError(error.status_code, str(error.detail))
+        case RequestValidationError():
+            return RefusedError(422, _problems(error))
+        case _:
+            return RefusedError(503, "There is not enough memory for this request: send fewer or shorter texts.")
+
+
+def response(error: RefusedError) -> Response:
+    """Return an error as KServe shows it."""
+    return Response(encode({"error": str(error)}), error.status, headers(error), "application/json")
+
+
+def encode(content: Any) -> bytes:
+    """Return JSON in UTF-8; half a surrogate pair, as a model's labels may hold, is written as an escape."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace")
+
+
+def headers(error: RefusedError) -> dict[str, str]:
+    """Return when whoever is refused for now may come back."""
+    return {"retry-after": "1"} if error.status in (429, 503) else {}
+
+
+def _problems(error: RequestValidationError) -> str:
+    """Say where a body differs from what was expected, without what it says there."""
+    found = error.errors()
+    lines = [f"{'.'.join(map(str, each['loc'][1:])) or 'body'}: {each['msg']}" for each in found[:_PROBLEMS]]
+    more = f"; and {len(found) - _PROBLEMS} more" if len(found) > _PROBLEMS else ""
+    return "; ".join(lines) + more

@@ -1,0 +1,142 @@
+"""What requests and answers look like: KServe's V1 protocol, with what an explainer needs beside it."""
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
+
+from expnet.explanation import Explanation, Word
+from expnet.serve.limits import Item
+from expnet.serve.tasks import Explain, Predict, prediction
+
+_TEXT = "A touching, funny film."
+_WORDS = (Word("touching", 2, 10, 0, 0.93), Word("funny", 12, 17, 0, 0.88))
+_SHARES = {"negative": 0.02, "positive": 0.98}
+_EXPLAINED = Explanation(
+    _TEXT, None, _WORDS, "positive", 0.98, _SHARES, "expnet", calibrated=True, threshold=0.5
+).to_json()
+_PREDICTED: dict[str, Any] = prediction(_SHARES)
+
+
+class _Request(BaseModel):
+    # What is not known is refused rather than ignored, and 1 is neither "1" nor True.
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Pair(_Request):
+    """A text, or two that the model reads together."""
+
+    text: str
+    pair: str | None = None
+
+
+def _kind(instance: Any) -> str:
+    return "text" if isinstance(instance, str) else "object"
+
+
+Instance = Annotated[Annotated[str, Tag("text")] | Annotated[Pair, Tag("object")], Discriminator(_kind)]
+
+
+class PredictRequest(_Request):
+    """Texts to classify."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"instances": [_TEXT, {"text": "Two men sleep.", "pair": "Nobody is awake."}]}]}
+    )
+
+    instances: Annotated[list[Instance], Field(min_length=1)]
+    truncate: Annotated[
+        bool, Field(description="Cut texts over the model's limit instead of reading them in overlapping windows.")
+    ] = False
+
+    def items(self) -> list[Item]:
+        """Return each text with its pair."""
+        return [(each, None) if isinstance(each, str) else (each.text, each.pair) for each in self.instances]
+
+    def task(self) -> Predict | Explain:
+        """Return what is to be done with them."""
+        return Predict(self.truncate)
+
+
+class ExplainRequest(PredictRequest):
+    """Texts to explain."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"instances": [_TEXT]},
+                {"instances": [_TEXT], "method": "lime", "options": {"samples": 100}, "seed": 1, "target": "negative"},
+            ]
+        }
+    )
+
+    method: Annotated[str, Field(description="Name of the attribution method.")] = "expnet"
+    options: Annotated[dict[str, JsonValue], Field(description="The method's options, by name.")] = Field({})
+    target: Annotated[
+        str | int | None, Field(description="Class to explain, by name or index; by default the predicted one.")
+    ] = None
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="For methods that draw random numbers.")] = 0
+
+    def task(self) -> Explain:
+        """Return what is to be done with them."""
+        return Explain(self.method, self.options, self.target, self.seed, self.truncate)
+
+
+class Prediction(BaseModel):
+    """The most probable class of a text, and the probability of every class."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class Predictions(BaseModel):
+    """A prediction for each instance, in their order."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"predictions": [_PREDICTED]}]})
+
+    predictions: list[Prediction]
+
+
+class Explanations(Predictions):
+    """An explanation for each instance, in their order, as `Explanation.to_dict` gives it, and the predictions."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"predictions": [_PREDICTED], "explanations": [json.loads(_EXPLAINED)]}]}
+    )
+
+    explanations: list[Explanation]
+
+
+class ModelNames(BaseModel):
+    """The models of this server."""
+
+    models: list[str]
+
+
+class Model(BaseModel):
+    """A model, whether it takes requests, and what can be asked of it."""
+
+    name: str
+    ready: bool
+    classifier: str
+    explainer: str
+    trust: Annotated[str, Field(description="How far the explanations of its ExpNet can be trusted.")]
+    labels: list[str]
+    multi_label: bool
+    max_length: Annotated[int, Field(description="Tokens that the model reads at once.")]
+    methods: list[str]
+
+
+class Error(BaseModel):
+    """What is wrong with a request, what was expected, and what to do about it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"error": "Instance 0 has 30,000 characters, ..."}]})
+
+    error: str
+
+
+class State(BaseModel):
+    """Whether the server lives, or is ready."""
+
+    status: str

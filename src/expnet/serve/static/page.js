@@ -1,0 +1,38 @@
+"use strict";
+
+// The form works without this script; with it the page stays where it is while the model reads.
+const form = document.querySelector("#ask");
+const result = document.querySelector("#result");
+const status = document.querySelector("#status");
+let request = null;
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  request?.abort();
+  const mine = (request = new AbortController());
+  result.setAttribute("aria-busy", "true");
+  status.textContent = "The model reads …";
+  try {
+    const body = new URLSearchParams(new FormData(form));
+    const reply = await fetch(form.action, { method: "POST", body, signal: mine.signal });
+    const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+    const found = page.querySelector("#result");
+    if (!found) throw new Error(`The server answered with status ${reply.status}.`);
+    result.replaceChildren(...found.childNodes);
+    status.textContent = reply.ok ? `Done: ${result.querySelector("section").getAttribute("aria-label")}.` : "";
+    result.scrollIntoView({ block: "nearest" });
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    const alert = document.createElement("p");
+    alert.className = "alert";
+    alert.setAttribute("role", "alert");
+    alert.textContent = `The server did not answer. ${error.message}`;
+    result.replaceChildren(alert);
+    status.textContent = "";
+  }
+  result.removeAttribute("aria-busy");
+});
+
+document.querySelector("#text").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+});

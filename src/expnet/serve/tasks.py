@@ -1,0 +1,211 @@
+"""What a model can be asked to do with texts: predict, explain, check an explanation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from expnet.errors import InputError, RefusedError
+from expnet.explainer import Explainer
+from expnet.explanation import Explanation
+from expnet.methods.cost import passes
+from expnet.methods.method import Method
+from expnet.methods.registry import find_method
+from expnet.metrics.faithfulness import Curves, check_words, perturbation_curves, random_ranking, readable_words
+from expnet.metrics.plausibility import mark_top
+from expnet.serve.limits import Item, Limits
+from expnet.texts import Text
+
+# They follow every token through all layers, which costs a pass for each token or more, whatever they declare.
+_FOLLOWING = frozenset({"alti", "attention_flow", "decompx", "globenc"})
+_COUNTABLE = 10**15  # more than anybody can run, but not too long to print
+
+
+class Task(Protocol):
+    """Something to do with each of some texts; requests with equal tasks are run as one batch."""
+
+    def prepare(self, explainer: Explainer, items: Sequence[Item], limits: Limits) -> list[Text]:
+        """Check one request by itself, and return its texts."""
+        ...
+
+    def run(self, explainer: Explainer, texts: Sequence[Text]) -> list[Any]:
+        """Return an answer for each text."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Predict:
+    """Say what each text is; `truncate` cuts texts over the model's limit."""
+
+    truncate: bool = False
+
+    def prepare(self, explainer: Explainer, items: Sequence[Item], limits: Limits) -> list[Text]:
+        """Take any strings that can be encoded."""
+        return _texts(items)
+
+    def run(self, explainer: Explainer, texts: Sequence[Text]) -> list[dict[str, Any]]:
+        """Return label, probability and the probabilities of all classes."""
+        classifier = explainer.classifier
+        # Texts of like length stand together, so that little is padded.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i].text) + len(texts[i].pair or ""))
+        encoding = classifier.encode([texts[i] for i in order], truncate=self.truncate)
+        rows = classifier.predict(encoding).probabilities.tolist()
+        found = dict(zip(order, rows, strict=True))
+        return [prediction(dict(zip(classifier.labels, found[i], strict=True))) for i in range(len(texts))]
+
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """Explain each text, as `Explainer.explain` does."""
+
+    method: str = "expnet"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    target: str | int | None = None
+    seed: int = 0
+    truncate: bool = False
+
+    def prepare(self, explainer: Explainer, items: Sequence[Item], limits: Limits) -> list[Text]:
+        """Check method, options, target and texts, and what the method would cost.
+
+        Raises:
+            RefusedError: If it would run more tokens through the model than the limits allow.
+            ExpnetError: Whatever `Explainer.explain` says to them.
+        """
+        _method(self.method).check(self.options)
+        if self.target is not None:
+            explainer.classifier.target_index(self.target)
+        texts = _texts(items)
+        cost = self._cost(explainer, texts)
+        if cost > limits.tokens:
+            raise RefusedError(
+                422,
+                f"The method {self.method!r} would cost as much as {cost:,} tokens in the model for this request; this "
+                f"server allows {limits.tokens:,}. Send fewer or shorter texts, lower the method's options, or choose "
+                "one that needs fewer passes.",
+            )
+        return texts
+
+    def run(self, explainer: Explainer, texts: Sequence[Text]) -> list[Explanation]:
+        """Return an explanation of each text."""
+        return explainer.explain(
+            texts,
+            method=self.method,
+            options=self.options,
+            seed=self.seed,
+            target=self.target,
+            truncate=self.truncate,
+        )
+
+    def _cost(self, explainer: Explainer, texts: Sequence[Text]) -> int:
+        """Return how many tokens many passes would read; 0 for methods of few passes, whatever the text."""
+        method = _method(self.method)
+        declared = f"({method.forward}) + ({method.backward})"
+        if method.name in _FOLLOWING:
+            declared = f"tokens + {declared}"
+        elif method.forward.isdecimal() and method.backward.isdecimal():
+            return 0
+        names = {name: parameter.default for name, parameter in method.options.items()} | dict(self.options)
+        names["layers"] = getattr(explainer.classifier.model.config, "num_hidden_layers", 0)
+        encoding = explainer.classifier.encode(texts, truncate=self.truncate)
+        windows = zip(encoding.mask.sum(1).tolist(), encoding.real.sum(1).tolist(), strict=True)
+        each = (width * max(0, passes(declared, names | {"tokens": own})) for width, own in windows)
+        return int(min(sum(each), _COUNTABLE))
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The target's probability with all words, without the top words of a ranking, and with them alone.
+
+    Of random words the figures are means of several draws, and no words are named.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    full: float
+    without: float
+    alone: float
+
+
+RANDOM = "random words"
+_DRAWS = 5  # of random words; one draw alone may hit the right ones
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Take the `count` top words of explanations of a text away, and everything but them.
+
+    Random words stand beside them: taking any words away changes something. Words become [MASK], or go where the
+    tokenizer has none.
+    """
+
+    explanations: tuple[Explanation, ...]
+    count: int
+
+    def prepare(self, explainer: Explainer, items: Sequence[Item], limits: Limits) -> list[Text]:
+        """Take the text that was explained."""
+        return _texts(items)
+
+    def run(self, explainer: Explainer, texts: Sequence[Text]) -> list[tuple[Checked, ...]]:
+        """Return a row for each explanation and one for random words; none for a text without words.
+
+        Raises:
+            InputError: If the text is read in several windows.
+        """
+        return [self._check(explainer, text) for text in texts]
+
+    def _check(self, explainer: Explainer, text: Text) -> tuple[Checked, ...]:
+        classifier = explainer.classifier
+        encoding = classifier.encode([text])
+        check_words(encoding, {})
+        (can_go,) = readable_words(encoding)
+        readable = int(can_go.sum())
+        if not readable:
+            return ()
+        share = min(self.count, readable) / readable
+        scores = {each.method: [np.array([word.score for word in each.words])] for each in self.explanations}
+        draws = {f"{RANDOM} {seed}": random_ranking(encoding, seed=seed) for seed in range(_DRAWS)}
+        curves = perturbation_curves(
+            classifier,
+            encoding,
+            torch.tensor([classifier.target_index(self.explanations[0].label)]),
+            scores | draws,
+            replacement="delete" if classifier.mask_id is None else "mask",
+            fractions=[share],
+        )
+        words = np.array([text.word(span) for span in text.words], dtype=object)[can_go]
+        top = {name: tuple(words[mark_top(each[0][can_go], share)]) for name, each in scores.items()}
+        return (
+            *(_checked(name, top[name], [curves[name]]) for name in scores),
+            _checked(RANDOM, (), [curves[name] for name in draws]),
+        )
+
+
+def _checked(name: str, words: tuple[str, ...], curves: Sequence[Curves]) -> Checked:
+    without = float(np.mean([curve.removed[0, 0] for curve in curves]))
+    alone = float(np.mean([curve.kept[0, 0] for curve in curves]))
+    return Checked(name, words, float(curves[0].full[0]), without, alone)
+
+
+def prediction(probabilities: Mapping[str, float]) -> dict[str, Any]:
+    """Return the most probable class beside all of them."""
+    label = max(probabilities, key=lambda name: probabilities[name])
+    return {"label": label, "probability": probabilities[label], "probabilities": dict(probabilities)}
+
+
+@cache
+def _method(name: str) -> Method:
+    """Look a method up once: what other packages bring is searched for on disk."""
+    return find_method(name)
+
+
+def _texts(items: Sequence[Item]) -> list[Text]:
+    texts = []
+    for number, (text, pair) in enumerate(items):
+        try:
+            texts.append(Text.of(text, pair))
+        except InputError as error:
+            raise InputError(f"Instance {number}: {error}") from error
+    return texts

@@ -1,0 +1,116 @@
+"""The endpoints for programs: KServe's V1 protocol, health and figures."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Response
+
+from expnet.errors import RefusedError
+from expnet.explanation import Explanation
+from expnet.serve import schema
+from expnet.serve.metrics import CONTENT_TYPE, Metrics
+from expnet.serve.models import Models, find
+from expnet.serve.refusals import encode
+from expnet.serve.tasks import prediction
+
+_WHY = {
+    400: "The body is no JSON.",
+    404: "There is no such model.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    415: "The body is not declared as JSON.",
+    422: "The request is not what was expected, or asks for too much.",
+    429: "Too many texts wait: come back later.",
+    500: "The server, or the model, failed.",
+    503: "The answer took too long, or the server is shutting down: come back later.",
+}
+
+
+def router(models: Models, metrics: Metrics) -> APIRouter:
+    """Return the endpoints for some models."""
+    routes = APIRouter()
+
+    @routes.get("/v1/models", summary="List the models")
+    async def list_models() -> schema.ModelNames:
+        return schema.ModelNames(models=list(models))
+
+    @routes.get(
+        "/v1/models/{name:name}", summary="Describe a model", response_model=schema.Model, responses=_errors(404)
+    )
+    async def describe(name: str) -> Response:
+        served = find(models, name)
+        classifier = served.explainer.classifier
+        about = schema.Model(
+            name=name,
+            ready=served.worker.running,
+            classifier=classifier.name,
+            explainer=served.explainer.name,
+            trust=served.explainer.trust,
+            labels=list(classifier.labels),
+            multi_label=classifier.multi_label,
+            max_length=classifier.max_length,
+            methods=[method.name for method in served.methods],
+        )
+        return await _json(about.model_dump())
+
+    asked = _errors(400, 404, 408, 413, 415, 422, 429, 500, 503)
+
+    @routes.post(
+        "/v1/models/{name:name}:predict",
+        summary="Classify texts",
+        response_model=schema.Predictions,
+        responses=asked,
+        dependencies=[Depends(_json_only)],
+    )
+    async def predict(name: str, request: schema.PredictRequest) -> Response:
+        return await _json({"predictions": await find(models, name).do(request.task(), request.items())})
+
+    @routes.post(
+        "/v1/models/{name:name}:explain",
+        summary="Explain what made the model decide",
+        response_model=schema.Explanations,
+        responses=asked,
+        dependencies=[Depends(_json_only)],
+    )
+    async def explain(name: str, request: schema.ExplainRequest) -> Response:
+        found = await find(models, name).do(request.task(), request.items())
+        return await _json(answer(found))
+
+    @routes.get("/healthz", summary="Does the server live?")
+    async def healthz() -> schema.State:
+        return schema.State(status="ok")
+
+    @routes.get("/readyz", summary="Does it take requests?", responses={503: {"model": schema.State}})
+    async def readyz(response: Response) -> schema.State:
+        if all(served.worker.running for served in models.values()):
+            return schema.State(status="ready")
+        response.status_code = 503
+        return schema.State(status="not ready")
+
+    @routes.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+    async def figures() -> Response:
+        return Response(metrics.page(), media_type=CONTENT_TYPE)
+
+    return routes
+
+
+def answer(explanations: list[Explanation]) -> dict[str, Any]:
+    """Return explanations as `:explain` does, beside what was predicted."""
+    return {
+        "predictions": [prediction(each.probabilities) for each in explanations],
+        "explanations": [each.to_dict() for each in explanations],
+    }
+
+
+async def _json_only(content_type: Annotated[str, Header(include_in_schema=False)] = "") -> None:
+    if not content_type.lower().startswith("application/json"):
+        raise RefusedError(415, "Expected a body of the content type application/json: set that header.")
+
+
+async def _json(content: dict[str, Any]) -> Response:
+    # Many words take their time; meanwhile others are served.
+    return Response(await asyncio.to_thread(encode, content), media_type="application/json")
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": schema.Error, "description": _WHY[status]} for status in statuses}

@@ -1,0 +1,185 @@
+"""The page in a browser, used as a person would: typing, clicking, by keyboard alone, on a phone, without a script."""
+
+import json
+import time
+
+import pytest
+
+from expnet.serve import Limits
+from tests import chromium
+from tests.classifiers import tiny_classifier, tiny_explainer
+from tests.live import live
+from tests.test_render import PAYLOADS
+
+pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="Chromium is not installed")
+TEXT = "the good film, another bad one"
+RESULT = "document.querySelector('#result section.expnet')"
+WORDS = "[...document.querySelectorAll('#result .expnet-text span')].map(each => each.textContent)"
+STAYED = "window.stayed === true"
+
+
+@pytest.fixture(scope="module")
+def explainer():
+    return tiny_explainer(tiny_classifier(id2label={0: PAYLOADS[0], 1: PAYLOADS[1], 2: PAYLOADS[2]}))
+
+
+@pytest.fixture(scope="module")
+def server(explainer):
+    other = tiny_explainer(tiny_classifier(seed=1))
+    with live({"tiny": explainer, "other": other}, Limits(seconds=20)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser():
+    browser = chromium.Chromium()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """The page as it is first seen, on a wide screen."""
+    browser.show(1200, 900)
+    browser.open(server.url)
+    browser.value("window.stayed = true")
+    yield browser
+    assert browser.complaints() == []
+
+
+def test_typing_and_a_click_show_the_words_without_leaving_the_page(page, explainer):
+    page.click("#text")
+    page.type(TEXT)
+    page.click("#ask button")
+    page.until(RESULT)
+    assert page.value(WORDS) == [word.text for word in explainer.explain(TEXT).words]
+    assert page.value("document.querySelector('#status').textContent").startswith("Done: ")
+    assert page.value(STAYED)
+
+
+def test_the_keyboard_alone_chooses_a_class_and_methods(page):
+    page.type(TEXT)  # the field has the focus
+    page.press("Tab")  # the second text
+    page.press("Tab")
+    page.press("ArrowDown")  # the first class
+    page.press("Tab")
+    page.press("Tab")
+    page.press("Enter")  # open the methods
+    page.press("Tab")
+    page.press("Tab")
+    page.press("Space")  # the method after expnet
+    assert page.value("[...document.querySelectorAll('input:checked')].map(each => each.value)") == ["expnet", "random"]
+    assert page.value("document.querySelector('#target').value") == "0"
+    page.click("#text")
+    page.press("Enter", modifiers=2)
+    page.until("document.querySelectorAll('#result .expnet tr').length === 2")
+    assert page.value(STAYED)
+
+
+def test_a_new_question_replaces_the_old_answer_and_an_error_takes_its_place(page):
+    page.click("#text")
+    page.type(TEXT)
+    page.press("Enter", modifiers=2)
+    page.until(RESULT)
+    page.value("document.querySelector('#text').value = 'long '.repeat(5000)")
+    page.press("Enter", modifiers=2)
+    page.until("document.querySelector('#result [role=alert]')")
+    assert "this server takes 20,000" in page.value("document.querySelector('#result').textContent")
+    assert page.value(f"{RESULT} === null")
+    assert page.value("document.querySelector('#status').textContent") == ""
+    page.events[:] = [event for event in page.events if "422" not in str(event)]  # the browser notes the status
+
+
+def test_without_a_script_the_form_does_the_same(page, server, explainer):
+    page.show(1200, 900, script=False)
+    page.open(server.url)
+    page.click("#text")
+    page.type(TEXT)
+    page.click("#ask button")
+    page.until(RESULT)
+    assert page.value(WORDS) == [word.text for word in explainer.explain(TEXT).words]
+    assert page.value("document.querySelector('#text').value") == TEXT
+
+
+def test_a_download_holds_what_is_shown(page, tmp_path):
+    page.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    page.click("#text")
+    page.type(TEXT)
+    page.press("Enter", modifiers=2)
+    page.until(RESULT)
+    for kind in ("html", "json"):
+        page.click(f"#result button[value={kind}]")
+        end = time.monotonic() + 20
+        while not (path := tmp_path / f"explanation.{kind}").exists():
+            assert time.monotonic() < end, "nothing was downloaded"
+            time.sleep(0.05)
+        assert TEXT in path.read_text() if kind == "json" else "<section" in path.read_text()
+    (saved,) = json.loads((tmp_path / "explanation.json").read_text())["explanations"]
+    assert [word["text"] for word in saved["words"]] == page.value(WORDS)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone_shows_everything_without_scrolling_sideways(page, server, dark):
+    page.show(375, 800, dark=dark)
+    page.open(server.url)
+    page.click("#text")
+    page.type("good " + "a" * 150 + " bad")
+    page.click("#methods summary")
+    for method in ("saliency", "conservative_propagation", "leave_one_out"):
+        page.click(f"input[value={method}]")
+    page.click("#ask button")
+    page.until("document.querySelectorAll('#result .check tbody tr').length === 5")
+    assert page.value("document.documentElement.scrollWidth") <= 375
+    paper = page.value("getComputedStyle(document.body).backgroundColor")
+    assert paper == ("rgb(23, 25, 29)" if dark else "rgb(255, 255, 255)")
+
+
+def test_a_screen_reader_meets_names_for_all_there_is(page):
+    page.click("#text")
+    page.type(TEXT)
+    page.press("Enter", modifiers=2)
+    page.until(RESULT)
+    tree = page.tree()
+    for wanted in (
+        ("heading", "expnet"),
+        ("navigation", "Models"),
+        ("textbox", "Text"),
+        ("combobox", "Explain the class"),
+        ("spinbutton", "Top words to take away"),
+        ("button", "Explain"),
+        ("region", "Without the top words"),
+        ("columnheader", "without them"),
+        ("button", "Download as JSON"),
+    ):
+        assert wanted in tree
+    assert any(role == "status" for role, _ in tree)
+    controls = {"textbox", "combobox", "spinbutton", "button", "checkbox", "link", "region"}
+    assert not [role for role, name in tree if role in controls and not name]
+
+
+def test_nothing_that_is_typed_or_named_runs(page):
+    for payload in PAYLOADS:
+        if "\ud83d" in payload:
+            continue  # nobody can type it
+        page.value(f"document.querySelector('#text').value = {json.dumps('good ' + payload)}")
+        page.value("document.querySelector('#result').replaceChildren()")
+        page.click("#text")
+        page.press("Enter", modifiers=2)
+        page.until(RESULT)
+        foreign = (
+            "document.querySelectorAll('img, iframe, svg, script:not([src]), [onerror], [onfocus], [onload]').length"
+        )
+        assert page.value(foreign) == 0
+    assert page.value(STAYED)
+    assert not [event for event in page.events if event.get("method") == "Page.javascriptDialogOpening"]
+
+
+def test_what_would_slip_through_the_policy_of_the_page_stops(page):
+    page.value("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.ran = true\">')")
+    page.value(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.ran = true'}))"
+    )
+    page.value("new Promise(resolve => setTimeout(resolve, 200))")
+    assert page.value("window.ran === undefined")
+    assert sum("Content Security Policy" in text for text in page.complaints()) >= 2
+    page.events.clear()
