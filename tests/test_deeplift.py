@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from captum.attr import DeepLift
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -118,6 +118,7 @@ CURVES = {
 class TestLaws:
     @pytest.mark.parametrize("name", CURVES)
     @given(st.floats(0, 1), st.sampled_from([0.0, 1e-7, 1e-4, 0.019, 0.021, 0.1, 3.0]))
+    @example(0.418370697012458, 0.021)
     def test_a_curve_has_the_slope_of_its_chord(self, name, place, step):
         curve, least = CURVES[name]
         ends = torch.tensor([[least + place * 6 + step], [least + place * 6]])
@@ -129,8 +130,8 @@ class TestLaws:
         (slope,) = torch.autograd.grad(values[1].sum(), exact)
         expected = (values[0] - values[1]) / run if run else slope[1]
         # Where quotients of smooth curves switch to derivatives, near 0.02, those miss by 0.02 ** 2 / 12 and rounding
-        # of the values, at most 6e-7, counts 50 times.
-        assert_close(found[0].double(), expected.detach(), atol=6e-5, rtol=6e-5)
+        # of the two values, at most 1.1e-6 each (gelu's, of all numbers here), counts 50 times.
+        assert_close(found[0].double(), expected.detach(), atol=1.5e-4, rtol=6e-5)
 
     @given(st.integers(0, 2**31), st.sampled_from([1e-2, 1.0, 10.0]))
     def test_differences_add_up_through_attention_norms_and_gates(self, seed, size):
