@@ -17,5 +17,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "expnet"
 CHECKED = [f"expnet.{module.name}" for module in iter_modules([str(PACKAGE)]) if module.name != "serve"]
 install_import_hook([*CHECKED, "expnet.serve.limits", "expnet.serve.tasks"], "beartype.beartype")
 
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
+# A stranger's run gives our verdict; HYPOTHESIS_PROFILE=explore draws examples that nobody has tried yet.
+UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("repeat", derandomize=True, **UNHURRIED)
+settings.register_profile("explore", **UNHURRIED)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
