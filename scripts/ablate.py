@@ -22,6 +22,7 @@ from expnet.benchmark.data import Data, draw
 from expnet.benchmark.making import Workshop
 from expnet.benchmark.plan import Plan, TaskPlan, read_plan
 from expnet.benchmark.scores import Job, word_scores
+from expnet.classifier import Classifier
 from expnet.features import ATTENTION, GRADIENT, FeatureConfig
 from expnet.heads import HeadSetConfig
 from expnet.methods.registry import find_method
@@ -102,7 +103,7 @@ def measured(
     """Yield average precision and AUROC of every variation that is not there yet."""
     for name in RULES:
         if name not in done:
-            yield name, of_rule(workshop, task, held, name)
+            yield name, rule(workshop.classifier(task, 0), held, name)
     for name, config in NETWORKS.items():
         if name not in done:
             yield name, of_network(workshop, task, held, workshop.learned(workshop.others(task), 0, config))
@@ -126,13 +127,17 @@ def measured(
 
 
 def of_network(workshop: Workshop, task: TaskPlan, held: Sequence[Record], network: ExpNet) -> dict[str, float]:
-    classifier, cache = workshop.classifier(task, 0), workshop.work / "features"
+    return judged_by(workshop.classifier(task, 0), held, network, workshop.work / "features")
+
+
+def judged_by(classifier: Classifier, held: Sequence[Record], network: ExpNet, cache: Path) -> dict[str, float]:
+    """Return means over texts of what `judge` gives."""
     examples = extract(classifier, held, network.config.features, cache=cache)
     return {name: round(value, 4) for name, value in judge(network, judged(examples, held)).items()}
 
 
-def of_rule(workshop: Workshop, task: TaskPlan, held: Sequence[Record], name: str) -> dict[str, float]:
-    classifier = workshop.classifier(task, 0)
+def rule(classifier: Classifier, held: Sequence[Record], name: str) -> dict[str, float]:
+    """Return means over texts of AUROC and average precision of a method without options."""
     target = [classifier.target_index(record.label) for record in held]
     scores = word_scores(classifier, held, target, Job(find_method(name), {}))
     pairs = [
