@@ -107,6 +107,10 @@ def measured(
     for name, config in NETWORKS.items():
         if name not in done:
             yield name, of_network(workshop, task, held, workshop.learned(workshop.others(task), 0, config))
+    several = "learned from three classifiers of a task, where there are"
+    if several not in done:
+        everyone = workshop.learned(workshop.others(task), 0, ACROSS_TASKS, rounds=(0, 1, 2))
+        yield several, of_network(workshop, task, held, everyone)
     families = sorted({other.family for other in workshop.others(task)})
     for count in range(1, len(families)):
         name = f"learned from {count} of the other families"

@@ -5,9 +5,9 @@
 
 For two tasks of `benchmarks/ring.toml`, on development texts; no test set is read. Each base is fine-tuned on texts
 of the task; one more is all-MiniLM-L6-v2 with every second layer left out. The explainers: the one of other families,
-which knows neither the task nor the classifier; the one that knows the task from another classifier (the demo's),
-moved; that one adapted to the classifier by unmarked texts; and one trained on the very classifier with marks of the
-task. One seed; goes on where it was.
+which knows neither the task nor the classifier; the one of all families, and one of this task alone, moved from the
+classifiers they learned on; both adapted to the classifier by unmarked texts; and one trained on the very classifier
+with marks of the task. One seed; goes on where it was.
 """
 
 import argparse
@@ -28,6 +28,8 @@ from expnet.benchmark.plan import TaskPlan, read_plan
 from expnet.classifier import Classifier
 from expnet.demo import base_model
 from expnet.explainer import load_classifier
+from expnet.heads import Tier
+from expnet.network import ExpNet
 from expnet.rationales import Record
 from expnet.training.adapt import adapt
 from expnet.training.config import with_tier
@@ -92,6 +94,11 @@ def tuned(workshop: Workshop, task: TaskPlan, name: str, base: Path) -> Classifi
     return load_classifier(str(folder))
 
 
+def specialist(workshop: Workshop, task: TaskPlan, tier: Tier) -> ExpNet:
+    """Return the ExpNet for any heads that has learned from this task alone, on its first classifier."""
+    return workshop.learned([task], 0, with_tier(workshop.plan.cross, tier))
+
+
 def measured(
     workshop: Workshop, task: TaskPlan, classifier: Classifier, held: Sequence[Record], done: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, float]]]:
@@ -106,11 +113,16 @@ def measured(
         if name not in done:
             yield name, rule(classifier, held, name)
     for tier in ("attention", "gradient"):
+        student = with_tier(workshop.plan.student, tier)
         makers = {
             "other families": lambda tier=tier: workshop.cross_task(task, 0, tier),
             "moved": lambda tier=tier: workshop.universal(tier),
-            "adapted": lambda tier=tier: adapt(
-                classifier, workshop.universal("gradient"), unmarked, config=with_tier(workshop.plan.student, tier)
+            "adapted": lambda student=student: adapt(
+                classifier, workshop.universal("gradient"), unmarked, config=student
+            ),
+            "moved, of this task alone": lambda tier=tier: specialist(workshop, task, tier),
+            "adapted, of this task alone": lambda student=student: adapt(
+                classifier, specialist(workshop, task, "gradient"), unmarked, config=student
             ),
             "its own": lambda tier=tier: fit_mixture(
                 [Source(classifier=classifier, train=marked)], config=with_tier(workshop.plan.own, tier), cache=cache

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import research_tables
+
 from expnet.benchmark import comparison
 from expnet.benchmark.rows import Row, read_rows
 from expnet.benchmark.summary import HEADLINE, figure, group, main_marks, places, system
@@ -30,7 +32,7 @@ def main() -> None:
 def pages() -> dict[Path, str]:
     """Return each page with its tables as they should be."""
     reports = {name: json.loads((FOLDER / name / "report.json").read_text()) for name in DEMOS}
-    measured = json.loads((ROOT / "docs" / "speed.json").read_text())
+    measured = read("speed")
     tables = {
         ROOT / "README.md": {"plausibility": short(reports), "speed": speed(measured)},
         ROOT / "docs" / "results.md": {
@@ -38,19 +40,31 @@ def pages() -> dict[Path, str]:
             "classifiers": classifiers(reports),
             "speed": speed(measured),
         },
-        ROOT / "docs" / "methods.md": methods(json.loads((ROOT / "docs" / "methods.json").read_text())),
+        ROOT / "docs" / "methods.md": methods(read("methods")),
+        ROOT / "docs" / "serve.md": {"serve": serve(read("serve"))},
     }
     rows = {plan: read_rows([ROOT / "benchmarks" / "rows" / f"{plan}.jsonl.gz"]) for plan in PLANS}
     tables[ROOT / "README.md"]["headline"] = brief(rows["ring"])
     for plan in PLANS:
         tables[ROOT / "docs" / "results.md"] |= benchmark(plan, rows[plan])
     tables[ROOT / "docs" / "results.md"]["classifiers of the ring"] = fine_tuned()
+    tables[ROOT / "docs" / "research.md"] = {
+        "ablation": research_tables.ablation(read("ablation")),
+        "models": research_tables.models(read("models")),
+        "people": research_tables.people(rows["ring"]),
+        "front": research_tables.front(read("front")),
+    }
     pages = {ROOT / "docs" / f"{plan}-tables.md": whole(plan, rows[plan]) for plan in PLANS}
     for path, parts in tables.items():
         pages[path] = path.read_text(encoding="utf-8")
         for name, table in parts.items():
             pages[path] = between(pages[path], name, table)
     return pages
+
+
+def read(name: str) -> Any:
+    """Return what a script left in docs/."""
+    return json.loads((ROOT / "docs" / f"{name}.json").read_text())
 
 
 def between(page: str, name: str, table: str) -> str:

@@ -70,9 +70,16 @@ class Workshop:
         """Return the tasks of other families that have marks to learn from."""
         return [other for other in self.plan.tasks if other.train and other.family != task.family]
 
-    def learned(self, tasks: Sequence[TaskPlan], round: int, config: FitConfig) -> ExpNet:
-        """Return the ExpNet that learned from these tasks."""
-        return self._trained([self._source(task, round) for task in tasks], self._seeded(config, round))
+    def learned(
+        self, tasks: Sequence[TaskPlan], round: int, config: FitConfig, *, rounds: Sequence[int] = ()
+    ) -> ExpNet:
+        """Return the ExpNet that learned from these tasks, by their classifiers of several `rounds` if asked to."""
+        sources = {
+            (task.name, self.version(task, each)): self._source(task, each)
+            for task in tasks
+            for each in rounds or (round,)
+        }
+        return self._trained(list(sources.values()), self._seeded(config, round))
 
     def adapted(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
         """Return the ExpNet that one from other families, with gradients, taught on texts of the task without marks."""

@@ -1,0 +1,74 @@
+"""The tables of docs/research.md; scripts/tables.py writes them."""
+
+from typing import Any
+
+from expnet.benchmark.rows import Row
+from expnet.benchmark.summary import figure, lessons, main_marks, shots_name
+
+# Families whose tasks are much alike count once in a mean.
+FAMILIES = {
+    "acceptability": ("acceptability", "learner errors", "minimal pairs"),
+    **{name: (name,) for name in ("sentiment", "hate speech", "tweets", "inference")},
+}
+SET_OF_PEOPLE = "fair_sst/test"
+
+
+def ablation(measured: dict[str, Any]) -> str:
+    """Return average precision of each variation on each task, and the mean over families."""
+    figures = measured["figures"]
+    lines = ["| | " + " | ".join(figures) + " | mean of families |", "|---|" + "---|" * (len(figures) + 1)]
+    for name in dict.fromkeys(name for task in figures.values() for name in task):
+        of = {task: each[name]["average_precision"] for task, each in figures.items() if name in each}
+        families = [[of[task] for task in tasks if task in of] for tasks in FAMILIES.values()]
+        means = [sum(each) / len(each) for each in families if each]
+        cells = [f"{of[task]:.3f}" if task in of else "–" for task in figures]
+        whole = f"{sum(means) / len(means):.3f}" if len(of) == len(figures) else "–"
+        lines.append(f"| {name} | {' | '.join(cells)} | {whole} |")
+    note = f"{measured['texts']} development texts of each task, seed {measured['seed']}, expnet {measured['expnet']}."
+    return "\n".join([*lines, "", note])
+
+
+def front(measured: dict[str, Any]) -> str:
+    """Return agreement with people and faithfulness of each explainer, with intervals."""
+    parts = []
+    for task, found in measured["tasks"].items():
+        lines = [f"| {task} | average precision ↑ | comprehensiveness ↑ | sufficiency ↓ |", "|---|---|---|---|"]
+        for name, figures in found.items():
+            cells = [f"{mean:.3f} [{low:.3f}, {high:.3f}]" for mean, low, high, _ in figures.values()]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        texts = max(figures["average_precision"][3] for figures in found.values())
+        parts.append("\n".join([*lines, "", f"{texts} development texts, seed {measured['seed']}."]))
+    return "\n\n".join(parts)
+
+
+def models(measured: dict[str, Any]) -> str:
+    """Return average precision of each explainer on each classifier, and how far the moved are from their own."""
+    lines = []
+    for task, classifiers in measured["tasks"].items():
+        names = list(dict.fromkeys(name for figures in classifiers.values() for name in figures))
+        lines += [f"| {task} | {' | '.join(classifiers)} |", "|---|" + "---|" * len(classifiers)]
+        for name in names:
+            cells = [
+                f"{figures[name]['average_precision']:.3f}" if name in figures else "–"
+                for figures in classifiers.values()
+            ]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append("")
+    note = f"Average precision, seed {measured['seed']}, expnet {measured['expnet']}."
+    return "\n".join([*lines, note])
+
+
+def people(rows: list[Row]) -> str:
+    """Return token F1, each explainer at its own threshold, after so many marked texts, beside a person's."""
+    here = [row for row in main_marks(rows) if row.set == SET_OF_PEOPLE]
+    (person,) = {figure([row], "f1").mean for row in here if row.method == "human"}
+    found = lessons(row for row in here if row.experiment in ("adapted", "few marks", "in-domain"))
+    steps = sorted({step for at in found.values() for step in at})
+    lines = ["| start | " + " | ".join(shots_name(step) for step in steps) + " |", "|---|" + "---|" * len(steps)]
+    for start, at in found.items():
+        cells = []
+        for step in steps:
+            reached = figure(at[step], "own_f1") if step in at else None
+            cells.append("–" if reached is None else f"{reached.mean:.3f} [{reached.low:.3f}, {reached.high:.3f}]")
+        lines.append(f"| {start} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"One person against the others: {person:.3f}."])
