@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import limits
+
 from expnet.benchmark import comparison
 from expnet.benchmark.rows import Row, read_rows
 from expnet.benchmark.summary import HEADLINE, figure, group, main_marks, places, system
@@ -42,6 +44,7 @@ def pages() -> dict[Path, str]:
     }
     rows = {plan: read_rows([ROOT / "benchmarks" / "rows" / f"{plan}.jsonl.gz"]) for plan in PLANS}
     tables[ROOT / "README.md"]["headline"] = brief(rows["ring"])
+    tables[ROOT / "docs" / "limits.md"] = {"classifiers": classifiers(reports)} | limits.tables(rows["ring"])
     for plan in PLANS:
         tables[ROOT / "docs" / "results.md"] |= benchmark(plan, rows[plan])
     tables[ROOT / "docs" / "results.md"]["classifiers of the ring"] = fine_tuned()
