@@ -11,6 +11,7 @@ project = "expnet"
 author = "the expnet authors"
 version = release = expnet.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
 # The list may name a page that is not there yet. None can get lost by that: a page that no list names is an error.
 suppress_warnings = ["toc.not_readable"]
 
@@ -18,6 +19,8 @@ suppress_warnings = ["toc.not_readable"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 
+# Single backquotes in docstrings are code.
+default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
