@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import limits
 import research_tables
 
 from expnet.benchmark import comparison
@@ -21,7 +22,6 @@ from expnet.methods.registry import TABLE
 ROOT = Path(__file__).parents[1]
 DEMOS = ("sentiment", "acceptability", "hate-speech")
 PLANS = ("ring", "paper")
-SHOWN = ("ExpNet", "raw attention", "random", "mark all")
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def pages() -> dict[Path, str]:
     reports = {name: json.loads((FOLDER / name / "report.json").read_text()) for name in DEMOS}
     measured = read("speed")
     tables = {
-        ROOT / "README.md": {"plausibility": short(reports), "speed": speed(measured)},
+        ROOT / "README.md": {"speed": speed(measured)},
         ROOT / "docs" / "results.md": {
             "plausibility": full(reports),
             "classifiers": classifiers(reports),
@@ -45,6 +45,7 @@ def pages() -> dict[Path, str]:
     }
     rows = {plan: read_rows([ROOT / "benchmarks" / "rows" / f"{plan}.jsonl.gz"]) for plan in PLANS}
     tables[ROOT / "README.md"]["headline"] = brief(rows["ring"])
+    tables[ROOT / "docs" / "limits.md"] = {"classifiers": classifiers(reports)} | limits.tables(rows["ring"])
     for plan in PLANS:
         tables[ROOT / "docs" / "results.md"] |= benchmark(plan, rows[plan])
     tables[ROOT / "docs" / "results.md"]["classifiers of the ring"] = fine_tuned()
@@ -130,20 +131,6 @@ def whole(plan: str, rows: list[Row]) -> str:
 
 def joined(tables: list[Table]) -> str:
     return "\n\n".join(markdown(table) for table in tables)
-
-
-def short(reports: dict[str, Any]) -> str:
-    """Return average precision and AUROC of each method on each set."""
-    lines = ["| set | texts | " + " | ".join(SHOWN) + " |", "|---|---|" + "---|" * len(SHOWN)]
-    for name in DEMOS:
-        rows = reports[name]["explainer"]["results"]
-        for set_ in dict.fromkeys(row["set"] for row in rows):
-            found = {row["method"]: row for row in rows if row["set"] == set_}
-            cells = [
-                f"{found[m]['auroc']:.3f} / {found[m]['average_precision']:.3f} / {found[m]['f1']:.3f}" for m in SHOWN
-            ]
-            lines.append(f"| {set_} | {found['ExpNet']['n']} | {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 def full(reports: dict[str, Any]) -> str:

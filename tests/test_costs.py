@@ -42,9 +42,13 @@ def counted(method, classifier, options):
 
 @pytest.mark.parametrize("method", TABLE, ids=lambda method: method.name)
 def test_the_passes_are_those_declared(method):
+    assert_passes(method, options_for(method, tiny_classifier()))
+
+
+def assert_passes(method, options):
+    """Count a method's passes over two texts, and compare them with what it declares."""
     classifier = tiny_classifier()
     classifier.support  # noqa: B018  # found once for a classifier, not for a text
-    options = options_for(method, classifier)
     forward, backward, encoding = counted(method, classifier, options)
     settings = {name: parameter.default for name, parameter in method.options.items()} | options
     lengths = encoding.real.sum(1).float()

@@ -19,6 +19,14 @@ def test_the_tables_in_the_pages_are_those_of_the_reports():
         assert path.read_text(encoding="utf-8") == text, f"run python scripts/tables.py to bring {path.name} up to date"
 
 
+def test_every_figure_in_the_words_of_the_limits_stands_in_a_table_of_that_page():
+    lines = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8").splitlines()
+    words, tables = ([line for line in lines if line.startswith("|") == table] for table in (False, True))
+    said = set(re.findall(r"-?\b\d\.\d{3}\b", "\n".join(words)))
+    assert len(said) > 10
+    assert said <= set(re.findall(r"-?\b\d\.\d{3}\b", "\n".join(tables)))
+
+
 def test_the_records_in_the_how_to_can_be_read(tmp_path):
     blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "how-to.md").read_text(), re.DOTALL)
     assert len(blocks) == 1
@@ -34,7 +42,18 @@ def test_the_records_in_the_how_to_can_be_read(tmp_path):
         "README.md",
         *(
             f"docs/{name}.md"
-            for name in ("how-to", "architecture", "methods", "results", "benchmark", "serve", "export")
+            for name in (
+                "how-to",
+                "architecture",
+                "methods",
+                "write-a-method",
+                "results",
+                "limits",
+                "benchmark",
+                "serve",
+                "export",
+                "index",
+            )
         ),
     ],
 )

@@ -1,0 +1,50 @@
+"""The documentation site: sphinx-build -W --keep-going -b html docs SITE."""
+
+import typer.main
+from sphinx.application import Sphinx
+from typer.cli import get_docs_for_click
+
+import expnet
+from expnet.cli.app import app
+
+project = "expnet"
+author = "the expnet authors"
+version = release = expnet.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+# The list may name a page that is not there yet. None can get lost by that: a page that no list names is an error.
+suppress_warnings = ["toc.not_readable"]
+
+# Headings get the anchors that a code host gives them, so that links work in both places.
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
+
+# Single backquotes in docstrings are code.
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+maximum_signature_line_length = 80
+python_use_unqualified_type_names = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = f"expnet {release}"
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
+html_show_sphinx = False
+html_copy_source = False
+
+
+def list_commands(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Write what the command line says of itself into its page."""
+    if page == "reference/commands":
+        command = typer.main.get_command(app)
+        with command.make_context("expnet", [], resilient_parsing=True) as context:
+            source[0] = get_docs_for_click(obj=command, ctx=context, name="expnet", title="Commands")
+
+
+def setup(sphinx: Sphinx) -> None:
+    sphinx.connect("source-read", list_commands)

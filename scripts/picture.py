@@ -1,0 +1,57 @@
+"""Draw docs/explanation.png and docs/methods.png: what expnet says of the README's sentence, in headless Chromium.
+
+python scripts/picture.py
+"""
+
+import base64
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.chromium import Chromium
+
+import expnet
+from expnet.methods.registry import TABLE
+from expnet.render import html
+
+DOCS = Path(__file__).parents[1] / "docs"
+TEXT = "A gripping, beautifully shot film with a wooden lead."
+# The one method that must be told how rare words are; a few sentences will do for a picture.
+DOCUMENTS = ["A film with a lead.", "A beautifully lit room with a view.", "A shot in the dark.", "The lead is wooden."]
+BOX = "(({x, y, width, height}) => [x, y, width, height])(document.querySelector('section').getBoundingClientRect())"
+
+
+def main() -> None:
+    explainer = expnet.load()
+    draw(html.fragment(explainer.explain(TEXT)), DOCS / "explanation.png", width=780, scale=2)
+    rows = [
+        (expnet.load(explainer="universal/gradient") if method.name == "expnet_gradient" else explainer).explain(
+            TEXT, method=method.name, options={"documents": DOCUMENTS} if "documents" in method.options else {}
+        )
+        for method in TABLE
+    ]
+    draw(html.side_by_side(rows), DOCS / "methods.png", width=860, scale=1)
+
+
+def draw(fragment: str, picture: Path, *, width: int, scale: int) -> None:
+    """Save what a page of this width shows of a fragment, `scale` times as fine as a screen, with a narrow margin."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        page.write_text(html.document([fragment]), encoding="utf-8")
+        browser = Chromium()
+        try:
+            browser.send(
+                "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=scale, mobile=False
+            )
+            browser.open(page.as_uri())
+            box = browser.value(BOX)
+            clip = {"x": box[0] - 8, "y": box[1] - 8, "width": box[2] + 16, "height": box[3] + 16, "scale": 1}
+            shot = browser.send("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
+        finally:
+            browser.close()
+    picture.write_bytes(base64.b64decode(shot["data"]))
+
+
+if __name__ == "__main__":
+    main()
