@@ -1,4 +1,4 @@
-"""A classifier with its ExpNet as an MLflow model: folders of safetensors and JSON, loaded by this module, no pickle."""
+"""A classifier with its ExpNet as an MLflow model: folders of safetensors and JSON, loaded by this module."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
