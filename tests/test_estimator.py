@@ -57,11 +57,11 @@ def test_it_makes_the_network_that_fit_makes(classifier, fitted):
     network = expnet.fit(classifier, records, steps=5)
     assert network.config.provenance["fit"]["steps"] == 5
     for name, weights in network.state_dict().items():
-        torch.testing.assert_close(fitted.explainer_.network.state_dict()[name], weights, rtol=0, atol=0)
+        torch.testing.assert_close(fitted.network_.state_dict()[name], weights, rtol=0, atol=0)
 
 
 def test_marks_are_the_words_whose_scores_reach_the_threshold(classifier, fitted):
-    threshold = fitted.explainer_.network.config.threshold
+    threshold = fitted.network_.config.threshold
     for text, scores, marks in zip(TEXTS, fitted.predict_proba(TEXTS), fitted.predict(TEXTS), strict=True):
         explanation = fitted.explainer_.explain(text)
         np.testing.assert_allclose(scores, [word.score for word in explanation.words], atol=1e-5, rtol=0)
@@ -96,7 +96,7 @@ def test_predictions_can_be_taken_for_marks(fitted):
 def test_labels_choose_whose_gradients_are_learned_from(classifier):
     def logits(labels):
         found = ExpNetEstimator(classifier, tier="gradient", steps=2).fit(TEXTS[:3], MARKS[:3], labels=labels)
-        return found.explainer_.network.first.weight
+        return found.network_.first.weight
 
     first, second = logits(["LABEL_0"] * 3), logits(["LABEL_1"] * 3)
     assert not torch.equal(first, second)
@@ -117,7 +117,7 @@ def test_a_search_over_steps_finds_the_best_of_them(classifier, tmp_path):
     for place, steps in enumerate((1, 40)):
         by_hand = cross_val_score(clone(estimator).set_params(steps=steps), TEXTS[:4], MARKS[:4], cv=2)
         assert search.cv_results_["mean_test_score"][place] == pytest.approx(by_hand.mean(), abs=1e-6)
-    assert search.best_estimator_.explainer_.network.config.provenance["texts"] == 4
+    assert search.best_estimator_.network_.config.provenance["texts"] == 4
     assert any(tmp_path.iterdir())
 
 

@@ -117,6 +117,8 @@ def test_what_is_no_text_or_does_not_fit_is_refused(attribute, folders, tmp_path
     for wrong in ({"txt": "a"}, {"text": "a", "pair": "b"}):
         with pytest.raises(InputError, match="Expected a text, or 'text' with 'text_pair', got"):
             attribute(wrong)
+    with pytest.raises(InputError, match="pass tokenizer="):
+        TokenAttributionPipeline(model=attribute.model, device="cpu")
     other = save(tmp_path / "other", build("bert", num_hidden_layers=2), typed=True)
     with pytest.raises(MismatchError, match="layers 2 instead of 3"):
         pipeline(TASK, model=str(other), explainer=folders[1], device="cpu")

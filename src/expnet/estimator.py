@@ -39,7 +39,8 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         steps: Of training; None for what suits the start and the number of texts.
         cache: Folder that keeps what training reads from the classifier, so that a search reads each text once.
         random_state: Seed of training; a whole number, so that the same call gives the same network.
-        explainer_: After `fit`, the `Explainer`; its `network` can be saved and pushed.
+        network_: After `fit`, the ExpNet, to be saved or pushed.
+        explainer_: After `fit`, the `Explainer` of the classifier with it.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         """
         records = _records(X, y, labels)
         classifier = self.model if isinstance(self.model, Classifier) else load_classifier(self.model)
-        network = fit(
+        self.network_ = fit(
             classifier,
             records,
             start=self.start,
@@ -83,7 +84,7 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             seed=self.random_state,
             cache=None if self.cache is None else Path(self.cache),
         )
-        self.explainer_ = Explainer(classifier, network)
+        self.explainer_ = Explainer(classifier, self.network_)
         return self
 
     def explain(self, X: Iterable[Any]) -> list[Explanation]:  # noqa: N803
@@ -98,7 +99,7 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
     def predict(self, X: Iterable[Any]) -> list[np.ndarray]:  # noqa: N803
         """Return, for each text, whether each of its words reaches the network's threshold."""
         scores = self.predict_proba(X)
-        return [each >= self.explainer_.network.config.threshold for each in scores]
+        return [each >= self.network_.config.threshold for each in scores]
 
     def score(self, X: Iterable[Any], y: Iterable[Any]) -> float:  # noqa: N803
         """Return the mean average precision over the texts with a marked word, in (0, 1].

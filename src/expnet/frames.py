@@ -111,4 +111,5 @@ def _cells(column: "pd.Series[Any]") -> list[Any]:
 
     if is_float_dtype(column.dtype):  # as pandas keeps whole numbers beside missing ones: 1 would come back as 1.0
         column = column.convert_dtypes()
-    return column.astype(object).where(column.notna(), None).tolist()
+    cells: list[Any] = column.astype(object).where(column.notna(), None).tolist()
+    return cells

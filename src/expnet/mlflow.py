@@ -21,7 +21,7 @@ import pandas as pd  # noqa: E402
 import pyarrow as pa  # noqa: E402
 from mlflow.models import ModelSignature  # noqa: E402
 from mlflow.types import Schema  # noqa: E402
-from mlflow.types.schema import Array, ColSpec, DataType  # noqa: E402
+from mlflow.types.schema import Array, ColSpec, DataType, TensorSpec  # noqa: E402
 
 from expnet.batch.rows import added_fields  # noqa: E402
 from expnet.batch.settings import Settings  # noqa: E402
@@ -65,7 +65,8 @@ def log_model(
         What MLflow says of it; its `model_uri` can be loaded.
     """
     with _parts(explainer, settings or Settings()) as parts:
-        return mlflow.pyfunc.log_model(name=name, registered_model_name=registered_model_name, **parts)
+        logged: ModelInfo = mlflow.pyfunc.log_model(name=name, registered_model_name=registered_model_name, **parts)
+        return logged
 
 
 @contextmanager
@@ -96,8 +97,12 @@ def _parts(explainer: Explainer, settings: Settings) -> Iterator[dict[str, Any]]
 
 def _signature(settings: Settings) -> ModelSignature:
     # Nobody has to give a second text or a target; and a missing text is a row with a status, not an error.
-    inputs = [ColSpec(DataType.string, name, required=name == settings.text) for name in settings.columns]
-    outputs = [ColSpec(_type(field.type), field.name, required=False) for field in added_fields(settings.prefix)]
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, name, required=name == settings.text) for name in settings.columns
+    ]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(_type(field.type), field.name, required=False) for field in added_fields(settings.prefix)
+    ]
     return ModelSignature(Schema(inputs), Schema(outputs))
 
 
@@ -117,7 +122,7 @@ class _Model:
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         optional = ("pair", "target_column")
-        given = {
+        given: dict[str, Any] = {
             name: None if name in optional and value not in frame.columns else value
             for name, value in self._config.items()
         }

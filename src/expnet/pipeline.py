@@ -1,5 +1,8 @@
 """transformers' `pipeline("token-attribution")`: a list of words with their scores, as in token classification."""
 
+# What transformers declares for the pipelines it brings (None for a bool, tensors everywhere) suits no other.
+# mypy: disable-error-code="override, assignment"
+
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -26,7 +29,7 @@ def register() -> None:
             TASK, TokenAttributionPipeline, pt_model=AutoModelForSequenceClassification, type="text"
         )
         # With it, saving would copy this module beside the model, as code to be run by whoever loads it.
-        del TokenAttributionPipeline._registered_impl
+        delattr(TokenAttributionPipeline, "_registered_impl")
 
 
 class TokenAttributionPipeline(Pipeline):
@@ -49,10 +52,13 @@ class TokenAttributionPipeline(Pipeline):
         """Join the classifier that transformers loaded and an ExpNet, given itself, by name, folder or hub id.
 
         Raises:
+            InputError: If there is no tokenizer.
             MismatchError: If the ExpNet does not fit the classifier.
         """
         super().__init__(**settings)
-        classifier = Classifier(self.model, self.tokenizer, name=self.model.name_or_path)
+        if self.tokenizer is None:
+            raise InputError("A live model comes without its tokenizer: pass tokenizer=..., too.")
+        classifier = Classifier(self.model, self.tokenizer, name=self.model.name_or_path or "")
         network = explainer if isinstance(explainer, ExpNet) else named(explainer)
         self.explainer = Explainer(classifier, network, name="" if network is explainer else str(explainer))
 
