@@ -5,6 +5,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 import torch
 from hypothesis import HealthCheck, settings

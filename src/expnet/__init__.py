@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from expnet.classifier import Prediction as Prediction
     from expnet.encoding import Encoding as Encoding
     from expnet.errors import ExpnetError as ExpnetError
+    from expnet.estimator import ExpNetEstimator as ExpNetEstimator
     from expnet.explainer import Explainer as Explainer
     from expnet.explainer import load as load
     from expnet.explanation import Explanation as Explanation
     from expnet.explanation import Word as Word
     from expnet.features import FeatureConfig as FeatureConfig
+    from expnet.frames import explain_frame as explain_frame
     from expnet.heads import HeadSetConfig as HeadSetConfig
     from expnet.methods.contract import check_method as check_method
     from expnet.methods.method import Method as Method
@@ -45,6 +47,7 @@ _HOMES = {
     "Explanation": "expnet.explanation",
     "ExpNet": "expnet.network",
     "ExpNetConfig": "expnet.network",
+    "ExpNetEstimator": "expnet.estimator",
     "ExpnetError": "expnet.errors",
     "FeatureConfig": "expnet.features",
     "FinetuneConfig": "expnet.training.finetune",
@@ -60,6 +63,7 @@ _HOMES = {
     "Word": "expnet.explanation",
     "adapt": "expnet.training.adapt",
     "check_method": "expnet.methods.contract",
+    "explain_frame": "expnet.frames",
     "find_method": "expnet.methods.registry",
     "finetune": "expnet.training.finetune",
     "fit": "expnet.training.fit",

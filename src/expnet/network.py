@@ -16,10 +16,18 @@ from expnet.attention.probe import Support
 from expnet.errors import MismatchError
 from expnet.features import FeatureConfig
 from expnet.heads import Features, HeadFeatures, HeadSetConfig
+from expnet.render.escape import escape
 
 SCHEMA = 1
 # A mean over heads that disagree is small; about the root of their number brings it back to the scale of one.
 _GAIN = 8.0
+
+_SCORES = (
+    "In [0, 1]: how often people marked words like this one as the reason for the label, given where the classifier "
+    f"looked. From the threshold in `{checkpoint.CONFIG}` on a word counts as marked. It says what looks like the "
+    "reason, not what caused the decision; it carries the habits of those who marked; on texts unlike those it learned "
+    "from it may be wrong without showing it."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,13 +235,23 @@ class ExpNet(
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """Write a card from the configuration; the provenance holds the figures."""
         data = self._hub_mixin_info.model_card_data
-        rows = "\n".join(f"| {key} | {value} |" for key, value in sorted(self.config.provenance.items()))
         return ModelCard(
             f"---\n{data.to_yaml()}\n---\n\n# ExpNet for {self.config.architecture} classifiers\n\n"
-            f"Scores the importance of each word from {self._source()}. Load it with "
-            "`expnet.ExpNet.from_pretrained`.\n\n"
-            f"| provenance | |\n|---|---|\n{rows}\n"
+            f"Scores the importance of each word from {self._source()}.\n\n"
+            "```python\nimport expnet\n\n"
+            'explainer = expnet.load("your-classifier", explainer="this-repository")\n'
+            'print(explainer.explain("Some text."))\n```\n\n'
+            f"## What it learned from\n\n{self._learned()}\n\n"
+            f"## What a score is\n\n{_SCORES}\n"
         )
+
+    def _learned(self) -> str:
+        provenance = self.config.provenance
+        rows = "\n".join(f"| {_cell(key)} | {_cell(value)} |" for key, value in sorted(provenance.items()))
+        table = f"| provenance | |\n|---|---|\n{rows}"
+        if any(str(key).startswith("dev ") and key != "dev texts" for key in provenance):
+            return f"Figures on the development texts, which also chose its epoch and its threshold:\n\n{table}"
+        return f"No text was held out, so that no figure here says how well it agrees with people.\n\n{table}"
 
     def _source(self) -> str:
         if self.gate is None:
@@ -241,3 +259,9 @@ class ExpNet(
                 f"the attention patterns of a classifier with {self.config.layers} layers of {self.config.heads} heads"
             )
         return f"the attention{' and gradients' if self.uses_target else ''} of the heads of any classifier"
+
+
+def _cell(value: Any) -> str:
+    """Return a value as it can stand in a table of a card, which pages show as HTML."""
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return escape(" ".join(text.split())).replace("|", "\\|")

@@ -1,6 +1,5 @@
 """A batch job: a file or folder of texts in, a folder of explained shards out, in steps that can be repeated."""
 
-import difflib
 import hashlib
 import json
 from collections import Counter
@@ -16,7 +15,7 @@ import transformers
 
 from expnet import __version__
 from expnet.batch.files import InputFile, Place, Reader, common_schema, find_files, places, survey
-from expnet.batch.rows import added_fields, explain_rows, to_table
+from expnet.batch.rows import check_columns, explain_rows, explain_sample, to_table
 from expnet.batch.settings import Settings
 from expnet.batch.shards import open_folder, shard_path, statuses, write_shard
 from expnet.errors import InputError
@@ -97,7 +96,8 @@ def explain_file(
     paths, not_read = find_files(source)
     files = tuple(survey(path, source, settings.shard_rows) for path in paths)
     schema = common_schema(files)
-    _check_columns(schema, settings)
+    if schema.names:  # an empty file has none
+        check_columns(schema.names, settings)
     work = Work(files, places(files), schema, settings, output, fingerprint(explainer, settings, files))
     open_folder(output, work.run)
     numbers = range(len(work.places))
@@ -126,14 +126,7 @@ def fingerprint(explainer: Explainer, settings: Settings, files: Sequence[InputF
 
     Explains one short text for it, so that what would go wrong in every row goes wrong here.
     """
-    sample = explainer.explain(
-        "A short text.",
-        method=settings.method,
-        options=settings.options,
-        seed=settings.seed,
-        target=settings.target,
-        truncate=settings.truncate,
-    )
+    sample = explain_sample(explainer, settings)
     asked = asdict(settings)
     return {
         **asked,
@@ -167,20 +160,6 @@ def models(explainer: Explainer) -> dict[str, Any]:
         "device": classifier.model.device.type,
         "precision": str(classifier.model.dtype),
     }
-
-
-def _check_columns(schema: pa.Schema, settings: Settings) -> None:
-    names = schema.names
-    for name in settings.columns if names else ():  # an empty file has no columns
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"There is no column {name!r}.{hint} Columns: {', '.join(names)}.")
-    if taken := [field.name for field in added_fields(settings.prefix) if field.name in names]:
-        raise InputError(
-            f"The input has columns that are to be added: {', '.join(taken)}. Choose a prefix for the added ones, such "
-            "as 'expnet_'."
-        )
 
 
 def _short(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Rows in, rows out: the one way in which any engine explains a chunk of a file."""
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -57,6 +58,36 @@ def added_fields(prefix: str) -> list[pa.Field]:
         "error": pa.string(),
     }
     return [pa.field(prefix + name, kind) for name, kind in kinds.items()]
+
+
+def check_columns(names: Sequence[str], settings: Settings) -> None:
+    """Refuse a table that lacks a column, or has one already that is to be added.
+
+    Raises:
+        InputError: With the nearest name, or what to do about it.
+    """
+    for name in settings.columns:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"There is no column {name!r}.{hint} Columns: {', '.join(names)}.")
+    if taken := [field.name for field in added_fields(settings.prefix) if field.name in names]:
+        raise InputError(
+            f"The input has columns that are to be added: {', '.join(taken)}. Choose a prefix for the added ones, such "
+            "as 'expnet_'."
+        )
+
+
+def explain_sample(explainer: Explainer, settings: Settings) -> Explanation:
+    """Explain one short text, so that what would go wrong in every row goes wrong before the first."""
+    return explainer.explain(
+        "A short text.",
+        method=settings.method,
+        options=settings.options,
+        seed=settings.seed,
+        target=settings.target,
+        truncate=settings.truncate,
+    )
 
 
 def explain_rows(explainer: Explainer, chunk: Chunk, settings: Settings) -> list[Outcome]:

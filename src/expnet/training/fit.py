@@ -31,6 +31,7 @@ def fit(
     tier: Tier = "attention",
     unmarked: Sequence[Text] = (),
     config: FitConfig | None = None,
+    steps: int | None = None,
     seed: int = 0,
     cache: Path | None = None,
     progress: bool = False,
@@ -51,18 +52,21 @@ def fit(
             as well. Not used with `config`, or with a network to start from.
         unmarked: More texts of the task, without marks, for a start from "universal".
         config: How to train, instead of what suits the start and the number of texts.
+        steps: Of the training on marks, instead of what suits the start and the number of texts.
         seed: Of training; not used with `config`, which has its own.
         cache: As for `fit_mixture`.
         progress: Show progress bars.
         name: Of the texts, for the provenance.
 
     Raises:
-        InputError: If `start` is neither of these.
+        InputError: If `start` is neither of these, or there is no step.
         MismatchError: If a network to start from does not fit the classifier.
         RationaleError: If there is nothing to learn from, or a label is unknown to the classifier.
     """
     if not isinstance(start, ExpNet) and start not in ("universal", "nothing"):
         raise InputError(f"Expected to start from 'universal', 'nothing' or an ExpNet, got {start!r}.")
+    if steps is not None and steps < 1:
+        raise InputError(f"steps is {steps}, expected 1 or more.")
     marked = sum(record.rationale is not None for record in train)
     chosen = config or replace(with_tier(FEW_MARKS if marked < _MANY_MARKS else FitConfig(), tier), seed=seed)
     known = start if isinstance(start, ExpNet) else None
@@ -72,6 +76,8 @@ def fit(
     if config is None and known is not None:
         as_it_is = start == "universal" and known.gate is not None
         chosen = replace(FEW_MARKS_UNIVERSAL, seed=seed) if as_it_is else gently(chosen, marked)
+    if steps is not None:
+        chosen = replace(chosen, steps=steps)
     source = Source(classifier=classifier, train=train, dev=dev, name=name)
     return fit_mixture([source], config=chosen, warm_start=known, cache=cache, progress=progress)
 

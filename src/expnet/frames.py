@@ -1,0 +1,115 @@
+"""A pandas frame in, a frame out: the columns that `expnet explain-file` writes, by the same code."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from expnet.errors import InputError, require_extra
+from expnet.explainer import Explainer
+from expnet.progress import track
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from expnet.batch.settings import Settings
+
+_ROWS = 1024
+
+
+def explain_frame(
+    explainer: Explainer,
+    frame: "pd.DataFrame",
+    *,
+    text: str = "text",
+    pair: str | None = None,
+    target: str | int | None = None,
+    target_column: str | None = None,
+    method: str = "expnet",
+    options: Mapping[str, Any] = MappingProxyType({}),
+    seed: int = 0,
+    truncate: bool = False,
+    max_characters: int = 100_000,
+    prefix: str = "",
+    progress: bool = False,
+) -> "pd.DataFrame":
+    """Explain each row of a frame; its columns and its index are kept, the frame that came in is not changed.
+
+    A row that cannot be explained has a status other than "ok" and an error, and no explanation.
+
+    Args:
+        explainer: As from `expnet.load`.
+        frame: One text a row. None, NaN and NA are missing values.
+        text: Column of the texts.
+        pair: Column of the second texts; where it is missing, the row is a single text.
+        target: Class to explain in every row, by name or index; by default each text's predicted class.
+        target_column: Column with the class to explain, by name or index; where it is missing, the predicted one.
+        method: Name of the attribution method.
+        options: Its options.
+        seed: For stochastic methods. A row's scores depend on it, not on the other rows.
+        truncate: Cut texts over the model's limit instead of reading them in overlapping windows.
+        max_characters: Longer rows (text and pair together) are not explained but get the status "too long".
+        prefix: Put before the names of the columns that are added.
+        progress: Show a progress bar.
+
+    Returns:
+        A new frame, with the columns `label`, `probability`, `words`, `starts`, `ends`, `segments`, `scores`,
+        `truncated`, `status` and `error` added; lists are NumPy arrays, as `pandas.read_parquet` gives them.
+
+    Raises:
+        MissingExtraError: If pandas or pyarrow is not installed.
+        InputError: If a column is missing, there twice, or has the name of one to be added; and whatever
+            `Explainer.explain` raises for all texts.
+    """
+    require_extra("pandas", "pandas")
+    require_extra("pyarrow", "pandas")
+    import pandas as pd
+
+    from expnet.batch.rows import check_columns, explain_sample
+    from expnet.batch.settings import Settings
+
+    settings = Settings(
+        text=text,
+        pair=pair,
+        target=target,
+        target_column=target_column,
+        method=method,
+        options=options,
+        seed=seed,
+        truncate=truncate,
+        max_characters=max_characters,
+        prefix=prefix,
+    )
+    check_columns([name for name in frame.columns if isinstance(name, str)], settings)
+    if twice := [name for name in settings.columns if list(frame.columns).count(name) > 1]:
+        raise InputError(f"The frame has more than one column {twice[0]!r}: rename or drop all but one.")
+    explain_sample(explainer, settings)
+    starts = range(0, max(1, len(frame)), _ROWS)  # an empty frame gets the columns, too
+    parts = [
+        _added(explainer, frame.iloc[start : start + _ROWS], settings)
+        for start in track(starts, "explaining", show=progress)
+    ]
+    return pd.concat([frame, pd.concat(parts).set_axis(frame.index)], axis=1)
+
+
+def _added(explainer: Explainer, part: "pd.DataFrame", settings: "Settings") -> "pd.DataFrame":
+    """Return the columns to add to some rows, in their order."""
+    import pyarrow as pa
+
+    from expnet.batch.rows import Chunk, added_fields, explain_rows, to_table
+
+    # Arrow cannot hold every column that pandas can; it only counts the rows.
+    rows = pa.table({"": pa.array(range(len(part)), pa.int64())})
+    cells = {name: _cells(part[name]) for name in settings.columns}
+    outcomes = explain_rows(explainer, Chunk(rows, cells, {}), settings)
+    added: pd.DataFrame = to_table(rows, outcomes, "").drop_columns("").to_pandas()
+    return added.set_axis([field.name for field in added_fields(settings.prefix)], axis=1)
+
+
+def _cells(column: "pd.Series[Any]") -> list[Any]:
+    """Return the values as Python objects, None where one is missing."""
+    from pandas.api.types import is_float_dtype
+
+    if is_float_dtype(column.dtype):  # as pandas keeps whole numbers beside missing ones: 1 would come back as 1.0
+        column = column.convert_dtypes()
+    cells: list[Any] = column.astype(object).where(column.notna(), None).tolist()
+    return cells

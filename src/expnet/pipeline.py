@@ -1,0 +1,112 @@
+"""transformers' `pipeline("token-attribution")`: a list of words with their scores, as in token classification."""
+
+# What transformers declares for the pipelines it brings (None for a bool, tensors everywhere) suits no other.
+# mypy: disable-error-code="override, assignment"
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForSequenceClassification, Pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from expnet.classifier import Classifier
+from expnet.errors import InputError
+from expnet.explainer import Explainer
+from expnet.explanation import Explanation
+from expnet.network import ExpNet
+from expnet.texts import Text
+from expnet.universal import named
+
+TASK = "token-attribution"
+
+
+def register() -> None:
+    """Make the task "token-attribution" known to `transformers.pipeline`; a second call changes nothing."""
+    if TASK not in PIPELINE_REGISTRY.supported_tasks:
+        PIPELINE_REGISTRY.register_pipeline(
+            TASK, TokenAttributionPipeline, pt_model=AutoModelForSequenceClassification, type="text"
+        )
+        # With it, saving would copy this module beside the model, as code to be run by whoever loads it.
+        delattr(TokenAttributionPipeline, "_registered_impl")
+
+
+class TokenAttributionPipeline(Pipeline):
+    """Explains what a sequence classifier decides, text by text or in batches.
+
+    A text gives a list with a dictionary for each word: `word`, its `score`, where it stands (`start` and `end`, in
+    the pair if `segment` is 1), and `label`, the class explained. Texts are strings, `{"text": ..., "text_pair": ...}`
+    or `expnet.Text`. Long texts are read in overlapping windows.
+
+    Keyword arguments, for the pipeline or for a call, are those of `Explainer.explain`: `method`, `options`, `seed`,
+    `target`, `truncate`.
+    """
+
+    _load_processor = False
+    _load_image_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = True
+
+    def __init__(self, *, explainer: str | Path | ExpNet = "universal", **settings: Any) -> None:
+        """Join the classifier that transformers loaded and an ExpNet, given itself, by name, folder or hub id.
+
+        Raises:
+            InputError: If there is no tokenizer.
+            MismatchError: If the ExpNet does not fit the classifier.
+        """
+        super().__init__(**settings)
+        if self.tokenizer is None:
+            raise InputError("A live model comes without its tokenizer: pass tokenizer=..., too.")
+        classifier = Classifier(self.model, self.tokenizer, name=self.model.name_or_path or "")
+        network = explainer if isinstance(explainer, ExpNet) else named(explainer)
+        self.explainer = Explainer(classifier, network, name="" if network is explainer else str(explainer))
+
+    def _sanitize_parameters(
+        self,
+        method: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        target: str | int | None = None,
+        truncate: bool | None = None,
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        asked = {"method": method, "options": options, "seed": seed, "target": target, "truncate": truncate}
+        return {}, {name: value for name, value in asked.items() if value is not None}, {}
+
+    def preprocess(self, input_: str | Text | Mapping[str, str]) -> dict[str, Text]:
+        """Take one text; tokenization belongs to the explainer, which reads long texts in windows."""
+        if isinstance(input_, Text):
+            return {"text": input_}
+        if isinstance(input_, str):
+            return {"text": Text.of(input_)}
+        if not isinstance(input_, Mapping) or "text" not in input_ or not input_.keys() <= {"text", "text_pair"}:
+            raise InputError(f"Expected a text, or 'text' with 'text_pair', got {str(input_)[:80]}.")
+        return {"text": Text.of(input_["text"], input_.get("text_pair"))}
+
+    def get_inference_context(self) -> Callable[[], AbstractContextManager[None]]:
+        """Leave gradients alone: the explainer turns them off where they are not needed."""
+        return nullcontext
+
+    def _forward(self, inputs: dict[str, Any], **asked: Any) -> dict[str, Any]:
+        return {"explanation": self.explainer.explain(inputs["text"], **asked)}
+
+    def postprocess(self, outputs: dict[str, Explanation]) -> list[dict[str, Any]]:
+        """Return plain types, a word each."""
+        explanation = outputs["explanation"]
+        return [
+            {
+                "word": word.text,
+                "score": word.score,
+                "start": word.start,
+                "end": word.end,
+                "segment": word.segment,
+                "label": explanation.label,
+            }
+            for word in explanation.words
+        ]
+
+    def save_pretrained(self, save_directory: str | Path, **settings: Any) -> None:
+        """Save the classifier and its tokenizer in the folder, and the ExpNet in its subfolder `explainer`."""
+        super().save_pretrained(save_directory, **settings)
+        if self.explainer.network is not None:
+            self.explainer.network.save_pretrained(Path(save_directory) / "explainer")
