@@ -46,14 +46,13 @@ class Change:
     other_score: float | None
 
 
-def distance(
-    a: Float[ndarray, "*draws categories"], b: Float[ndarray, "*draws categories"]
-) -> Float[ndarray, "*draws"] | np.float64:
+def distance(a: Float[ndarray, "draws categories"], b: Float[ndarray, "draws categories"]) -> Float[ndarray, " draws"]:
     """Return the Jensen-Shannon distance, base 2, of weights that need not sum to 1; NaN where all weights are 0."""
-    with np.errstate(invalid="ignore"):
-        p, q = a / a.sum(-1, keepdims=True), b / b.sum(-1, keepdims=True)
-    middle = (p + q) / 2
-    divergence = (_entropy_of(p, middle) + _entropy_of(q, middle)) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p, q = a / a.sum(1, keepdims=True), b / b.sum(1, keepdims=True)
+        middle = (p + q) / 2
+        surprises = [np.where(each == 0, 0.0, each * np.log2(each / middle)) for each in (p, q)]
+    divergence = sum(each.sum(1) for each in surprises) / 2
     root: ndarray = np.sqrt(np.maximum(divergence, 0))  # rounding may bring 0 below it
     return root
 
@@ -82,10 +81,10 @@ def drift(
             one[generator.permutation(len(stacked))[:first]] = 1
         here = dealt @ stacked
         found.append(distance(here, total - here))
-    apart, by_chance = float(distance(rows[0].sum(0), rows[1].sum(0))), np.concatenate(found)
+    apart, by_chance = float(distance(*(each.sum(0)[None] for each in rows))[0]), np.concatenate(found)
     # Ways that are equal but for rounding are as far apart.
     p = (1 + int((by_chance >= apart - 1e-9).sum())) / (1 + draws)
-    return Drift(float(distance(*whole)), apart, float(np.quantile(by_chance, 0.95)), p)
+    return Drift(float(distance(*(each[None] for each in whole))[0]), apart, float(np.quantile(by_chance, 0.95)), p)
 
 
 def label_rows(tables: Sequence[pa.Table]) -> list[Float[ndarray, "_ labels"]]:
@@ -116,10 +115,3 @@ def changes(here: pa.Table, there: pa.Table, *, least: int, count: int) -> list[
         if max(a["rows"], b["rows"]) >= least:
             found.append(Change(word, a["mass"], b["mass"], a["rows"], b["rows"], a["score"], b["score"]))
     return sorted(found, key=lambda change: -abs(change.mass - change.other_mass))[:count]
-
-
-def _entropy_of(p: ndarray, middle: ndarray) -> ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        each = np.where(p > 0, p * np.log2(p / middle), np.where(np.isnan(p), np.nan, 0.0))
-    total: ndarray = each.sum(-1)
-    return total

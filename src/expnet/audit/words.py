@@ -65,7 +65,7 @@ class Totals:
         return _summed(pa.concat_tables(self._parts), _KEYS, _SUMS).sort_by([(key, "ascending") for key in _KEYS])
 
     def drivers(self, labels: Mapping[str, int], *, least: int, count: int) -> dict[str, list[Driver]]:
-        """Return for each class the words with the largest mean scores, of those that are no rarer there than elsewhere.
+        """Return for each class the words with the largest mean scores, of those with a lift of 1 or more.
 
         Args:
             labels: Rows of each class.

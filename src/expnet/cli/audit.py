@@ -23,7 +23,7 @@ _KINDS = (".json", ".html")
 class _TextFirst(TyperGroup):
     """Lets `expnet audit TEXT` stand for `expnet audit decision TEXT`."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         known = args and (args[0] in self.commands or args[0] == "--help")
         rest: list[str] = super().parse_args(ctx, args if known else ["decision", *args])
         return rest
