@@ -60,4 +60,4 @@ PAYLOADS = [
 ]
 
 # What a spreadsheet would take for a formula.
-FORMULAS = ["=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1+1", "\r=1+1", "=cmd|'/c calc'!A1"]
+FORMULAS = ["=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1+1", "\r=1+1", "\n=1+1", "＝1+1", "=cmd|'/c calc'!A1"]

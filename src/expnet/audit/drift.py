@@ -100,7 +100,7 @@ def word_rows(tables: Sequence[pa.Table], vocabulary: Sequence[str]) -> list[Flo
     for table in tables:
         weights = np.zeros((len(table), len(places) + 1))
         words = [places.get(word, len(places)) for word in normalised(column(table, "words").flatten()).to_pylist()]
-        np.add.at(weights, (row_of_words(table), words), shares(table))
+        np.add.at(weights, (row_of_words(table), np.array(words, dtype=int)), shares(table))
         found.append(weights)
     return found
 

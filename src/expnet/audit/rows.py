@@ -47,7 +47,8 @@ def figures(table: pa.Table) -> Figures:
 def row_of_words(table: pa.Table) -> Int[ndarray, " words"]:
     """Return for each word the row it is in, counted within the table."""
     lengths = pc.list_value_length(column(table, "scores")).to_numpy(zero_copy_only=False)
-    return np.repeat(np.arange(len(table)), lengths.astype(int))
+    row_of: ndarray = np.repeat(np.arange(len(table)), lengths.astype(int))
+    return row_of
 
 
 def shares(table: pa.Table) -> Float[ndarray, " words"]:
