@@ -56,7 +56,8 @@ def shares(table: pa.Table) -> Float[ndarray, " words"]:
     mass = np.abs(column(table, "scores").flatten().to_numpy().astype(float))
     row_of = row_of_words(table)
     total = np.bincount(row_of, mass, len(table))[row_of]
-    return np.divide(mass, total, out=np.zeros_like(mass), where=total > 0)
+    share: ndarray = np.divide(mass, total, out=np.zeros_like(mass), where=total > 0)
+    return share
 
 
 def column(table: pa.Table, name: str) -> pa.Array:
