@@ -99,7 +99,7 @@ class Chromium:
             answer = self.send("Runtime.evaluate", expression=f"!!({expression})", returnByValue=True)
             if answer["result"].get("value") is True:
                 return
-            time.sleep(0.05)
+            time.sleep(0.01)
         raise TimeoutError(f"It never came true that {expression}")
 
     def type(self, text: str) -> None:

@@ -18,23 +18,8 @@ from expnet.errors import InputError
 from expnet.explanation import Explanation, Word
 from expnet.render import colour, html, terminal
 from expnet.render.escape import escape, printable
+from tests.payloads import PAYLOADS
 
-PAYLOADS = [
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    '"onmouseover="alert(1)',
-    "' onfocus='alert(1)' autofocus='",
-    "--></style></title></details><iframe src=//evil>",
-    "]]><![CDATA[<svg/onload=alert(1)>",
-    "&lt;b&gt; &#60;b&#62; &amp;lt",
-    "\x1b[2J\x1b[31mred",
-    "\x1b]0;title\x07",
-    "\x9b31m\x9d8;;http://evil\x9c",
-    "over\rwritten\x08\x08\x7f",
-    "abc\u202egnp.exe\u2066x\u2069",
-    "nul\x00 half \ud83d pair",
-    "[/foo] [bold]x[/bold] [link=http://evil]y[/link] :smile:",
-]
 GROUNDS = {  # ground and ink of pages that a fragment may land on
     "our page, light": ("#ffffff", "#1f2328"),
     "our page, dark": ("#17191d", "#dfe2e7"),

@@ -18,7 +18,8 @@ from expnet.benchmark.rows import Row, RowFile
 from expnet.cli.app import app
 from expnet.errors import BenchmarkError, InputError
 from tests.benchmark_rows import plausibility, row
-from tests.test_render import PAYLOADS, Reading
+from tests.payloads import PAYLOADS
+from tests.test_render import Reading
 
 EXAMPLE = {
     "set": "a/test",

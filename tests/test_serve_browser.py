@@ -9,7 +9,7 @@ from expnet.serve import Limits
 from tests import chromium
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.live import live
-from tests.test_render import PAYLOADS
+from tests.payloads import PAYLOADS, RUNS
 
 pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="Chromium is not installed")
 TEXT = "the good film, another bad one"
@@ -158,9 +158,7 @@ def test_a_screen_reader_meets_names_for_all_there_is(page):
 
 
 def test_nothing_that_is_typed_or_named_runs(page):
-    for payload in PAYLOADS:
-        if "\ud83d" in payload:
-            continue  # nobody can type it
+    for payload in RUNS:
         page.value(f"document.querySelector('#text').value = {json.dumps('good ' + payload)}")
         page.value("document.querySelector('#result').replaceChildren()")
         page.click("#text")
@@ -171,6 +169,7 @@ def test_nothing_that_is_typed_or_named_runs(page):
         )
         assert page.value(foreign) == 0
     assert page.value(STAYED)
+    assert page.value("window.ran === undefined")
     assert not [event for event in page.events if event.get("method") == "Page.javascriptDialogOpening"]
 
 

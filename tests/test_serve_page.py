@@ -12,7 +12,7 @@ from expnet.explainer import Explainer
 from expnet.serve import Limits, create_app
 from expnet.texts import Text
 from tests.classifiers import tiny_classifier, tiny_explainer
-from tests.test_render import PAYLOADS
+from tests.payloads import PAYLOADS
 
 TEXT = "the good film, another bad one"
 # A form cannot carry half a surrogate pair, and parsers of HTML read CR as a line feed.

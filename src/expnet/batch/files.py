@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice
@@ -41,29 +42,30 @@ class Place:
 def find_files(source: Path) -> tuple[list[Path], list[Path]]:
     """Return the files to read, and those in the folder that are of no known kind.
 
-    A folder that `datasets` saved is read in its own order, any other by name, folders in it included. Names that
-    begin with "." or "_" are left out, as Spark and Arrow do.
+    A folder that `datasets` saved is read in its own order, any other by name, folders in it included, but not those
+    that are only linked there. Names that begin with "." or "_" are left out, as Spark and Arrow do.
 
     Raises:
-        BatchError: If there is nothing to read, or several splits to choose from.
+        BatchError: If there is nothing to read, several splits to choose from, or a folder that may not be read.
     """
-    if source.is_file():
-        if not _known(source):
-            raise BatchError(f"{source} is of no known kind; expected {_kinds()}.")
-        return [source], []
-    if not source.is_dir():
-        raise BatchError(f"There is no file or folder {source}.")
     with readable(source):
+        if source.is_file():
+            if not _known(source):
+                raise BatchError(f"{source} is of no known kind; expected {_kinds()}.")
+            return [source], []
+        if not source.is_dir():
+            raise BatchError(f"There is no file or folder {source}.")
         if (splits := source / "dataset_dict.json").is_file():
             names = json.loads(splits.read_bytes())["splits"]
             raise BatchError(f"{source} holds the splits {', '.join(names)}: give one, such as {source / names[0]}.")
         if (state := source / "state.json").is_file():
             return [source / file["filename"] for file in json.loads(state.read_bytes())["_data_files"]], []
-        inside = sorted(path for path in source.rglob("*") if path.is_file() and not _hidden(path.relative_to(source)))
-    known = [path for path in inside if _known(path)]
+        inside = _inside(source)
+        # A link that leads nowhere stays in, so that reading it fails: its rows are not to be lost in silence.
+        known = [path for path in inside if _known(path) and (path.is_file() or not path.exists())]
     if not known:
         raise BatchError(f"{source} holds no file to read; expected {_kinds()}.")
-    return known, [path for path in inside if not _known(path)]
+    return known, [path for path in inside if path not in known]
 
 
 def survey(path: Path, root: Path, shard_rows: int) -> InputFile:
@@ -149,8 +151,22 @@ def _known(path: Path) -> bool:
     return path.name.endswith(_ENDINGS)
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts)
+def _inside(source: Path) -> list[Path]:
+    """Return what is in a folder and in the folders in it, links to folders as they are, without hidden names."""
+    found: list[Path] = []
+    for root, folders, files in os.walk(source, onerror=_raise):
+        folders[:] = [name for name in folders if not _hidden(name)]
+        links = [name for name in folders if Path(root, name).is_symlink()]
+        found += [Path(root, name) for name in (*files, *links) if not _hidden(name)]
+    return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "_"))
 
 
 def _kinds() -> str:

@@ -1,6 +1,5 @@
 """A batch job: a file or folder of texts in, a folder of explained shards out, in steps that can be repeated."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,17 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import safetensors.torch
-import torch
-import transformers
 
-from expnet import __version__
 from expnet.batch.files import InputFile, Place, Reader, common_schema, find_files, places, survey
 from expnet.batch.rows import check_columns, explain_rows, explain_sample, to_table
 from expnet.batch.settings import Settings
 from expnet.batch.shards import open_folder, shard_path, statuses, write_shard
 from expnet.errors import InputError
 from expnet.explainer import Explainer
+from expnet.identity import models, sha256, versions
 from expnet.progress import track
 
 
@@ -135,41 +131,12 @@ def fingerprint(explainer: Explainer, settings: Settings, files: Sequence[InputF
         "signed": sample.signed,
         "calibrated": sample.calibrated,
         "threshold": sample.threshold,
-        "input": _hash(json.dumps([(file.name, file.sha256) for file in files])),
-        "versions": {
-            "expnet": __version__,
-            "pyarrow": pa.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-    }
-
-
-def models(explainer: Explainer) -> dict[str, Any]:
-    """Return names and hashes of the classifier, its tokenizer and its ExpNet, and where they run."""
-    classifier, network = explainer.classifier, explainer.network
-    weights = {} if network is None else {name: tensor.cpu() for name, tensor in network.state_dict().items()}
-    config = None if network is None else asdict(network.config)
-    return {
-        "classifier": classifier.name,
-        "classifier_hash": classifier.fingerprint(),
-        "tokenizer_hash": _hash(classifier.text_tokenizer.backend.to_str()),
-        "labels": list(classifier.labels),
-        "explainer": explainer.name,
-        "explainer_hash": None if network is None else _hash(json.dumps(config), safetensors.torch.save(weights)),
-        "device": classifier.model.device.type,
-        "precision": str(classifier.model.dtype),
+        "input": sha256(json.dumps([(file.name, file.sha256) for file in files])),
+        "versions": {**versions(), "pyarrow": pa.__version__},
     }
 
 
 def _short(value: Any) -> str:
     """Return a value in JSON, or a hash of it where it is long, such as a list of texts."""
     text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= 200 else _hash(text)
-
-
-def _hash(*parts: str | bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.encode() if isinstance(part, str) else part)
-    return digest.hexdigest()
+    return text if len(text) <= 200 else sha256(text)

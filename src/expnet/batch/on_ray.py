@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from expnet.batch.job import Engine, Work, models
+from expnet.batch.job import Engine, Work
 from expnet.errors import BatchError, require_extra
 from expnet.explainer import Explainer
+from expnet.identity import models
 
 
 def on_ray(

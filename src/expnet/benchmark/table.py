@@ -78,8 +78,8 @@ def _plain(text: str) -> str:
 
 
 def _defused(text: str) -> str:
-    """Prefix what a spreadsheet would take for a formula with an apostrophe."""
-    return f"'{printable(text)}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else printable(text)
+    """Prefix what a spreadsheet would take for a formula with an apostrophe; some read full-width signs likewise."""
+    return f"'{printable(text)}" if text.startswith(tuple("=+-@\t\r\n＝＋－＠")) else printable(text)
 
 
 def _numbers(cell: Cell, width: int) -> list[str | int | float]:

@@ -2,7 +2,20 @@
 
 import typer
 
-from expnet.cli import adapt, benchmark, data, explain, explain_file, export, methods, report, serve, speed, train
+from expnet.cli import (
+    adapt,
+    audit,
+    benchmark,
+    data,
+    explain,
+    explain_file,
+    export,
+    methods,
+    report,
+    serve,
+    speed,
+    train,
+)
 
 app = typer.Typer(
     name="expnet",
@@ -23,6 +36,7 @@ app.command("report")(report.report)
 app.command("speed")(speed.speed)
 app.command("serve")(serve.serve)
 app.add_typer(data.app, name="data")
+app.add_typer(audit.app, name="audit")
 
 
 @app.callback(invoke_without_command=True)

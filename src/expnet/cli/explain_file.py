@@ -1,5 +1,6 @@
 """`expnet explain-file`: a file or folder of texts in, a folder of explained Parquet shards out."""
 
+import os
 import sys
 from enum import StrEnum
 from functools import partial
@@ -56,8 +57,8 @@ def explain_file(
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default the best there is.")] = None,
 ) -> None:
     """Explain every row of a file or folder; after an interruption, the same command goes on."""
-    if not source.exists():
-        raise InputError(f"There is no file or folder {source}.")
+    if not os.path.exists(source):  # Path.exists raises where a folder on the way may not be read
+        raise InputError(f"There is no file or folder {source}, or it may not be read.")
     require_extra("pyarrow", "batch")
     import torch
 

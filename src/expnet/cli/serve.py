@@ -43,7 +43,7 @@ def serve(
     log_texts: Annotated[bool, typer.Option("--log-texts", help="Log what clients send.")] = False,
 ) -> None:
     """Serve predictions and explanations over HTTP, and a page to try them."""
-    for package in ("fastapi", "uvicorn", "prometheus_client", "jinja2"):
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
         require_extra(package, "serve")
     named = _named(models or ["demo/sentiment"])
     networks = _networks(explainer or [], named)

@@ -46,13 +46,21 @@ def fragment(explanation: "Explanation") -> str:
     """Return one explanation as a piece of HTML that stands alone."""
     parts = (
         _head(explanation, explanation.method),
+        reading(explanation),
+        _provenance(explanation) if explanation.provenance else "",
+    )
+    return _card(explanation, parts, "max-width:46rem")
+
+
+def reading(explanation: "Explanation") -> str:
+    """Return the shaded text, its top words and classes, its scale and notes, for a page that says the rest itself."""
+    parts = (
         _texts(explanation),
         _tables(explanation),
         _legend(explanation) if explanation.words else "",
         *(f'<div style="{_MUTED}">{escape(note)}</div>' for note in colour.notes(explanation, mark="underlined")),
-        _provenance(explanation) if explanation.provenance else "",
     )
-    return _card(explanation, parts, "max-width:46rem")
+    return "".join(parts)
 
 
 def side_by_side(explanations: "Sequence[Explanation]") -> str:

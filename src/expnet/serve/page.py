@@ -7,17 +7,17 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from expnet.errors import ExpnetError, InputError, RefusedError
 from expnet.explanation import Explanation
+from expnet.metrics.removal import RANDOM, Checked
 from expnet.render import html
-from expnet.render.colour import percent, shorten
-from expnet.render.escape import printable
+from expnet.render.colour import shorten
+from expnet.render.templates import environment
 from expnet.serve import refusals, v1
 from expnet.serve.models import Models, Served, find
-from expnet.serve.tasks import RANDOM, Check, Checked, Explain
+from expnet.serve.tasks import Check, Explain
 
 _FIELDS = 200  # of a form; there are fewer methods
 _COUNT, _MOST = "3", 50  # top words to take away
@@ -147,7 +147,9 @@ def _card(result: _Result) -> str:
 
 
 def _checked(result: _Result) -> str:
-    return _TEMPLATES.get_template("check.html").render(result=result, label=result.explanations[0].label)
+    return _TEMPLATES.get_template("check.html").render(
+        checks=result.checks, unchecked=result.unchecked, label=result.explanations[0].label
+    )
 
 
 def _page(
@@ -198,22 +200,5 @@ def _families(served: Served) -> dict[str, list[str]]:
     return families
 
 
-def _verbatim(text: str) -> Markup:
-    """Escape what goes back into a form field, and so must not be changed."""
-    return escape(text)
-
-
-def _shown(value: object) -> object:
-    return value if isinstance(value, Markup) else printable(str(value))
-
-
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    finalize=_shown,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_TEMPLATES.filters |= {"verbatim": _verbatim, "percent": percent, "shorten": shorten}
+_TEMPLATES = environment(Path(__file__).parent / "templates")
 _TEMPLATES.globals["RANDOM"] = RANDOM

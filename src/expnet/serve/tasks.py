@@ -5,17 +5,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
 
-import numpy as np
-import torch
-
 from expnet.errors import InputError, RefusedError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation
 from expnet.methods.cost import passes
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
-from expnet.metrics.faithfulness import Curves, check_words, perturbation_curves, random_ranking, readable_words
-from expnet.metrics.plausibility import mark_top
+from expnet.metrics.removal import Checked, check
 from expnet.serve.limits import Item, Limits
 from expnet.texts import Text
 
@@ -116,30 +112,8 @@ class Explain:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """The target's probability with all words, without the top words of a ranking, and with them alone.
-
-    Of random words the figures are means of several draws, and no words are named.
-    """
-
-    name: str
-    words: tuple[str, ...]
-    full: float
-    without: float
-    alone: float
-
-
-RANDOM = "random words"
-_DRAWS = 5  # of random words; one draw alone may hit the right ones
-
-
-@dataclass(frozen=True, slots=True)
 class Check:
-    """Take the `count` top words of explanations of a text away, and everything but them.
-
-    Random words stand beside them: taking any words away changes something. Words become [MASK], or go where the
-    tokenizer has none.
-    """
+    """Take the `count` top words of explanations of a text away, and everything but them; see `removal.check`."""
 
     explanations: tuple[Explanation, ...]
     count: int
@@ -154,39 +128,7 @@ class Check:
         Raises:
             InputError: If the text is read in several windows.
         """
-        return [self._check(explainer, text) for text in texts]
-
-    def _check(self, explainer: Explainer, text: Text) -> tuple[Checked, ...]:
-        classifier = explainer.classifier
-        encoding = classifier.encode([text])
-        check_words(encoding, {})
-        (can_go,) = readable_words(encoding)
-        readable = int(can_go.sum())
-        if not readable:
-            return ()
-        share = min(self.count, readable) / readable
-        scores = {each.method: [np.array([word.score for word in each.words])] for each in self.explanations}
-        draws = {f"{RANDOM} {seed}": random_ranking(encoding, seed=seed) for seed in range(_DRAWS)}
-        curves = perturbation_curves(
-            classifier,
-            encoding,
-            torch.tensor([classifier.target_index(self.explanations[0].label)]),
-            scores | draws,
-            replacement="delete" if classifier.mask_id is None else "mask",
-            fractions=[share],
-        )
-        words = np.array([text.word(span) for span in text.words], dtype=object)[can_go]
-        top = {name: tuple(words[mark_top(each[0][can_go], share)]) for name, each in scores.items()}
-        return (
-            *(_checked(name, top[name], [curves[name]]) for name in scores),
-            _checked(RANDOM, (), [curves[name] for name in draws]),
-        )
-
-
-def _checked(name: str, words: tuple[str, ...], curves: Sequence[Curves]) -> Checked:
-    without = float(np.mean([curve.removed[0, 0] for curve in curves]))
-    alone = float(np.mean([curve.kept[0, 0] for curve in curves]))
-    return Checked(name, words, float(curves[0].full[0]), without, alone)
+        return [check(explainer.classifier, text, self.explanations, count=self.count) for text in texts]
 
 
 def prediction(probabilities: Mapping[str, float]) -> dict[str, Any]:

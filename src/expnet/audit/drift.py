@@ -1,0 +1,117 @@
+"""How far two files are apart: in their classes, and in the words that carry the scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+from numpy import ndarray
+
+from expnet.audit.rows import column, row_of_words, shares
+from expnet.audit.words import normalised, word_mass
+
+_VOCABULARY = 2000  # words that a test tells apart; all others count as one
+_BLOCK = 50  # permutations at once
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far two files are apart, and whether that is more than chance.
+
+    Attributes:
+        distance: Jensen-Shannon distance of the whole files, in [0, 1]: 0 if the shares are equal, 1 if nothing is in
+            both.
+        sampled: The same of the samples that were tested; smaller samples are further apart by chance.
+        chance: What 95 % of random ways to deal the sampled rows to two files stay below.
+        p: Share of random ways that are as far apart or further, (1 + those) / (1 + all).
+    """
+
+    distance: float
+    sampled: float
+    chance: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A word's part of all the scores here and in the other file, with the rows it is in and its mean scores."""
+
+    word: str
+    mass: float
+    other_mass: float
+    rows: int
+    other_rows: int
+    score: float | None
+    other_score: float | None
+
+
+def distance(a: Float[ndarray, "draws categories"], b: Float[ndarray, "draws categories"]) -> Float[ndarray, " draws"]:
+    """Return the Jensen-Shannon distance, base 2, of weights that need not sum to 1; NaN where all weights are 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p, q = a / a.sum(1, keepdims=True), b / b.sum(1, keepdims=True)
+        middle = (p + q) / 2
+        surprises = [np.where(each == 0, 0.0, each * np.log2(each / middle)) for each in (p, q)]
+    divergence = sum(each.sum(1) for each in surprises) / 2
+    root: ndarray = np.sqrt(np.maximum(divergence, 0))  # rounding may bring 0 below it
+    return root
+
+
+def drift(
+    whole: tuple[Float[ndarray, " categories"], Float[ndarray, " categories"]],
+    rows: tuple[Float[ndarray, "_ columns"], Float[ndarray, "_ columns"]],
+    *,
+    seed: int = 0,
+    draws: int = 1000,
+) -> Drift:
+    """Compare two files, and test the difference by dealing their sampled rows out at random.
+
+    Args:
+        whole: The weights of all categories in each file.
+        rows: What each sampled row of each file gives to each category.
+        seed: Of the permutations.
+        draws: How many permutations.
+    """
+    stacked, first = np.concatenate(rows), len(rows[0])
+    total = stacked.sum(0)
+    generator, found = np.random.default_rng(seed), []
+    for start in range(0, draws, _BLOCK):
+        dealt = np.zeros((min(_BLOCK, draws - start), len(stacked)))
+        for one in dealt:
+            one[generator.permutation(len(stacked))[:first]] = 1
+        here = dealt @ stacked
+        found.append(distance(here, total - here))
+    apart, by_chance = float(distance(*(each.sum(0)[None] for each in rows))[0]), np.concatenate(found)
+    # Ways that are equal but for rounding are as far apart.
+    p = (1 + int((by_chance >= apart - 1e-9).sum())) / (1 + draws)
+    return Drift(float(distance(*(each[None] for each in whole))[0]), apart, float(np.quantile(by_chance, 0.95)), p)
+
+
+def label_rows(tables: Sequence[pa.Table]) -> list[Float[ndarray, "_ labels"]]:
+    """Return a 1 for the class of each row, classes in the same order for all tables."""
+    names = sorted({name for table in tables for name in table.column("label").to_pylist()})
+    return [np.array([[name == own for name in names] for own in t.column("label").to_pylist()], float) for t in tables]
+
+
+def word_rows(tables: Sequence[pa.Table], vocabulary: Sequence[str]) -> list[Float[ndarray, "_ words"]]:
+    """Return the part of its scores that each row gives to each word, and last to all other words."""
+    places = {word: at for at, word in enumerate(vocabulary[:_VOCABULARY])}
+    found = []
+    for table in tables:
+        weights = np.zeros((len(table), len(places) + 1))
+        words = [places.get(word, len(places)) for word in normalised(column(table, "words").flatten()).to_pylist()]
+        np.add.at(weights, (row_of_words(table), np.array(words, dtype=int)), shares(table))
+        found.append(weights)
+    return found
+
+
+def changes(here: pa.Table, there: pa.Table, *, least: int, count: int) -> list[Change]:
+    """Return the words whose part of the scores changed most, of those in enough rows of either file."""
+    rows = [{row["word"]: row for row in word_mass(table).to_pylist()} for table in (here, there)]
+    absent = {"mass": 0.0, "rows": 0, "score": None}
+    found = []
+    for word in sorted({*rows[0], *rows[1]}):
+        a, b = (each.get(word, absent) for each in rows)
+        if max(a["rows"], b["rows"]) >= least:
+            found.append(Change(word, a["mass"], b["mass"], a["rows"], b["rows"], a["score"], b["score"]))
+    return sorted(found, key=lambda change: -abs(change.mass - change.other_mass))[:count]

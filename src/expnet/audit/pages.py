@@ -1,0 +1,115 @@
+"""Records as pages that somebody can read who knows neither the model nor statistics; no script, one file."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from expnet.audit.record import Record
+from expnet.metrics.removal import RANDOM, Checked
+from expnet.metrics.statistics import Estimate
+from expnet.render import html
+from expnet.render.templates import environment
+
+if TYPE_CHECKING:  # at run time they bring pyarrow, which the page of a decision does without
+    from expnet.audit.dataset import FileRecord
+    from expnet.audit.drift import Drift
+    from expnet.audit.sample import Faithfulness
+
+_CLEARLY = 0.05  # less than this nobody should read anything into
+_HERE = Path(__file__).parent
+
+
+def decision_page(record: Record) -> str:
+    """Return the record of a decision as a complete document."""
+    explanation = record.explanation
+    content = _TEMPLATES.get_template("decision.html").render(
+        record=record,
+        explanation=explanation,
+        best=max(explanation.probabilities, key=lambda name: explanation.probabilities[name]),
+        reading=Markup(html.reading(explanation)),  # the renderer escapes
+        verdict=verdict(record.checks) if record.checks else "",
+        date=_date(record.created),
+        options=", ".join(f"{name} = {value}" for name, value in record.asked.options.items()),
+    )
+    return html.document([content], "Record of a decision", style=_STYLE)
+
+
+def file_page(record: "FileRecord") -> str:
+    """Return the record of a file as a complete document."""
+    counts = [count for bins in record.histogram.values() for count in bins]
+    content = _TEMPLATES.get_template("file.html").render(
+        record=record,
+        explained=sum(record.labels.values()),
+        scale=max((driver.score for each in record.drivers.values() for driver in each), default=0),
+        tallest=max(counts, default=0),
+        date=_date(record.created),
+        faithful="" if record.faithfulness is None else _faithful(record.faithfulness),
+    )
+    return html.document([content], "Record of a file of decisions", style=_STYLE)
+
+
+def verdict(checks: tuple[Checked, ...]) -> str:
+    """Say in a sentence what taking the top words away did, beside taking random words away."""
+    named, chance = checks[0], checks[-1]
+    lost, by_chance = (each.full - each.without for each in (named, chance))
+    if lost >= by_chance + _CLEARLY:
+        return (
+            "Without these words the model is less sure, and clearly less than without as many words drawn at random: "
+            "they did matter to the decision."
+        )
+    if lost <= by_chance - _CLEARLY:
+        return (
+            "Taking these words away changed less than taking random words away: the decision rests on something else, "
+            "and the shades above should not be read as its reason."
+        )
+    return (
+        "Taking these words away changed the decision about as much as taking random words away: it does not hang on "
+        "these words alone. Other words may say the same, or the model may read the text as a whole."
+    )
+
+
+def _faithful(found: "Faithfulness") -> str:
+    if not found.rows:
+        return "None of the sampled rows could be tried, as they are longer than the model reads at once."
+    if found.gain.low > 0:
+        return (
+            "On average the words that the explanations name matter more to the model than random words do; the "
+            "interval of the difference excludes 0."
+        )
+    if found.gain.high < 0:
+        return "On average the words that the explanations name matter less to the model than random words do."
+    return "On this sample nobody can tell whether the words that the explanations name matter more than random ones."
+
+
+def _apart(found: "Drift") -> str:
+    """Say whether two files differ by more than chance."""
+    if found.p >= 0.05:
+        return "no more apart than two random halves of the same rows would be"
+    return f"further apart than chance would put them (p {'< 0.01' if found.p < 0.01 else f'= {found.p:.2f}'})"
+
+
+def _date(created: str) -> str:
+    return created.replace("T", ", ").replace("+00:00", " UTC")
+
+
+def _interval(found: Estimate, digits: int = 1) -> str:
+    """Write a mean difference of probabilities with its interval, in points of a hundred."""
+    if math.isnan(found.mean):
+        return "–"
+    return f"{100 * found.mean:.{digits}f} [{100 * found.low:.{digits}f}, {100 * found.high:.{digits}f}]"
+
+
+def _figure(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:z.{digits}f}"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"
+
+
+_STYLE = (_HERE / "templates" / "audit.css").read_text(encoding="utf-8")
+_TEMPLATES = environment(_HERE / "templates")
+_TEMPLATES.filters |= {"interval": _interval, "figure": _figure, "apart": _apart, "count": _count}
+_TEMPLATES.globals["RANDOM"] = RANDOM

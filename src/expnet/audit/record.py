@@ -1,0 +1,238 @@
+"""The record of one decision: all that somebody needs to understand it later, and to compute it again."""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from expnet import checkpoint
+from expnet.errors import InputError, MismatchError
+from expnet.explainer import Explainer
+from expnet.explanation import Explanation
+from expnet.identity import models, sha256, versions
+from expnet.metrics.removal import Checked, check
+from expnet.texts import Text
+
+KIND, SCHEMA = "expnet decision", 1
+_BLANK = "\u00b7"  # stands for a character of a word that the record does not hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A text that went in: the hash of its UTF-8, its characters, and what it says unless that was left out."""
+
+    sha256: str
+    characters: int
+    content: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How it was explained, as given to `Explainer.explain`; `count` top words were taken away to check it."""
+
+    method: str = "expnet"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    target: str | int | None = None
+    truncate: bool = False
+    count: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One decision, why it was made as far as the explainer can say, and what made both.
+
+    Attributes:
+        created: When, in UTC, as ISO 8601.
+        text: What was decided about.
+        pair: The second text of a pair.
+        asked: How it was explained.
+        explanation: Label, probabilities, words and scores. Without the texts each character of a word is a dot.
+        checks: What happened without the top words, and with them alone; of random words last.
+        unchecked: Why that was not tried, or "".
+        models: Names and hashes of classifier, tokenizer and ExpNet, and where they ran.
+        trust: How far the explainer is known to agree with people, in plain words.
+        versions: Of the packages, Python and the platform.
+        changed: Whether somebody edited the file after it was written.
+    """
+
+    created: str
+    text: Part
+    pair: Part | None
+    asked: Asked
+    explanation: Explanation
+    checks: tuple[Checked, ...]
+    unchecked: str
+    models: Mapping[str, Any]
+    trust: str
+    versions: Mapping[str, str]
+    changed: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types, as `decision.schema.json` beside this module describes them."""
+        explanation = self.explanation.to_dict()
+        for name in ("text", "pair"):
+            del explanation[name]
+        if self.text.content is None:
+            explanation["words"] = [{**word, "text": None} for word in explanation["words"]]
+        data = {"kind": KIND, "schema": SCHEMA, **asdict(self), "explanation": explanation}
+        del data["changed"]
+        data["checks"] = [asdict(each) | {"words": list(each.words)} for each in self.checks]
+        return data | {"sha256": seal(data)}
+
+    def to_json(self) -> str:
+        """Return the record for a file; `from_json` gives an equal one back."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, content: str) -> "Record":
+        """Read what `to_json` wrote; one that was edited since says so in `changed`.
+
+        Raises:
+            InputError: If it is no record of a decision, or one of another schema.
+        """
+        try:
+            data = json.loads(content)
+        except json.JSONDecodeError as error:
+            raise InputError(f"The record is no JSON: {error}.") from error
+        found = (data.get("kind"), data.get("schema")) if isinstance(data, dict) else type(data).__name__
+        if found != (KIND, SCHEMA):
+            raise InputError(f"Expected a record of the kind {KIND!r}, schema {SCHEMA}; got {found}.")
+        fields = {name: value for name, value in data.items() if name not in ("kind", "schema", "sha256")}
+        changed = data.get("sha256") != seal(data)
+        try:
+            return checkpoint.parse(cls, {**fields, **_parsed(fields), "changed": changed})
+        except (MismatchError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"The record is damaged: {error}.") from error
+
+
+def record_decision(
+    explainer: Explainer, text: str | Text, *, asked: Asked | None = None, keep_text: bool = True
+) -> Record:
+    """Predict, explain and check one text, and write down what did it.
+
+    Args:
+        explainer: As from `expnet.load`.
+        text: The text, or a pair.
+        asked: How to explain it.
+        keep_text: Without, the record holds hashes of the texts, and where their words stand, but no character. The
+            hash of a short text can be found by trying texts.
+
+    Raises:
+        ExpnetError: Whatever `Explainer.explain` says to it.
+    """
+    asked = asked or Asked()
+    item = text if isinstance(text, Text) else Text.of(text)
+    explanation = explainer.explain(
+        item,
+        method=asked.method,
+        options=asked.options,
+        seed=asked.seed,
+        target=asked.target,
+        truncate=asked.truncate,
+    )
+    checks, unchecked = _checks(explainer, item, explanation, asked.count)
+    whole = Record(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        text=_part(item.text),
+        pair=None if item.pair is None else _part(item.pair),
+        asked=asked,
+        explanation=explanation,
+        checks=checks,
+        unchecked=unchecked,
+        models=models(explainer),
+        trust=trust(explainer, explanation),
+        versions={**versions(), "python": platform.python_version(), "platform": platform.platform()},
+    )
+    return whole if keep_text else _without_text(whole)
+
+
+def trust(explainer: Explainer, explanation: Explanation) -> str:
+    """Say how far explanations by this method are known to agree with people."""
+    if explanation.threshold is None or explainer.network is None:
+        return (
+            f"The method “{explanation.method}” was not learned from people: nothing is known here of how often people "
+            "would mark the words it names."
+        )
+    if explainer.trust:
+        return explainer.trust
+    return _learned(explainer.network.config.provenance)
+
+
+def seal(data: Mapping[str, Any]) -> str:
+    """Return the hash of a record's other fields, which a careless edit breaks; it is no signature."""
+    others = {name: value for name, value in data.items() if name != "sha256"}
+    return sha256(json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=True))
+
+
+def _learned(known: Mapping[str, Any]) -> str:
+    """Say what an ExpNet has learned from, by what it carries along, and what came of it."""
+    texts = f"{known['texts']:,} texts" if isinstance(known.get("texts"), int) else "texts"
+    if "toward" in known or "teacher" in known:
+        model = f"the method “{known['toward']}”" if "toward" in known else "another explainer"
+        return f"The explainer has learned to imitate {model} on {texts} that nobody had marked."
+    marked = f"The explainer has learned from {texts} whose words people marked."
+    held_out, figure = known.get("dev texts"), known.get("dev average_precision")
+    if not held_out or not isinstance(figure, int | float):
+        return f"{marked} How well it agrees with people was not measured."
+    return (
+        f"{marked} On {held_out:,} others, which also served to choose it, its average precision was {figure:.2f}; 1 "
+        "would be perfect agreement with the people who marked them."
+    )
+
+
+def _checks(explainer: Explainer, text: Text, explanation: Explanation, count: int) -> tuple[tuple[Checked, ...], str]:
+    try:
+        return check(explainer.classifier, text, [explanation], count=count), ""
+    except InputError as error:
+        return (), str(error)
+
+
+def _part(content: str) -> Part:
+    return Part(sha256=sha256(content), characters=len(content), content=content)
+
+
+def _without_text(record: Record) -> Record:
+    """Leave out the texts, and whatever repeats some of them: words, and options that are lists of strings."""
+    options = {
+        name: {"sha256": sha256(json.dumps(value))} if isinstance(value, list | tuple) else value
+        for name, value in record.asked.options.items()
+    }
+    pair = record.pair and replace(record.pair, content=None)
+    return replace(
+        record,
+        text=replace(record.text, content=None),
+        pair=pair,
+        asked=replace(record.asked, options=options),
+        explanation=_blanked(record.explanation, record.text, pair),
+        checks=tuple(replace(each, words=()) for each in record.checks),
+    )
+
+
+def _blanked(explanation: Explanation, text: Part, pair: Part | None) -> Explanation:
+    """Put dots for the characters of words and blanks for all others."""
+    parts = [[" "] * text.characters, [] if pair is None else [" "] * pair.characters]
+    for word in explanation.words:
+        parts[word.segment][word.start : word.end] = _BLANK * (word.end - word.start)
+    words = tuple(replace(word, text=f"characters {word.start + 1}–{word.end}") for word in explanation.words)
+    first, second = ("".join(part) for part in parts)
+    kept = {name: value for name, value in explanation.provenance.items() if name in ("classifier", "explainer")}
+    return replace(explanation, text=first, pair=None if pair is None else second, words=words, provenance=kept)
+
+
+def _parsed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    text = checkpoint.parse(Part, fields["text"])
+    pair = None if fields["pair"] is None else checkpoint.parse(Part, fields["pair"])
+    told = dict(fields["explanation"])
+    if text.content is None:
+        told["words"] = [{**word, "text": ""} for word in told["words"]]
+    explanation = Explanation.from_dict({**told, "text": text.content or "", "pair": pair and (pair.content or "")})
+    return {
+        "text": text,
+        "pair": pair,
+        "asked": checkpoint.parse(Asked, fields["asked"]),
+        "explanation": explanation if text.content is not None else _blanked(explanation, text, pair),
+        "checks": tuple(checkpoint.parse(Checked, each) for each in fields["checks"]),
+    }

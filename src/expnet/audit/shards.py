@@ -1,0 +1,89 @@
+"""The folder that `expnet explain-file` wrote, read shard by shard."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from expnet.batch.formats import readable
+from expnet.batch.rows import OK
+from expnet.batch.shards import read_about, shard_path
+from expnet.errors import BatchError
+
+_ADDED = ("label", "probability", "words", "scores", "status")
+_OF_A_SHARD = ("shard", "statuses")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Shards in the order of their rows, and what made all of them: the metadata that they have in common."""
+
+    path: Path
+    shards: tuple[Path, ...]
+    run: dict[str, Any]
+
+    def sha256(self) -> str:
+        """Return what `sha256sum part-*.parquet | sha256sum` says in the folder."""
+        lines = []
+        for path in self.shards:
+            with readable(path), path.open("rb") as file:
+                lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n")
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def rows(self, path: Path) -> tuple[pa.Table, Counter[str]]:
+        """Return a shard's explained rows, and how many of all its rows have each status.
+
+        The columns are `row` (its number in the folder's shard), `text`, `pair` (null without one) and what was added,
+        without the prefix.
+        """
+        added = {name: self.run["prefix"] + name for name in _ADDED}
+        given = {name: self.run[name] for name in ("text", "pair") if self.run[name] is not None}
+        with readable(path):
+            # By position, so that a column that is both, text and pair, does no harm.
+            table = pq.read_table(path, columns=sorted({*added.values(), *given.values()}))
+        named = {name: table.column(column) for name, column in {**given, **added}.items()}
+        named.setdefault("pair", pa.chunked_array([pa.nulls(len(table), pa.string())]))
+        named["row"] = pa.chunked_array([pa.array(range(len(table)), pa.int64())])
+        found = Counter(named["status"].to_pylist())
+        kept: pa.Table = pa.table(named).filter(pc.equal(named["status"], OK))
+        return kept.combine_chunks(), found
+
+
+def open_explained(path: Path) -> Folder:
+    """Find the shards of a finished job.
+
+    Raises:
+        BatchError: If the folder holds none, one is missing, or they are of several jobs.
+    """
+    shards = tuple(sorted(path.glob("part-*.parquet")))
+    if not shards:
+        raise BatchError(f"{path} holds no part-*.parquet: give a folder that `expnet explain-file` wrote.")
+    first = _run(shards[0])
+    for number, shard in enumerate(shards):
+        if shard != shard_path(path, number):
+            missing = shard_path(path, number).name
+            raise BatchError(f"{missing} is missing in {path}: give the `expnet explain-file` that made it again.")
+        if (run := _run(shard)) != first:
+            names = sorted(name for name in {*first, *run} if first.get(name) != run.get(name))
+            raise BatchError(f"{shard} was not made by the job of the others: {', '.join(names)} differ.")
+    return Folder(path, shards, first)
+
+
+def shards_in_turn(folder: Folder) -> Iterator[tuple[pa.Table, Counter[str]]]:
+    """Yield the rows of each shard; `row` counts through the folder."""
+    start = 0
+    for path in folder.shards:
+        table, statuses = folder.rows(path)
+        position = table.schema.get_field_index("row")
+        yield table.set_column(position, "row", pc.add(table.column("row"), start)), statuses
+        start += statuses.total()
+
+
+def _run(shard: Path) -> dict[str, Any]:
+    return {name: value for name, value in read_about(shard).items() if name not in _OF_A_SHARD}

@@ -1,0 +1,125 @@
+"""Which words drive each class: totals of every word over a file, in bounded memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from expnet.audit.rows import column, row_of_words, shares
+
+_KEYS = ["label", "word"]
+_SUMS = ["rows", "count", "score", "share"]
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """A word in the rows of one class.
+
+    Attributes:
+        word: In lower case, compatible characters made one (NFKC).
+        rows: Rows of the class that hold it.
+        score: Its mean score there.
+        lift: How many times as often rows that hold it have this class as rows in general; 1 if it makes no difference.
+    """
+
+    word: str
+    rows: int
+    score: float
+    lift: float
+
+
+class Totals:
+    """For each class and word: rows, occurrences, sums of scores and of shares of the row's absolute scores.
+
+    Words without a letter or digit are left out. At most `limit` entries are kept: where there are more, the words in
+    the fewest rows go, and `missed` is the most rows that any entry may lack for that (lossy counting, Manku and
+    Motwani 2002).
+    """
+
+    def __init__(self, *, limit: int = 400_000) -> None:
+        self.missed = 0
+        self._limit = limit
+        self._parts: list[pa.Table] = []
+
+    def add(self, table: pa.Table) -> None:
+        """Count the words of a shard."""
+        row_of = row_of_words(table)
+        words = normalised(column(table, "words").flatten())
+        each = pa.table(
+            {
+                "label": column(table, "label").take(pa.array(row_of)),
+                "word": words,
+                "row": row_of,
+                "score": column(table, "scores").flatten().cast(pa.float64()),
+                "share": shares(table),
+            }
+        ).filter(pc.match_substring_regex(words, r"[\p{L}\p{N}]"))
+        by_row = _summed(_with_ones(each, "count"), [*_KEYS, "row"], _SUMS[1:])
+        self._parts.append(_with_ones(by_row, "rows").select([*_KEYS, *_SUMS]))
+        if sum(map(len, self._parts)) > self._limit:
+            self._compact()
+
+    def table(self) -> pa.Table:
+        """Return a row for each class and word, in the columns label, word, rows, count, score and share."""
+        return _summed(pa.concat_tables(self._parts), _KEYS, _SUMS).sort_by([(key, "ascending") for key in _KEYS])
+
+    def drivers(self, labels: Mapping[str, int], *, least: int, count: int) -> dict[str, list[Driver]]:
+        """Return for each class the words with the largest mean scores, of those with a lift of 1 or more.
+
+        Args:
+            labels: Rows of each class.
+            least: Rows of the class in which a word must be.
+            count: How many words at most.
+        """
+        found = self.table()
+        everywhere = _summed(found, ["word"], ["rows"]).rename_columns({"rows": "all"})
+        joined = found.filter(pc.greater_equal(found["rows"], least)).join(everywhere, "word")
+        return {label: _strongest(joined, label, labels, count) for label in labels}
+
+    def _compact(self) -> None:
+        whole = self.table()
+        if len(whole) > self._limit // 2:
+            ranked = whole.sort_by([("rows", "descending"), *((key, "ascending") for key in _KEYS)])
+            self.missed += ranked["rows"][self._limit // 2].as_py()
+            whole = ranked.slice(0, self._limit // 2)
+        self._parts = [whole]
+
+
+def normalised(words: pa.Array) -> pa.Array:
+    """Return words in lower case, compatible characters made one (NFKC)."""
+    return pc.utf8_lower(pc.utf8_normalize(words, form="NFKC"))
+
+
+def word_mass(table: pa.Table) -> pa.Table:
+    """Return for each word of `Totals.table` its part of all the scores, over the classes, with rows and mean score."""
+    found = _summed(table, ["word"], _SUMS)
+    total = pc.sum(found["share"]).as_py() or 1.0
+    return pa.table(
+        {
+            "word": found["word"],
+            "rows": found["rows"],
+            "mass": pc.divide(found["share"], total),
+            "score": pc.divide(found["score"], pc.cast(found["count"], pa.float64())),
+        }
+    )
+
+
+def _strongest(joined: pa.Table, label: str, labels: Mapping[str, int], count: int) -> list[Driver]:
+    share = labels[label] / sum(labels.values())
+    own = joined.filter(pc.equal(joined["label"], label)).to_pylist()
+    drivers = [
+        Driver(row["word"], row["rows"], row["score"] / row["count"], row["rows"] / row["all"] / share) for row in own
+    ]
+    frequent = [driver for driver in drivers if driver.lift >= 1]
+    return sorted(frequent, key=lambda driver: (-driver.score, driver.word))[:count]
+
+
+def _with_ones(table: pa.Table, name: str) -> pa.Table:
+    return table.append_column(name, pa.repeat(pa.scalar(1, pa.int64()), len(table)))
+
+
+def _summed(table: pa.Table, keys: Sequence[str], names: Sequence[str]) -> pa.Table:
+    # One thread, so that sums come out the same each time.
+    found = table.group_by(list(keys), use_threads=False).aggregate([(name, "sum") for name in names])
+    return found.rename_columns({f"{name}_sum": name for name in names})

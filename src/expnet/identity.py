@@ -1,0 +1,43 @@
+"""What made an explanation: models by name and hash, packages by version."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+import safetensors.torch
+import torch
+import transformers
+
+from expnet import __version__
+from expnet.explainer import Explainer
+
+
+def models(explainer: Explainer) -> dict[str, Any]:
+    """Return names and hashes of the classifier, its tokenizer and its ExpNet, and where they run."""
+    classifier, network = explainer.classifier, explainer.network
+    weights = {} if network is None else {name: tensor.cpu() for name, tensor in network.state_dict().items()}
+    config = None if network is None else asdict(network.config)
+    return {
+        "classifier": classifier.name,
+        "classifier_hash": classifier.fingerprint(),
+        "tokenizer_hash": sha256(classifier.text_tokenizer.backend.to_str()),
+        "labels": list(classifier.labels),
+        "explainer": explainer.name,
+        "explainer_hash": None if network is None else sha256(json.dumps(config), safetensors.torch.save(weights)),
+        "device": classifier.model.device.type,
+        "precision": str(classifier.model.dtype),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that scores depend on."""
+    return {"expnet": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
+
+
+def sha256(*parts: str | bytes) -> str:
+    """Return the hash of the parts, one after the other, strings as UTF-8."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()

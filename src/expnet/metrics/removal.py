@@ -1,0 +1,81 @@
+"""A check of explanations in a few more passes: the prediction without their top words, and with these alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from expnet.classifier import Classifier
+from expnet.explanation import Explanation
+from expnet.metrics.faithfulness import Curves, check_words, perturbation_curves, random_ranking, readable_words
+from expnet.metrics.plausibility import mark_top
+from expnet.texts import Text
+
+RANDOM = "random words"
+_DRAWS = 5  # of random words; one draw alone may hit the right ones
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The target's probability with all words, without the top words of a ranking, and with them alone.
+
+    Of random words the figures are means of several draws, and no words are named.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    full: float
+    without: float
+    alone: float
+
+
+def check(
+    classifier: Classifier, text: Text, explanations: Sequence[Explanation], *, count: int
+) -> tuple[Checked, ...]:
+    """Take the top words of explanations of a text away, and everything but them.
+
+    Random words stand beside them: taking any words away changes something. Words become [MASK], or go where the
+    tokenizer has none.
+
+    Args:
+        classifier: The classifier.
+        text: The text, in one window.
+        explanations: Of this text and one class.
+        count: How many top words; all if there are fewer.
+
+    Returns:
+        A row for each explanation and one for random words; none for a text without words.
+
+    Raises:
+        InputError: If the text is read in several windows, or the words of an explanation are not those of the text.
+    """
+    encoding = classifier.encode([text])
+    check_words(encoding, {})
+    (can_go,) = readable_words(encoding)
+    readable = int(can_go.sum())
+    if not readable:
+        return ()
+    share = min(count, readable) / readable
+    scores = {each.method: [np.array([word.score for word in each.words])] for each in explanations}
+    draws = {f"{RANDOM} {seed}": random_ranking(encoding, seed=seed) for seed in range(_DRAWS)}
+    curves = perturbation_curves(
+        classifier,
+        encoding,
+        torch.tensor([classifier.target_index(explanations[0].label)]),
+        scores | draws,
+        replacement="delete" if classifier.mask_id is None else "mask",
+        fractions=[share],
+    )
+    words = np.array([text.word(span) for span in text.words], dtype=object)[can_go]
+    top = {name: tuple(words[mark_top(each[0][can_go], share)]) for name, each in scores.items()}
+    return (
+        *(_checked(name, top[name], [curves[name]]) for name in scores),
+        _checked(RANDOM, (), [curves[name] for name in draws]),
+    )
+
+
+def _checked(name: str, words: tuple[str, ...], curves: Sequence[Curves]) -> Checked:
+    without = float(np.mean([curve.removed[0, 0] for curve in curves]))
+    alone = float(np.mean([curve.kept[0, 0] for curve in curves]))
+    return Checked(name, words, float(curves[0].full[0]), without, alone)
