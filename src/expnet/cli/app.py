@@ -2,7 +2,20 @@
 
 import typer
 
-from expnet.cli import adapt, benchmark, data, explain, explain_file, export, methods, report, serve, speed, train
+from expnet.cli import (
+    adapt,
+    benchmark,
+    data,
+    explain,
+    explain_file,
+    export,
+    methods,
+    report,
+    serve,
+    speed,
+    studio,
+    train,
+)
 
 app = typer.Typer(
     name="expnet",
@@ -22,6 +35,7 @@ app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("speed")(speed.speed)
 app.command("serve")(serve.serve)
+app.command("studio")(studio.studio)
 app.add_typer(data.app, name="data")
 
 

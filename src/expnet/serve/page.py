@@ -4,22 +4,19 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from expnet.errors import ExpnetError, InputError, RefusedError
 from expnet.explanation import Explanation
 from expnet.render import html
-from expnet.render.colour import percent, shorten
-from expnet.render.escape import printable
+from expnet.render.colour import shorten
 from expnet.serve import refusals, v1
+from expnet.serve.forms import environment, last, read_form
 from expnet.serve.models import Models, Served, find
 from expnet.serve.tasks import RANDOM, Check, Checked, Explain
 
-_FIELDS = 200  # of a form; there are fewer methods
 _COUNT, _MOST = "3", 50  # top words to take away
 
 
@@ -61,8 +58,8 @@ def router(models: Models) -> APIRouter:
     async def ask(request: Request) -> Response:
         served, form = models[first], _Form()
         try:
-            fields = _read(await request.body())
-            served = find(models, _last(fields, "model", first))
+            fields = read_form(await request.body())
+            served = find(models, last(fields, "model", first))
             form = _form(fields)
             return _page(models, served, form, result=await _result(served, form))
         except refusals.EXPECTED as error:
@@ -70,10 +67,10 @@ def router(models: Models) -> APIRouter:
 
     @routes.post("/download")
     async def download(request: Request) -> Response:
-        fields = _read(await request.body())
-        served = find(models, _last(fields, "model", first))
+        fields = read_form(await request.body())
+        served = find(models, last(fields, "model", first))
         found = await _result(served, _form(fields))
-        kind = "json" if _last(fields, "format", "html") == "json" else "html"
+        kind = "json" if last(fields, "format", "html") == "json" else "html"
         content: str | bytes = _record(found)
         if kind == "html":
             content = html.document([_card(found), _checked(found)], served.name)
@@ -83,27 +80,14 @@ def router(models: Models) -> APIRouter:
     return routes
 
 
-def _read(body: bytes) -> Mapping[str, list[str]]:
-    try:
-        fields = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS, errors="strict")
-    except ValueError as error:
-        raise InputError("This is no form: expected fields as a browser sends them, in UTF-8.") from error
-    # Browsers send every line break as CR LF; what was typed, and what was shown, had LF.
-    return {name: [value.replace("\r\n", "\n") for value in values] for name, values in fields.items()}
-
-
 def _form(fields: Mapping[str, list[str]]) -> _Form:
     return _Form(
-        text=_last(fields, "text", ""),
-        pair=_last(fields, "pair", ""),
-        target=_last(fields, "target", ""),
+        text=last(fields, "text", ""),
+        pair=last(fields, "pair", ""),
+        target=last(fields, "target", ""),
         methods=tuple(dict.fromkeys(fields.get("method", []))),
-        count=_last(fields, "count", _COUNT),
+        count=last(fields, "count", _COUNT),
     )
-
-
-def _last(fields: Mapping[str, list[str]], name: str, otherwise: str) -> str:
-    return fields.get(name, [otherwise])[-1]
 
 
 async def _result(served: Served, form: _Form) -> _Result:
@@ -198,22 +182,5 @@ def _families(served: Served) -> dict[str, list[str]]:
     return families
 
 
-def _verbatim(text: str) -> Markup:
-    """Escape what goes back into a form field, and so must not be changed."""
-    return escape(text)
-
-
-def _shown(value: object) -> object:
-    return value if isinstance(value, Markup) else printable(str(value))
-
-
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    finalize=_shown,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_TEMPLATES.filters |= {"verbatim": _verbatim, "percent": percent, "shorten": shorten}
+_TEMPLATES = environment(Path(__file__).parent / "templates")
 _TEMPLATES.globals["RANDOM"] = RANDOM
