@@ -1,5 +1,6 @@
 """The application: the pages of a desk behind the server's guard."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from expnet.serve.guard import Guard
 from expnet.serve.limits import Limits
 from expnet.studio import page
 from expnet.studio.desk import Desk
+
+_PATIENCE = 10  # seconds
 
 
 def create_app(desk: Desk, *, limits: Limits | None = None, hosts: Sequence[str] | None = None) -> FastAPI:
@@ -29,6 +32,7 @@ def create_app(desk: Desk, *, limits: Limits | None = None, hosts: Sequence[str]
         yield
         if desk.fitting is not None:
             desk.fitting.cancel()
+            await asyncio.to_thread(desk.fitting.join, _PATIENCE)  # a process cannot end well in the midst of a step
 
     app = FastAPI(title="expnet studio", version=__version__, lifespan=lifespan, openapi_url=None)
     app.include_router(page.router(desk))

@@ -51,7 +51,7 @@ def folds(count: int, *, seed: int = 0) -> Iterator[list[int]]:
 
 def cross_validated(
     classifier: Classifier, records: Sequence[Record], fit: Callable[[list[Record]], ExpNet]
-) -> list[Float[np.ndarray, " words"]]:
+) -> list[Float[np.ndarray, " _"]]:
     """Return the word scores of each text by a network that learned from the others, those of its fold left out."""
     found: dict[int, np.ndarray] = {}
     for held in folds(len(records)):
@@ -61,7 +61,7 @@ def cross_validated(
     return [found[place] for place in range(len(records))]
 
 
-def word_scores(explainer: Explainer, records: Sequence[Record]) -> list[Float[np.ndarray, " words"]]:
+def word_scores(explainer: Explainer, records: Sequence[Record]) -> list[Float[np.ndarray, " _"]]:
     """Return scores for the class of each record, which its marks are reasons for; for the predicted one without."""
     found: dict[int, np.ndarray] = {}
     for label in dict.fromkeys(record.label for record in records):
@@ -75,8 +75,8 @@ def word_scores(explainer: Explainer, records: Sequence[Record]) -> list[Float[n
 
 def agreement(
     records: Sequence[Record],
-    before: Sequence[Float[np.ndarray, " words"]],
-    after: Sequence[Float[np.ndarray, " words"]],
+    before: Sequence[Float[np.ndarray, " _"]],
+    after: Sequence[Float[np.ndarray, " _"]],
 ) -> Agreement:
     """Hold the scores of two explainers against the marks.
 

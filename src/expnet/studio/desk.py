@@ -91,7 +91,7 @@ class Desk:
     def next(self, place: int = -1) -> int | None:
         """Return the first text after a place, or from the start on, that nobody marked and this person not skipped."""
         entries = self.entries()
-        order = [*range(place + 1, len(entries)), *range(place + 1)]
+        order: list[int] = [*range(place + 1, len(entries)), *range(place + 1)]
         for at in order:
             if self._open(entries[at]) and not entries[at].doing(self.annotator).skipped_at:
                 return at

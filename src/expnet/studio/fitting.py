@@ -110,7 +110,7 @@ class Fitting:
         """Stop at the next step; a network that is there already stays."""
         self._stop.set()
 
-    def join(self, seconds: float | None = None) -> None:
+    def join(self, seconds: int | float | None = None) -> None:
         """Wait until it is over."""
         self._thread.join(seconds)
 
