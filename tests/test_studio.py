@@ -18,9 +18,10 @@ from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.metrics import auroc, average_precision
 from expnet.progress import track, watched
-from expnet.rationales import read_records
+from expnet.rationales import Record, read_records
 from expnet.studio import create_app, fitting
 from expnet.studio.comparing import agreement, cross_validated, folds, word_scores
+from expnet.texts import Text
 from expnet.universal import universal
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.studio import TEXTS, desk, records
@@ -377,6 +378,37 @@ def test_whoever_watches_is_told_of_each_step_and_can_stop_it():
     assert done == ["a", "b"]
     assert list(track("abcd", "reading", show=False)) == list("abcd")
     assert len(seen) == 3
+
+
+def test_a_tier_is_refused_where_a_network_has_its_own(tmp_path):
+    with pytest.raises(InputError, match="goes on from 'random'"):
+        desk(tmp_path, tier="gradient")
+
+
+def test_what_nobody_expected_is_logged_by_place_without_a_text(studio, monkeypatch, caplog):
+    found, client = studio
+    mark(found)
+
+    def fail(*args, **settings):
+        raise KeyError(TEXTS[0])
+
+    monkeypatch.setattr(fitting, "fit", fail)
+    client.post("/fit")
+    found.fitting.join(20)
+    assert found.fitting.error == "It failed: KeyError. The log says where."
+    assert "KeyError at" in caplog.text
+    assert TEXTS[0] not in caplog.text
+
+
+def test_a_text_that_the_model_cannot_read_can_be_skipped(tmp_path):
+    explainer = tiny_explainer(tiny_classifier(max_length=12))
+    found = desk(tmp_path, explainer=explainer)
+    found.texts = (Record("long", Text.of("good " * 9, "bad " * 9)), *found.texts)
+    client = TestClient(create_app(found))
+    answer = client.get("/texts/1")
+    assert answer.status_code == 422
+    assert Page(answer.text).one("form")[0]["action"] == "/texts/1"
+    assert client.post("/texts/1", data={"action": "skip"}).url.path == "/texts/2"
 
 
 # The command

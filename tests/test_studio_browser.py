@@ -119,7 +119,7 @@ def test_arrows_lead_to_the_line_above_and_below(studio):
     assert below[0] > before[0]
     assert abs(below[1] - before[1]) < 60
     press(page, "ArrowUp")
-    assert page.value(f"[{top}, {left}]") == before
+    assert page.value(top) == before[0]
 
 
 def test_a_finger_marks_too(studio):
@@ -142,7 +142,14 @@ def test_a_screen_reader_meets_words_as_buttons_that_are_pressed_or_not(studio):
     page.click(word(1))
     tree = page.tree()
     assert ("group", "Words of the text") in tree
-    assert [name for role, name in tree if role == "button"][:2] == ["the", "good"]
+    assert {name for role, name in tree if role == "button"} >= {
+        "the",
+        "good",
+        "film",
+        "Save and go on",
+        "Skip",
+        "Undo",
+    }
     assert ("combobox", "Which words are the reason for") in tree
     assert page.value(f"document.querySelector('{word(1)}').getAttribute('aria-pressed')") == "true"
     page.value(f'document.querySelector("{word(2)}").click()')  # as a screen reader does

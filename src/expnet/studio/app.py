@@ -39,8 +39,9 @@ def create_app(desk: Desk, *, limits: Limits | None = None, hosts: Sequence[str]
     for name, folder in (("studio", Path(__file__).parent), ("static", Path(serve.__file__).parent)):
         app.mount(f"/{name}", StaticFiles(directory=folder / "static"))
 
-    def refuse(_request: Request, error: Exception) -> Response:
-        return page.failure(desk, refusals.refused(error))
+    def refuse(request: Request, error: Exception) -> Response:
+        number = str(request.path_params.get("number", "")) if request.method == "GET" else ""
+        return page.failure(desk, refusals.refused(error), number=int(number) if number.isdecimal() else 0)
 
     for kind in refusals.EXPECTED:
         app.add_exception_handler(kind, refuse)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.heads import Tier
 from expnet.metrics import token_f1
 from expnet.rationales import Record
 from expnet.studio.comparing import usable
-from expnet.studio.fitting import Fitting, Wanted
+from expnet.studio.fitting import Fitting, Wanted, from_universal
 from expnet.studio.marks import Entry, Marks
 from expnet.studio.texts import key_of
 from expnet.training.fit import ENOUGH_TO_ADAPT
@@ -53,7 +54,15 @@ class Desk:
             annotator: Who marks.
             output: Folder of the network to be trained.
             tier: What it will see; by default as much as the explainer's own.
+
+        Raises:
+            InputError: If there is a tier, but the training will go on from a network that has its own.
         """
+        if tier is not None and not from_universal(explainer):
+            raise InputError(
+                f"The training goes on from {explainer.name!r}, and its network will see what that one does: leave the "
+                "tier out, or begin with --explainer universal."
+            )
         self.explainer, self.marks, self.annotator, self.output = explainer, marks, annotator, output
         known = {key_of(record) for record in texts}
         kept = [entry.record for key, entry in marks.entries().items() if key not in known]
@@ -103,7 +112,7 @@ class Desk:
 
     def could_read(self) -> int:
         """Return how many unmarked texts a training could read; 0 if too few for that to help."""
-        enough = len(self.texts) >= ENOUGH_TO_ADAPT
+        enough = from_universal(self.explainer) and len(self.texts) >= ENOUGH_TO_ADAPT
         return min(_MOST_READ, len(self.unmarked())) if enough else 0
 
     def fit(self, *, read: bool) -> None:

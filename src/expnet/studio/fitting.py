@@ -14,6 +14,7 @@ from expnet.heads import Tier
 from expnet.network import ExpNet
 from expnet.progress import watched
 from expnet.rationales import Record
+from expnet.serve.guard import logger, where
 from expnet.studio.comparing import FOLDS, Agreement, agreement, cross_validated, usable, word_scores
 from expnet.training.adapt import adapt
 from expnet.training.config import STUDENT, with_tier
@@ -124,9 +125,9 @@ class Fitting:
             self.stage = "cancelled"
         except ExpnetError as error:
             self._fail(str(error))
-        except Exception as error:  # the last line of this thread: the page says it, and so does the log
+        except Exception as error:  # the last line of this thread: it is logged, and the page says so
+            logger.error(where(error))
             self._fail(f"It failed: {type(error).__name__}. The log says where.")
-            raise
 
     def _fail(self, message: str) -> None:
         self.error, self.stage = message, "failed"
@@ -164,7 +165,7 @@ class Fitting:
     def _begin(self) -> ExpNet | Literal["universal"]:
         """Return what all trainings begin with: of what it reads, nothing depends on marks."""
         explainer = self.wanted.explainer
-        if explainer.network is not None and explainer.name not in UNIVERSAL:
+        if explainer.network is not None and not from_universal(explainer):
             return explainer.network
         texts = [record.text for record in (*self._marked, *self.wanted.read)]
         if len(texts) < ENOUGH_TO_ADAPT:
@@ -175,6 +176,11 @@ class Fitting:
 
     def _fit(self, train: list[Record]) -> ExpNet:
         return fit(self.wanted.explainer.classifier, train, start=self._known, tier=self.wanted.tier, name="studio")
+
+
+def from_universal(explainer: Explainer) -> bool:
+    """Return whether a training begins as `expnet.fit` does, and not with the explainer's own network."""
+    return explainer.network is None or explainer.name in UNIVERSAL
 
 
 def _known(record: Record, explainer: Explainer) -> Record:

@@ -121,9 +121,9 @@ def _training(desk: Desk) -> APIRouter:
     return routes
 
 
-def failure(desk: Desk, error: RefusedError) -> Response:
-    """Return a page that says what is wrong."""
-    response = _page(desk, "failure.html", error=str(error))
+def failure(desk: Desk, error: RefusedError, *, number: int = 0) -> Response:
+    """Return a page that says what is wrong; a text that cannot be shown, by its number, can be skipped."""
+    response = _page(desk, "failure.html", error=str(error), skip=number if 1 <= number <= len(desk.texts) else 0)
     return Response(response.body, error.status, refusals.headers(error), "text/html")
 
 
