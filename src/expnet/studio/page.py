@@ -1,6 +1,6 @@
 """The pages: one text to mark, the list of them, Fit with before and after."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,18 +61,7 @@ def _marking(desk: Desk) -> APIRouter:
 
     @routes.post("/texts/{number}")
     def save(number: int, body: _Body) -> Response:
-        place, fields = _place(desk, number), read_form(body)
-        record = desk.texts[place]
-        if last(fields, "action", "save") == "skip":
-            desk.marks.skip(record, desk.annotator)
-            return _go(desk.next(place))
-        chosen, label = _chosen(record.text, last(fields, "words", "")), _label(desk, last(fields, "label", ""))
-        spans = [record.text.words[word] for word in chosen]
-        try:
-            desk.marks.save(record, desk.annotator, spans, label, seen=last(fields, "seen", ""))
-        except ConflictError as conflict:
-            return _text(desk, place, entry=conflict.entry, unsaved=(chosen, label))
-        return _go(desk.next(place), saved=number)
+        return _saved(desk, _place(desk, number), read_form(body))
 
     @routes.post("/texts/{number}/explanation")
     def reveal(number: int) -> Response:
@@ -83,6 +72,21 @@ def _marking(desk: Desk) -> APIRouter:
         return _redirect(f"texts/{number}?explanation=1#explanation")
 
     return routes
+
+
+def _saved(desk: Desk, place: int, fields: Mapping[str, list[str]]) -> Response:
+    """Save what a form says of a text, or skip it, and go on to the next."""
+    record = desk.texts[place]
+    if last(fields, "action", "save") == "skip":
+        desk.marks.skip(record, desk.annotator)
+        return _go(desk.next(place))
+    chosen, label = _chosen(record.text, last(fields, "words", "")), _label(desk, last(fields, "label", ""))
+    spans = [record.text.words[word] for word in chosen]
+    try:
+        desk.marks.save(record, desk.annotator, spans, label, seen=last(fields, "seen", ""))
+    except ConflictError as conflict:
+        return _text(desk, place, entry=conflict.entry, unsaved=(chosen, label))
+    return _go(desk.next(place), saved=place + 1)
 
 
 def _training(desk: Desk) -> APIRouter:
