@@ -5,6 +5,7 @@ python scripts/tables.py
 
 import json
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import limits
@@ -43,6 +44,8 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "methods.md": methods(read("methods")),
         ROOT / "docs" / "serve.md": {"serve": serve(read("serve"))},
     }
+    measured = json.loads((ROOT / "docs" / "studio.json").read_text())
+    tables[ROOT / "docs" / "studio.md"] = {"studio": studio(measured)}
     rows = {plan: read_rows([ROOT / "benchmarks" / "rows" / f"{plan}.jsonl.gz"]) for plan in PLANS}
     tables[ROOT / "README.md"]["headline"] = brief(rows["ring"])
     tables[ROOT / "docs" / "limits.md"] = {"classifiers": classifiers(reports)} | limits.tables(rows["ring"])
@@ -179,6 +182,29 @@ def speed(measured: dict[str, Any]) -> str:
             f"| {row['ratio']:.3f} | {low:.3f} – {high:.3f} |"
         )
     return "\n".join(lines)
+
+
+def studio(measured: dict[str, Any]) -> str:
+    """Return how long Fit takes, in medians over runs, and what it made better."""
+    rows = [
+        f"| {row['set']} | {row['marked']} | "
+        + " | ".join(
+            f"{median(run['seconds'][name] for run in row['runs']):.1f}"
+            for name in ("ready", "ready, processor", "figures")
+        )
+        + " | {:.3f} → {:.3f} |".format(*row["runs"][0]["before and after"]["average precision"])
+        for row in measured["rows"]
+    ]
+    return "\n".join(
+        (
+            f"Medians of {len(measured['rows'][0]['runs'])} presses, {measured['threads']} threads on "
+            f"{measured['processors']} processors, which other work kept busy (load {measured['load average']}):",
+            "",
+            "| set | marked | explainer, s | of the processor, s | figures, s | average precision |",
+            "|---|---|---|---|---|---|",
+            *rows,
+        )
+    )
 
 
 def serve(measured: dict[str, Any]) -> str:

@@ -108,22 +108,34 @@ class Chromium:
 
     def press(self, key: str, *, modifiers: int = 0) -> None:
         """Press a key: 1 is Alt, 2 Control, 8 Shift."""
-        codes = {"Tab": 9, "Enter": 13, "Space": 32, "ArrowDown": 40}
+        codes = {"Tab": 9, "Enter": 13, "Shift": 16, "Space": 32, "End": 35, "Home": 36}
+        codes |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "u": 85}
         known = {"key": " " if key == "Space" else key, "code": key, "windowsVirtualKeyCode": codes[key]}
-        text = {"Enter": "\r", "Space": " "}.get(key)
+        text = {"Enter": "\r", "Space": " ", "u": "u"}.get(key)
         shown = {"text": text} if text and not modifiers else {}
         self.send("Input.dispatchKeyEvent", type="keyDown", modifiers=modifiers, **known, **shown)
         self.send("Input.dispatchKeyEvent", type="keyUp", modifiers=modifiers, **known)
 
     def click(self, selector: str) -> None:
         """Click into the middle of an element, where a person would."""
-        place = f"document.querySelector({json.dumps(selector)})"
+        self.drag(selector)
+
+    def drag(self, *selectors: str) -> None:
+        """Press the mouse on an element, move over others, and let it go on the last."""
+        place = f"document.querySelector({json.dumps(selectors[0])})"
         self.value(f"{place}.scrollIntoView({{block: 'center'}})")
-        box = self.value(
-            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({place}.getBoundingClientRect())"
+        middles = [self._middle(selector) for selector in selectors]
+        moves = [("mousePressed", middles[0]), *(("mouseMoved", middle) for middle in middles[1:])]
+        for kind, (x, y) in (*moves, ("mouseReleased", middles[-1])):
+            held = {"buttons": 1} if kind == "mouseMoved" else {}
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1, **held)
+
+    def _middle(self, selector: str) -> tuple[float, float]:
+        x, y = self.value(
+            "(({x, y, width, height}) => [x + width / 2, y + height / 2])"
+            f"(document.querySelector({json.dumps(selector)}).getBoundingClientRect())"
         )
-        for kind in ("mousePressed", "mouseReleased"):
-            self.send("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+        return x, y
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
         content = self.send("Page.captureScreenshot", captureBeyondViewport=whole)

@@ -15,8 +15,13 @@ torch.set_num_threads(1)  # the models are tiny; more threads only wait for each
 
 # jaxtyping takes a coroutine for the answer that `async def` promises, so that the modules of the server are left out.
 PACKAGE = Path(__file__).parents[1] / "src" / "expnet"
-CHECKED = [f"expnet.{module.name}" for module in iter_modules([str(PACKAGE)]) if module.name != "serve"]
-install_import_hook([*CHECKED, "expnet.serve.limits", "expnet.serve.tasks"], "beartype.beartype")
+CHECKED = [f"expnet.{module.name}" for module in iter_modules([str(PACKAGE)]) if module.name not in ("serve", "studio")]
+PLAIN = (
+    "serve.limits",
+    "serve.tasks",
+    *(f"studio.{name}" for name in ("texts", "marks", "comparing", "fitting", "desk")),
+)
+install_import_hook([*CHECKED, *(f"expnet.{name}" for name in PLAIN)], "beartype.beartype")
 
 # A stranger's run gives our verdict; HYPOTHESIS_PROFILE=explore draws examples that nobody has tried yet.
 UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}

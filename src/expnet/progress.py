@@ -1,9 +1,27 @@
-"""One progress bar for all long work."""
+"""One progress bar for all long work, and a way to follow it from elsewhere."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar, cast
 
 T = TypeVar("T")
+Watcher = Callable[[str, int, int], None]
+
+_WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watched(by: Watcher) -> Iterator[None]:
+    """Tell `by` before each step of whatever this thread tracks: the title, how much is done, and of how much.
+
+    What it raises ends the work, from inside.
+    """
+    token = _WATCHER.set(by)
+    try:
+        yield
+    finally:
+        _WATCHER.reset(token)
 
 
 def track(
@@ -24,6 +42,8 @@ def track(
         size: How much of the work an item is.
     """
     steps = len(cast(Sequence[T], items)) if total is None else total
+    if (watcher := _WATCHER.get()) is not None:
+        items = _told(items, title, steps, size, watcher)
     if not show or steps < 2:
         yield from items
         return
@@ -58,3 +78,13 @@ def track(
             progress.update(task, description=title if isinstance(title, str) else title(item))
             yield item
             progress.advance(task, size(item))
+
+
+def _told(
+    items: Iterable[T], title: str | Callable[[T], str], total: int, size: Callable[[T], int], watcher: Watcher
+) -> Iterator[T]:
+    done = 0
+    for item in items:
+        watcher(title if isinstance(title, str) else title(item), done, total)
+        yield item
+        done += size(item)

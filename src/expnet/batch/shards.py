@@ -1,19 +1,18 @@
 """The output folder: what made it, and its shards, each there whole or not at all."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expnet.batch.formats import readable
 from expnet.errors import BatchError
+from expnet.writing import write_whole
 
 # Readers of Parquet folders leave out names that begin with "_" or ".".
 _JOB = "_job.json"
@@ -37,7 +36,8 @@ def open_folder(folder: Path, run: Mapping[str, Any]) -> None:
             raise BatchError(f"{folder} holds files, but no job to go on with: give an empty or a new folder.")
         with _writing(folder):
             folder.mkdir(exist_ok=True)
-        write_whole(file, (json.dumps(run, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+        with _writing(file):
+            write_whole(file, (json.dumps(run, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
     with readable(file):
         before = json.loads(file.read_bytes())
     differences = [
@@ -63,7 +63,8 @@ def write_shard(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
     sink = pa.BufferOutputStream()
     described = table.replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True, ensure_ascii=False)})
     pq.write_table(described, sink, compression="zstd")
-    write_whole(path, sink.getvalue())
+    with _writing(path):
+        write_whole(path, sink.getvalue())
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -83,21 +84,6 @@ def read_about(path: Path) -> dict[str, Any]:
 def statuses(folder: Path, number: int) -> Counter[str]:
     """Return how many rows of a shard have each status."""
     return Counter(read_about(shard_path(folder, number))["statuses"])
-
-
-def write_whole(path: Path, content: bytes | pa.Buffer) -> None:
-    """Write a file that is never seen in part, whenever the process dies."""
-    # The name is new each time: on a cluster a worker that was given up may still be writing.
-    unfinished = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    with _writing(path):
-        try:
-            with unfinished.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

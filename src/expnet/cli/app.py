@@ -14,6 +14,7 @@ from expnet.cli import (
     report,
     serve,
     speed,
+    studio,
     train,
 )
 
@@ -35,6 +36,7 @@ app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("speed")(speed.speed)
 app.command("serve")(serve.serve)
+app.command("studio")(studio.studio)
 app.add_typer(data.app, name="data")
 app.add_typer(audit.app, name="audit")
 

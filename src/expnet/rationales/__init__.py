@@ -5,6 +5,7 @@ from expnet.rationales.problems import Problem, Reading
 from expnet.rationales.readers.table import FORMATS, Format
 from expnet.rationales.reading import read, read_records
 from expnet.rationales.records import Annotation, Record
+from expnet.rationales.writing import as_row
 
 __all__ = [
     "FORMATS",
@@ -13,6 +14,7 @@ __all__ = [
     "Problem",
     "Reading",
     "Record",
+    "as_row",
     "read",
     "read_dataset",
     "read_records",

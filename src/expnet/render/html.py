@@ -69,8 +69,7 @@ def side_by_side(explanations: "Sequence[Explanation]") -> str:
     Raises:
         InputError: If there are none, or their texts, pairs or labels differ.
     """
-    table = headless(explanations)
-    return _card(explanations[0], (_head(explanations[0], ""), table), "max-width:none")
+    return _card(explanations[0], (_head(explanations[0], ""), headless(explanations)), "max-width:none")
 
 
 def headless(explanations: "Sequence[Explanation]") -> str:
@@ -80,17 +79,19 @@ def headless(explanations: "Sequence[Explanation]") -> str:
         InputError: As `side_by_side`.
     """
     rows = comparison.comparable(explanations)
-    return "".join(
-        (
-            '<table style="border-collapse:collapse;table-layout:auto;width:100%;margin:.6rem 0"><tbody>',
-            *(_compared(explanation) for explanation in rows),
-            "</tbody></table>",
-            *(
-                f'<div style="{_MUTED}">{escape(note)}</div>'
-                for note in comparison.notes(rows, comparison.caption(rows))
-            ),
-        )
-    )
+    notes = comparison.notes(rows, comparison.caption(rows))
+    return table(explanations) + "".join(f'<div style="{_MUTED}">{escape(note)}</div>' for note in notes)
+
+
+def table(explanations: "Sequence[Explanation]") -> str:
+    """Return the table of `side_by_side` alone, for a page that says once what the shades mean.
+
+    Raises:
+        InputError: As `side_by_side`.
+    """
+    rows = "".join(map(_compared, comparison.comparable(explanations)))
+    style = "border-collapse:collapse;table-layout:auto;width:100%;margin:.6rem 0"
+    return f'<table style="{style}"><tbody>{rows}</tbody></table>'
 
 
 def page(explanations: "Sequence[Explanation]", title: str = "expnet") -> str:

@@ -89,8 +89,13 @@ class Guard:
         if self._log_texts:
             logger.error("failed", exc_info=error)
             return
-        places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-        logger.error("%s at %s", type(error).__name__, " < ".join(reversed(places)))
+        logger.error(where(error))
+
+
+def where(error: Exception) -> str:
+    """Return the kind of an error and the places in the code where it was raised, without what it says."""
+    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    return f"{type(error).__name__} at {' < '.join(reversed(places))}"
 
 
 class _Answer:

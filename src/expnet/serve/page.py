@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
@@ -16,10 +15,10 @@ from expnet.render import html
 from expnet.render.colour import shorten
 from expnet.render.templates import environment
 from expnet.serve import refusals, v1
+from expnet.serve.forms import last, read_form
 from expnet.serve.models import Models, Served, find
 from expnet.serve.tasks import Check, Explain
 
-_FIELDS = 200  # of a form; there are fewer methods
 _COUNT, _MOST = "3", 50  # top words to take away
 
 
@@ -61,8 +60,8 @@ def router(models: Models) -> APIRouter:
     async def ask(request: Request) -> Response:
         served, form = models[first], _Form()
         try:
-            fields = _read(await request.body())
-            served = find(models, _last(fields, "model", first))
+            fields = read_form(await request.body())
+            served = find(models, last(fields, "model", first))
             form = _form(fields)
             return _page(models, served, form, result=await _result(served, form))
         except refusals.EXPECTED as error:
@@ -70,10 +69,10 @@ def router(models: Models) -> APIRouter:
 
     @routes.post("/download")
     async def download(request: Request) -> Response:
-        fields = _read(await request.body())
-        served = find(models, _last(fields, "model", first))
+        fields = read_form(await request.body())
+        served = find(models, last(fields, "model", first))
         found = await _result(served, _form(fields))
-        kind = "json" if _last(fields, "format", "html") == "json" else "html"
+        kind = "json" if last(fields, "format", "html") == "json" else "html"
         content: str | bytes = _record(found)
         if kind == "html":
             content = html.document([_card(found), _checked(found)], served.name)
@@ -83,27 +82,14 @@ def router(models: Models) -> APIRouter:
     return routes
 
 
-def _read(body: bytes) -> Mapping[str, list[str]]:
-    try:
-        fields = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS, errors="strict")
-    except ValueError as error:
-        raise InputError("This is no form: expected fields as a browser sends them, in UTF-8.") from error
-    # Browsers send every line break as CR LF; what was typed, and what was shown, had LF.
-    return {name: [value.replace("\r\n", "\n") for value in values] for name, values in fields.items()}
-
-
 def _form(fields: Mapping[str, list[str]]) -> _Form:
     return _Form(
-        text=_last(fields, "text", ""),
-        pair=_last(fields, "pair", ""),
-        target=_last(fields, "target", ""),
+        text=last(fields, "text", ""),
+        pair=last(fields, "pair", ""),
+        target=last(fields, "target", ""),
         methods=tuple(dict.fromkeys(fields.get("method", []))),
-        count=_last(fields, "count", _COUNT),
+        count=last(fields, "count", _COUNT),
     )
-
-
-def _last(fields: Mapping[str, list[str]], name: str, otherwise: str) -> str:
-    return fields.get(name, [otherwise])[-1]
 
 
 async def _result(served: Served, form: _Form) -> _Result:

@@ -17,7 +17,7 @@ from expnet.training.mixture import Source, fit_mixture
 from expnet.universal import universal
 
 # Texts, marked or not, that are enough to learn a classifier's heads from the universal ExpNet.
-_ENOUGH_TO_ADAPT = 100
+ENOUGH_TO_ADAPT = 100
 # Marked texts from which on training in epochs, judged on some held out, is better than a fixed number of steps.
 _MANY_MARKS = 500
 
@@ -85,7 +85,7 @@ def fit(
 def _known(classifier: Classifier, texts: Sequence[Text], config: FitConfig, *, progress: bool) -> ExpNet:
     """Return what the package knows, as a network for this classifier's heads if there are texts enough."""
     gradient = config.features.uses_target
-    if len(texts) < _ENOUGH_TO_ADAPT:
+    if len(texts) < ENOUGH_TO_ADAPT:
         return universal("gradient" if gradient else "attention")
     student = replace(STUDENT, features=config.features, context=config.context, hidden=config.hidden, seed=config.seed)
     try:

@@ -1,0 +1,79 @@
+"""How long Fit takes in `expnet studio`, from the press to the new explainer and to its figures.
+
+    python scripts/measure_studio.py DATA --threads 2
+
+DATA is a folder of sets in the shared format. For each set and number of texts a desk is laid out with marks that
+people made, and Fit pressed through the page's own address, as a browser would. The processor's time tells more than
+the clock where other processes run. Writes docs/studio.json; scripts/tables.py makes the table of it.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from starlette.testclient import TestClient
+
+from expnet.explainer import load
+from expnet.rationales import read_records
+from expnet.studio import Desk, Marks, create_app
+from expnet.studio.comparing import usable
+
+SETS = {"fair_sst/test.jsonl.gz": "demo/sentiment", "hatexplain/test.jsonl.gz": "demo/hate-speech"}
+UNMARKED = 24
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--marked", type=int, nargs="+", default=[4, 16, 32])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parents[1] / "docs" / "studio.json")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    rows = []
+    for name, model in SETS.items():
+        # The demo's own explainer has learned from this task; a person's model would have none.
+        explainer = load(model, explainer="universal")
+        texts = usable(read_records(args.data / name))[: max(args.marked) + UNMARKED]
+        for count in args.marked:
+            runs = [fit(explainer, texts[: count + UNMARKED], count) for _ in range(args.repeats)]
+            rows.append({"set": name.split(".")[0], "model": model, "marked": count, "runs": runs})
+            print(rows[-1], flush=True)
+    load_average = round(os.getloadavg()[0], 1)
+    report = {"threads": args.threads, "processors": os.cpu_count(), "load average": load_average, "rows": rows}
+    args.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def fit(explainer: Any, texts: list[Any], count: int) -> dict[str, Any]:
+    """Press Fit with so many of the texts marked, and wait for the explainer and for the figures."""
+    bare = [replace(record, rationale=None, annotations=()) for record in texts]
+    with tempfile.TemporaryDirectory() as folder:
+        marks = Marks(Path(folder) / "marks.jsonl")
+        for record in texts[:count]:
+            marks.save(record, "people", record.rationale, record.label)
+        desk = Desk(explainer, bare, marks, annotator="people", output=Path(folder) / "explainer")
+        with TestClient(create_app(desk)) as client:
+            start, used = time.perf_counter(), time.process_time()
+            client.post("/fit")
+            ready = processor = 0.0
+            while (stage := client.get("/fit/state").json()["stage"]) in ("learning", "checking"):
+                if stage == "checking" and not ready:
+                    ready, processor = time.perf_counter() - start, time.process_time() - used
+                time.sleep(0.05)
+            if stage != "done" or desk.fitting is None or desk.fitting.agreement is None:
+                raise SystemExit(f"Fit ended as {stage}: {desk.fitting and desk.fitting.error}")
+            checked = time.perf_counter() - start
+        figures = {each.name: (round(each.before, 4), round(each.after, 4)) for each in desk.fitting.agreement.figures}
+    seconds = {"ready": round(ready, 2), "ready, processor": round(processor, 2), "figures": round(checked, 2)}
+    return {"seconds": seconds, "before and after": figures}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Before and after: how well explainers agree with people on texts that they did not learn from."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from expnet.classifier import Classifier
+from expnet.explainer import Explainer
+from expnet.metrics import Estimate, auroc, average_precision, estimate
+from expnet.network import ExpNet
+from expnet.rationales import Record
+
+FOLDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A metric over the texts marked: means of both explainers, and the mean difference with its 95 % interval."""
+
+    name: str
+    before: float
+    after: float
+    difference: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How both explainers agree with people, on `texts` texts; after is better on `better` of them, worse on `worse`.
+
+    No text was judged by a network that had learned from its marks.
+    """
+
+    texts: int
+    better: int
+    worse: int
+    figures: tuple[Figure, ...]
+
+
+def usable(records: Sequence[Record]) -> list[Record]:
+    """Return the records that have both marked and unmarked words: on others nothing can be ranked."""
+    return [record for record in records if record.rationale is not None and len(set(record.word_marks())) == 2]
+
+
+def folds(count: int, *, seed: int = 0) -> Iterator[list[int]]:
+    """Yield the places of the texts held out, each text once, in parts of almost the same size."""
+    order = np.random.default_rng(seed).permutation(count)
+    yield from (sorted(part.tolist()) for part in np.array_split(order, min(FOLDS, count)))
+
+
+def cross_validated(
+    classifier: Classifier, records: Sequence[Record], fit: Callable[[list[Record]], ExpNet]
+) -> list[Float[np.ndarray, " _"]]:
+    """Return the word scores of each text by a network that learned from the others, those of its fold left out."""
+    found: dict[int, np.ndarray] = {}
+    for held in folds(len(records)):
+        network = fit([record for place, record in enumerate(records) if place not in held])
+        scores = word_scores(Explainer(classifier, network), [records[place] for place in held])
+        found.update(zip(held, scores, strict=True))
+    return [found[place] for place in range(len(records))]
+
+
+def word_scores(explainer: Explainer, records: Sequence[Record]) -> list[Float[np.ndarray, " _"]]:
+    """Return scores for the class of each record, which its marks are reasons for; for the predicted one without."""
+    found: dict[int, np.ndarray] = {}
+    for label in dict.fromkeys(record.label for record in records):
+        places = [place for place, record in enumerate(records) if record.label == label]
+        for place, explanation in zip(
+            places, explainer.explain([records[place].text for place in places], target=label), strict=True
+        ):
+            found[place] = np.array([word.score for word in explanation.words])
+    return [found[place] for place in range(len(records))]
+
+
+def agreement(
+    records: Sequence[Record],
+    before: Sequence[Float[np.ndarray, " _"]],
+    after: Sequence[Float[np.ndarray, " _"]],
+) -> Agreement:
+    """Hold the scores of two explainers against the marks.
+
+    Args:
+        records: Usable records.
+        before: Word scores of each.
+        after: Those of the other explainer.
+    """
+    marks = [np.array(record.word_marks()) for record in records]
+    figures, gain = [], np.zeros(len(records))
+    for name, metric in (("average precision", average_precision), ("AUROC", auroc)):
+        first, second = (
+            np.array([metric(each, mark) for each, mark in zip(scores, marks, strict=True)])
+            for scores in (before, after)
+        )
+        figures.append(Figure(name, float(first.mean()), float(second.mean()), estimate(second - first)))
+        gain = second - first if name == "average precision" else gain
+    return Agreement(len(records), int((gain > 0).sum()), int((gain < 0).sum()), tuple(figures))

@@ -1,0 +1,148 @@
+"""What one person works at: texts, the file of marks, the model, a training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from expnet.errors import InputError
+from expnet.explainer import Explainer
+from expnet.heads import Tier
+from expnet.metrics import token_f1
+from expnet.rationales import Record
+from expnet.studio.comparing import usable
+from expnet.studio.fitting import Fitting, Wanted, from_universal
+from expnet.studio.marks import Entry, Marks
+from expnet.studio.texts import key_of
+from expnet.training.fit import ENOUGH_TO_ADAPT
+
+_MOST_READ = 300  # unmarked texts for a training to read
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many of the texts are marked by anybody, by this person, and skipped by this person."""
+
+    texts: int
+    marked: int
+    mine: int
+    skipped: int
+    usable: int
+
+
+class Desk:
+    """Everything that a page of the studio shows or changes."""
+
+    def __init__(
+        self,
+        explainer: Explainer,
+        texts: Sequence[Record],
+        marks: Marks,
+        *,
+        annotator: str,
+        output: Path,
+        tier: Tier | None = None,
+    ) -> None:
+        """Lay out texts to mark; those that only the file of marks holds follow them.
+
+        Args:
+            explainer: What explains before the first training.
+            texts: As `read_texts` gives them.
+            marks: The file.
+            annotator: Who marks.
+            output: Folder of the network to be trained.
+            tier: What it will see; by default as much as the explainer's own.
+
+        Raises:
+            InputError: If there is a tier, but the training will go on from a network that has its own.
+        """
+        if tier is not None and not from_universal(explainer):
+            raise InputError(
+                f"The training goes on from {explainer.name!r}, and its network will see what that one does: leave the "
+                "tier out, or begin with --explainer universal."
+            )
+        self.explainer, self.marks, self.annotator, self.output = explainer, marks, annotator, output
+        known = {key_of(record) for record in texts}
+        kept = [entry.record for key, entry in marks.entries().items() if key not in known]
+        self.texts = (*texts, *kept)
+        gradient = explainer.network is not None and explainer.network.uses_target
+        self.tier: Tier = tier or ("gradient" if gradient else "attention")
+        self.fitting: Fitting | None = None
+
+    @property
+    def newest(self) -> Explainer:
+        """The explainer that was trained here last, else the one there was."""
+        return self.fitting.after if self.fitting is not None and self.fitting.after is not None else self.explainer
+
+    def entry(self, place: int) -> Entry:
+        """Return what is in the file of a text, by its place from 0."""
+        record = self.texts[place]
+        return self.marks.entries().get(key_of(record)) or Entry(record)
+
+    def entries(self) -> list[Entry]:
+        """Return what is in the file of each text."""
+        found = self.marks.entries()
+        return [found.get(key_of(record)) or Entry(record) for record in self.texts]
+
+    def progress(self) -> Progress:
+        """Count."""
+        entries = self.entries()
+        return Progress(
+            texts=len(entries),
+            marked=sum(bool(entry.record.annotations) for entry in entries),
+            mine=sum(entry.annotation(self.annotator) is not None for entry in entries),
+            skipped=sum(self._open(entry) and bool(entry.doing(self.annotator).skipped_at) for entry in entries),
+            usable=len(usable([entry.record for entry in entries])),
+        )
+
+    def next(self, place: int = -1) -> int | None:
+        """Return the first text after a place, or from the start on, that nobody marked and this person not skipped."""
+        entries = self.entries()
+        order: list[int] = [*range(place + 1, len(entries)), *range(place + 1)]
+        for at in order:
+            if self._open(entries[at]) and not entries[at].doing(self.annotator).skipped_at:
+                return at
+        return None
+
+    def unmarked(self) -> list[Record]:
+        """Return the texts that nobody marked, the last first: they are the last to be marked."""
+        return [entry.record for entry in reversed(self.entries()) if self._open(entry)]
+
+    def could_read(self) -> int:
+        """Return how many unmarked texts a training could read; 0 if too few for that to help."""
+        enough = from_universal(self.explainer) and len(self.texts) >= ENOUGH_TO_ADAPT
+        return min(_MOST_READ, len(self.unmarked())) if enough else 0
+
+    def fit(self, *, read: bool) -> None:
+        """Begin a training, unless one runs; with `read`, unmarked texts are read before.
+
+        Raises:
+            InputError: If too few texts are marked.
+        """
+        if self.fitting is not None and self.fitting.running:
+            return
+        unmarked = self.unmarked()
+        wanted = Wanted(
+            explainer=self.explainer,
+            tier=self.tier,
+            marked=[entry.record for entry in self.entries() if entry.record.annotations],
+            read=unmarked[: self.could_read()] if read else (),
+            shown=unmarked,
+            output=self.output,
+        )
+        self.fitting = Fitting(wanted)
+
+    def people(self) -> tuple[int, float]:
+        """Return how many texts several people marked, and the mean token F1 of each two of them; NaN if none did."""
+        agreed = []
+        for entry in self.entries():
+            marks = [np.array(entry.record.word_marks(each.spans)) for each in entry.record.annotations]
+            if len(marks) > 1:
+                agreed.append(float(np.mean([token_f1(*pair) for pair in combinations(marks, 2)])))
+        return len(agreed), float(np.mean(agreed)) if agreed else float("nan")
+
+    @staticmethod
+    def _open(entry: Entry) -> bool:
+        return not entry.record.annotations

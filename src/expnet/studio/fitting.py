@@ -1,0 +1,188 @@
+"""Fit, pressed: a training in the background that says how far it is, can be stopped, and is then judged."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event, Thread
+from typing import Literal
+
+from expnet.errors import ExpnetError, InputError
+from expnet.explainer import Explainer
+from expnet.explanation import Explanation
+from expnet.heads import Tier
+from expnet.network import ExpNet
+from expnet.progress import watched
+from expnet.rationales import Record
+from expnet.serve.guard import logger, where
+from expnet.studio.comparing import FOLDS, Agreement, agreement, cross_validated, usable, word_scores
+from expnet.training.adapt import adapt
+from expnet.training.config import STUDENT, with_tier
+from expnet.training.fit import ENOUGH_TO_ADAPT, fit
+from expnet.universal import UNIVERSAL, universal
+
+LEAST = 4  # marked texts, so that each fold has one
+RECOMMENDED = 16
+_SHOWN = 3
+
+Stage = Literal["learning", "checking", "done", "cancelled", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What Fit is asked for.
+
+    Attributes:
+        explainer: What explains before. If it is one of the universal ones the new network begins as `expnet.fit`
+            does, else with this explainer's network.
+        tier: What the new network sees, if it begins as `expnet.fit` does.
+        marked: What people marked.
+        read: Texts without marks for `expnet.fit` to read.
+        shown: Texts without marks to show before and after on.
+        output: Folder of the new network.
+    """
+
+    explainer: Explainer
+    tier: Tier
+    marked: Sequence[Record]
+    read: Sequence[Record]
+    shown: Sequence[Record]
+    output: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A text without marks as it was explained before and is now, for the same class."""
+
+    before: Explanation
+    after: Explanation
+
+
+class _CancelledError(Exception):
+    """Somebody pressed Cancel."""
+
+
+class Fitting:
+    """One training, in a thread of its own; what it has come to can be read at any time."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        """Begin.
+
+        Raises:
+            InputError: If too few texts are marked.
+        """
+        self._marked = [_known(record, wanted.explainer) for record in wanted.marked]
+        if (count := len(usable(self._marked))) < LEAST:
+            raise InputError(
+                f"Fit needs {LEAST} texts with both marked and unmarked words; there are {count}. {RECOMMENDED} are a "
+                "good beginning."
+            )
+        self.wanted = wanted
+        self.stage: Stage = "learning"
+        self.doing, self.done, self.total = "", 0, 1
+        self.seconds = 0.0  # until there was a new explainer
+        self.error = ""
+        self.after: Explainer | None = None
+        self.pairs: tuple[Pair, ...] = ()
+        self.agreement: Agreement | None = None
+        self._round = ""
+        self._known: ExpNet | Literal["universal"] = "universal"
+        self._start = time.perf_counter()
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="expnet-fit", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether it still works."""
+        return self.stage in ("learning", "checking")
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it began, as long as it learns; then those that learning took."""
+        return self.seconds or time.perf_counter() - self._start
+
+    @property
+    def marked(self) -> int:
+        """How many marked texts it learns from."""
+        return len(self._marked)
+
+    def cancel(self) -> None:
+        """Stop at the next step; a network that is there already stays."""
+        self._stop.set()
+
+    def join(self, seconds: int | float | None = None) -> None:
+        """Wait until it is over."""
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        try:
+            with watched(self._told):
+                self._learn()
+                self._check()
+            self.stage = "done"
+        except _CancelledError:
+            self.stage = "cancelled"
+        except ExpnetError as error:
+            self._fail(str(error))
+        except Exception as error:  # the last line of this thread: it is logged, and the page says so
+            logger.error(where(error))
+            self._fail(f"It failed: {type(error).__name__}. The log says where.")
+
+    def _fail(self, message: str) -> None:
+        self.error, self.stage = message, "failed"
+
+    def _told(self, title: str, done: int, total: int) -> None:
+        if self._stop.is_set():
+            raise _CancelledError
+        self.doing, self.done, self.total = f"{self._round}{title}", done, total
+
+    def _learn(self) -> None:
+        self._known = self._begin()
+        network = self._fit(self._marked)
+        try:
+            network.save_pretrained(self.wanted.output)
+        except OSError as error:
+            raise InputError(f"{self.wanted.output} cannot be written: {error.strerror or error}.") from error
+        classifier, name = self.wanted.explainer.classifier, self.wanted.output.name
+        after = Explainer(classifier, network, name=name)
+        texts = [record.text for record in self.wanted.shown[:_SHOWN]]
+        self.seconds = time.perf_counter() - self._start
+        self.pairs = tuple(map(Pair, self.wanted.explainer.explain(texts), after.explain(texts)))
+        self.after, self.stage = after, "checking"
+
+    def _check(self) -> None:
+        classifier, records = self.wanted.explainer.classifier, usable(self._marked)
+        rounds = iter(range(1, FOLDS + 1))
+
+        def fold(train: list[Record]) -> ExpNet:
+            self._round = f"{next(rounds)} of {min(FOLDS, len(records))}: "
+            return self._fit(train)
+
+        after = cross_validated(classifier, records, fold)
+        self.agreement = agreement(records, word_scores(self.wanted.explainer, records), after)
+
+    def _begin(self) -> ExpNet | Literal["universal"]:
+        """Return what all trainings begin with: of what it reads, nothing depends on marks."""
+        explainer = self.wanted.explainer
+        if explainer.network is not None and not from_universal(explainer):
+            return explainer.network
+        texts = [record.text for record in (*self._marked, *self.wanted.read)]
+        if len(texts) < ENOUGH_TO_ADAPT:
+            return "universal"
+        # As `fit` would, but once for all folds.
+        config = with_tier(STUDENT, self.wanted.tier)
+        return adapt(explainer.classifier, universal("gradient"), texts, config=config)
+
+    def _fit(self, train: list[Record]) -> ExpNet:
+        return fit(self.wanted.explainer.classifier, train, start=self._known, tier=self.wanted.tier, name="studio")
+
+
+def from_universal(explainer: Explainer) -> bool:
+    """Return whether a training begins as `expnet.fit` does, and not with the explainer's own network."""
+    return explainer.network is None or explainer.name in UNIVERSAL
+
+
+def _known(record: Record, explainer: Explainer) -> Record:
+    """Return a record whose label is one of the classifier's, or none: then the prediction stands for it."""
+    return record if record.label in explainer.classifier.labels else replace(record, label=None)

@@ -1,0 +1,25 @@
+"""Marks that were made with other tools, as a start."""
+
+from pathlib import Path
+
+from expnet.rationales import read
+from expnet.studio.marks import Marks
+
+
+def bring(marks: Marks, path: Path, *, format: str = "auto") -> list[str]:
+    """Put the marks of a file in any format into the file of marks, and say in plain words what was done.
+
+    What a person marked in both files stays as it is in the file of marks; texts that nobody marked are left out.
+
+    Raises:
+        RationaleError: If the file cannot be read, whole, or the marks cannot be written in the shared format.
+    """
+    records = read(path, format=format).records
+    marked = [record for record in records if record.rationale is not None]
+    news = marks.add(marked)
+    notes = [f"{path}: {news} texts brought new marks."]
+    if old := len(marked) - news:
+        notes.append(f"{path}: {old} texts were marked by the same people in {marks.path}, which stays as it is.")
+    if bare := len(records) - len(marked):
+        notes.append(f"{path}: {bare} texts have no marks, and are left out.")
+    return notes

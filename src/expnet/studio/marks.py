@@ -1,0 +1,256 @@
+"""The file of marks: the shared format, and who did what with a text and when."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from expnet.errors import InputError, RationaleError
+from expnet.rationales import Annotation, Record, as_row
+from expnet.rationales.files import json_lines
+from expnet.rationales.problems import Problem
+from expnet.rationales.readers.shared import parse_record
+from expnet.rationales.votes import agree, majority_label
+from expnet.studio.texts import Key, key_of, name_of
+from expnet.words import Span
+from expnet.writing import write_whole
+
+FIELD = "studio"  # of a line: what is known of each annotator beside the marks
+_UNNAMED = "unnamed"
+_PATIENCE = 10  # seconds to wait for another program that writes
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What one person did with one text; times are UTC in ISO 8601, empty for never.
+
+    Attributes:
+        marked_at: When the marks were last saved.
+        skipped_at: When the text was skipped; empty once it is marked.
+        explanation_shown_at: When an explanation of it was first shown.
+        marked_after_explanation: Whether one had been shown when the marks were last saved.
+    """
+
+    marked_at: str = ""
+    skipped_at: str = ""
+    explanation_shown_at: str = ""
+    marked_after_explanation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A text in the file, what each annotator did with it, and fields of its line that are not ours."""
+
+    record: Record
+    doings: Mapping[str, Doing] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+    def doing(self, annotator: str) -> Doing:
+        """Return what a person did with the text."""
+        return self.doings.get(annotator, Doing())
+
+    def annotation(self, annotator: str) -> Annotation | None:
+        """Return what a person marked, None if nobody of that name did."""
+        return next((each for each in self.record.annotations if each.annotator == annotator), None)
+
+
+class ConflictError(Exception):
+    """Marks were saved by the same person elsewhere since they were last seen; `entry` holds them."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__("saved elsewhere")
+        self.entry = entry
+
+
+class Marks:
+    """A file of marks, read anew whenever it has changed; several programs may write to it by turns."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a file, or begin one: it is made with the first marks.
+
+        Raises:
+            RationaleError: If it is there and cannot be read.
+            InputError: If its folder does not exist.
+        """
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"The folder {path.absolute().parent} does not exist; create it, or write elsewhere.")
+        self.path = path
+        self._lock = FileLock(path.with_name(path.name + ".lock"), timeout=_PATIENCE)
+        self._reading = Lock()
+        self._seen: tuple[int, int, int] | None = None
+        self._entries: dict[Key, Entry] = {}
+        self.entries()
+
+    def entries(self) -> Mapping[Key, Entry]:
+        """Return all texts of the file, in its order."""
+        with self._reading:
+            try:
+                stat = self.path.stat()
+                now = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            except FileNotFoundError:
+                now = None
+            if now != self._seen:
+                self._entries = {} if now is None else dict(_read(self.path))
+                self._seen = now
+            return dict(self._entries)
+
+    def records(self) -> list[Record]:
+        """Return the records that somebody marked."""
+        return [each.record for each in self.entries().values() if each.record.rationale is not None]
+
+    def save(
+        self, record: Record, annotator: str, spans: Sequence[Span], label: str | None, *, seen: str | None = None
+    ) -> Entry:
+        """Put a person's marks of a text into the file, in place of that person's earlier ones.
+
+        Args:
+            record: The text.
+            annotator: Who marked.
+            spans: The marks; none if no word is a reason.
+            label: The class that they are reasons for.
+            seen: When the marks that this person has before them were saved ("" if there were none); None is sure.
+
+        Raises:
+            ConflictError: If other marks of this person were saved since.
+            InputError: If the file cannot be written.
+        """
+
+        def change(entry: Entry) -> Entry:
+            doing = entry.doing(annotator)
+            if seen is not None and seen != doing.marked_at:
+                raise ConflictError(entry)
+            mine = Annotation(annotator, tuple(spans), label)
+            done = Doing(
+                marked_at=_now(),
+                explanation_shown_at=doing.explanation_shown_at,
+                marked_after_explanation=bool(doing.explanation_shown_at),
+            )
+            return Entry(_joined(entry.record, mine), {**entry.doings, annotator: done}, entry.others)
+
+        return self._change([record], change)[0]
+
+    def skip(self, record: Record, annotator: str) -> None:
+        """Note that a person does not want to mark a text; marks that are there stay."""
+        self._note([record], annotator, lambda doing: replace(doing, skipped_at=_now()))
+
+    def shown(self, records: Sequence[Record], annotator: str) -> None:
+        """Note that a person sees explanations of texts."""
+        self._note(records, annotator, lambda doing: replace(doing, explanation_shown_at=_now()), once=True)
+
+    def add(self, records: Sequence[Record]) -> int:
+        """Put other people's records into the file; of an annotator who marked a text in it already, the file's stay.
+
+        Returns:
+            How many records brought something new.
+        """
+        marked = [_named(record) for record in records if record.rationale is not None]
+        brought = {key_of(record): record.annotations for record in marked}
+        news = 0
+
+        def change(entry: Entry) -> Entry:
+            nonlocal news
+            new = [each for each in brought[key_of(entry.record)] if entry.annotation(each.annotator) is None]
+            news += bool(new)
+            return replace(entry, record=_joined(entry.record, *new)) if new else entry
+
+        self._change(marked, change)
+        return news
+
+    def _note(
+        self, records: Sequence[Record], annotator: str, change: Callable[[Doing], Doing], *, once: bool = False
+    ) -> None:
+        def noted(entry: Entry) -> Entry:
+            doing = entry.doing(annotator)
+            if once and doing.explanation_shown_at:
+                return entry
+            return replace(entry, doings={**entry.doings, annotator: change(doing)})
+
+        self._change(records, noted)
+
+    def _change(self, records: Sequence[Record], change: Callable[[Entry], Entry]) -> list[Entry]:
+        """Change the entries of some texts, made where there are none, in a file that nobody else writes meanwhile."""
+        with self._writing():
+            entries = dict(self.entries())
+            ids = {entry.record.id for entry in entries.values()}
+            before = dict(entries)
+            for record in records:
+                id = name_of(record.text) if record.id in ids else record.id
+                key = key_of(record)
+                entries[key] = change(entries.get(key) or Entry(replace(record, id=id, rationale=None, annotations=())))
+                ids.add(entries[key].record.id)
+            if entries != before:
+                lines = [json.dumps(_row(entry), ensure_ascii=False) + "\n" for entry in entries.values()]
+                write_whole(self.path, "".join(lines).encode())
+        return [entries[key_of(record)] for record in records]
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with self._lock:
+                yield
+        except Timeout as error:
+            raise InputError(
+                f"Another program has been writing to {self.path} for {_PATIENCE} seconds: nothing was saved. Try "
+                "again."
+            ) from error
+        except OSError as error:
+            raise InputError(
+                f"{self.path} cannot be written: {error.strerror or error}. Nothing was saved; what is in it is whole. "
+                "Remove the obstacle and save again."
+            ) from error
+
+
+def _joined(record: Record, *new: Annotation) -> Record:
+    """Return a record with more annotations, each in place of an earlier one of the same person."""
+    names = {each.annotator for each in new}
+    all_of_them = (*(each for each in _named(record).annotations if each.annotator not in names), *new)
+    label = majority_label(all_of_them) or (new[-1].label if new else None) or record.label
+    return replace(record, rationale=agree(all_of_them, "union"), annotations=all_of_them, label=label)
+
+
+def _named(record: Record) -> Record:
+    """Return a record in which marks that are nobody's have a name."""
+    if record.rationale is None or record.annotations:
+        return record
+    return replace(record, annotations=(Annotation(_UNNAMED, record.rationale, record.label),))
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    row = as_row(entry.record)
+    doings = {FIELD: {name: asdict(doing) for name, doing in entry.doings.items()}} if entry.doings else {}
+    return {**row, **{name: value for name, value in entry.others.items() if name not in row}, **doings}
+
+
+_OURS = {
+    *("id", "text", "pair", "tokens", "tokens_a", "tokens_b", "label", "rationale", "rationale_a", "rationale_b"),
+    *("annotators", "annotator_ids", "annotator_labels", FIELD),
+}
+
+
+def _read(path: Path) -> Iterator[tuple[Key, Entry]]:
+    keys = set[Key]()
+    for row in json_lines(path):
+        if isinstance(row, Problem):
+            raise RationaleError(f"{row}. Mend the file, or give another with --marks.")
+        place = f"{path}, line {row.line}"
+        try:
+            record = _named(parse_record(row.fields, default_id=str(row.line)))
+            as_row(record)
+            doings = {str(name): Doing(**doing) for name, doing in (row.fields.get(FIELD) or {}).items()}
+        except (RationaleError, InputError, TypeError, AttributeError) as error:
+            raise RationaleError(f"{place}: {error}. Mend the line, or give another file with --marks.") from error
+        if key_of(record) in keys:
+            raise RationaleError(f"{place}: the text was there before. Join the lines, or give another with --marks.")
+        keys.add(key_of(record))
+        others = {name: value for name, value in row.fields.items() if name not in _OURS}
+        yield key_of(record), Entry(record, doings, others)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

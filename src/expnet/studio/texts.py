@@ -1,0 +1,113 @@
+"""The texts to mark, from whatever file they are in."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+from expnet.errors import InputError, require_extra
+from expnet.rationales import Record, read
+from expnet.rationales.readers.table import recognise
+from expnet.texts import Text
+
+Key = tuple[str, str | None]  # a text, and its pair if it has one
+_ROWS = 1000
+
+
+def key_of(record: Record) -> Key:
+    """Return what makes a text the same text, whatever its id."""
+    return record.text.text, record.text.pair
+
+
+def read_texts(
+    path: Path, *, column: str | None = None, pair: str | None = None, characters: int = 20_000
+) -> tuple[list[Record], list[str]]:
+    """Read texts from lines of a .txt, from any format of rationales, or from a column of a table.
+
+    Args:
+        path: A .txt; what `expnet.rationales.read` reads, whose marks are not looked at; or .csv, .parquet and what
+            else `expnet explain-file` reads.
+        column: The column of a table that holds the texts; "text" where the file is no format of rationales.
+        pair: The column that holds second texts.
+        characters: Most characters of a text, its pair included.
+
+    Returns:
+        Records without marks, each text once, and what was left out, in plain words.
+
+    Raises:
+        ExpnetError: If the file cannot be read, or holds no text.
+    """
+    notes: list[str] = []
+    if path.name.endswith(".txt"):
+        records = _lines(path)
+    elif path.is_file() and column is None and pair is None and recognise(path):
+        records = read(path).records
+        if marked := sum(record.rationale is not None for record in records):
+            notes.append(f"{marked} texts of {path} come with marks, which are not taken over: --import {path} does.")
+    else:
+        records = list(_table(path, column or "text", pair, notes))
+    kept = dict[Key, Record]()
+    for record in records:
+        kept.setdefault(key_of(record), replace(record, rationale=None, annotations=(), part=None))
+    usable = [record for record in kept.values() if record.text.words and sum(map(len, _parts(record))) <= characters]
+    notes += _left_out(len(records) - len(kept), "occur more than once")
+    notes += _left_out(len(kept) - len(usable), f"are blank or longer than {characters:,} characters")
+    if not usable:
+        raise InputError(f"{path} holds no text to mark. {' '.join(notes)}".strip())
+    return _with_ids(usable), notes
+
+
+def name_of(text: Text) -> str:
+    """Return an id for a text that has none: it stays when the file around it changes."""
+    return sha256(repr((text.text, text.pair)).encode()).hexdigest()[:12]
+
+
+def _parts(record: Record) -> Sequence[str]:
+    return [part for part in key_of(record) if part is not None]
+
+
+def _lines(path: Path) -> list[Record]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}. Expected a text a line, in UTF-8.") from error
+    return [Record("", Text.of(line)) for line in lines if line.strip()]
+
+
+def _table(path: Path, column: str, pair: str | None, notes: list[str]) -> Iterator[Record]:
+    require_extra("pyarrow", "batch")
+    from expnet.batch.files import Reader, find_files, survey
+
+    wanted = [column] + ([] if pair is None else [pair])
+    paths, unknown = find_files(path)
+    notes += [f"{each} is of no known kind, and was not read." for each in unknown]
+    bad = 0
+    for file in (survey(each, path, _ROWS) for each in paths):
+        if missing := [name for name in wanted if name not in file.schema.names]:
+            columns = ", ".join(file.schema.names)
+            raise InputError(
+                f"{file.path} has no column {missing[0]!r}; it has {columns}. Say which: --text COLUMN, --pair COLUMN."
+            )
+        reader = Reader([file], file.schema, wanted)
+        for number in range(len(file.counts)):
+            cells = reader.read(number).cells
+            for values in zip(*(cells[name] for name in wanted), strict=True):
+                if all(isinstance(value, str) for value in values):
+                    yield Record("", Text.of(*values))
+                else:
+                    bad += 1
+    notes += _left_out(bad, "are no text: null, a number or an unreadable row")
+
+
+def _with_ids(records: Iterable[Record]) -> list[Record]:
+    """Give an id to records that have none or another's."""
+    used, named = set[str](), []
+    for record in records:
+        id = record.id if record.id and record.id not in used else name_of(record.text)
+        used.add(id)
+        named.append(replace(record, id=id))
+    return named
+
+
+def _left_out(count: int, why: str) -> list[str]:
+    return [f"{count} texts {why}, and are left out."] if count else []
