@@ -77,6 +77,7 @@ ORDER = [
     "export.graph",
     "export.writing",
     "export",
+    "throughput",
     "batch.settings",
     "batch.rows",
     "batch.formats",
