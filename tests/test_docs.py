@@ -34,7 +34,7 @@ def test_the_records_in_the_how_to_can_be_read(tmp_path):
         "README.md",
         *(
             f"docs/{name}.md"
-            for name in ("how-to", "architecture", "methods", "results", "benchmark", "serve", "export")
+            for name in ("how-to", "architecture", "methods", "results", "benchmark", "serve", "export", "speed")
         ),
     ],
 )
