@@ -4,6 +4,7 @@ python scripts/tables.py
 """
 
 import json
+from itertools import starmap
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,6 +20,8 @@ from expnet.benchmark.tables import all_tables
 from expnet.demo import FOLDER
 from expnet.methods.method import describe
 from expnet.methods.registry import TABLE
+from expnet.speed import table as lengths_table
+from expnet.throughput import table as mixed_table
 
 ROOT = Path(__file__).parents[1]
 DEMOS = ("sentiment", "acceptability", "hate-speech")
@@ -46,6 +49,7 @@ def pages() -> dict[Path, str]:
     }
     measured = json.loads((ROOT / "docs" / "studio.json").read_text())
     tables[ROOT / "docs" / "studio.md"] = {"studio": studio(measured)}
+    tables[ROOT / "docs" / "speed.md"] = costs(ROOT / "docs")
     rows = {plan: read_rows([ROOT / "benchmarks" / "rows" / f"{plan}.jsonl.gz"]) for plan in PLANS}
     tables[ROOT / "README.md"]["headline"] = brief(rows["ring"])
     tables[ROOT / "docs" / "limits.md"] = {"classifiers": classifiers(reports)} | limits.tables(rows["ring"])
@@ -205,6 +209,61 @@ def studio(measured: dict[str, Any]) -> str:
             *rows,
         )
     )
+
+
+def costs(docs: Path) -> dict[str, str]:
+    """Return the tables of the page on speed; one whose figures nobody has measured yet says how to."""
+    tables = {
+        "lengths": (docs / "lengths.json", lengths_table),
+        "float32": (docs / "throughput.json", lambda found: mixed_table(found["float32"])),
+        "bfloat16": (docs / "throughput.json", bfloat16),
+        "budgets": (docs / "throughput.json", lambda found: budgets(found["budgets"])),
+        "long": (docs / "long.json", lambda found: "\n\n".join(map(lengths_table, found.values()))),
+        "peers": (docs / "peers.json", lambda found: "\n\n".join(starmap(peers_of, found.items()))),
+    }
+    return {
+        name: show(json.loads(path.read_text())) if path.exists() else f"Not measured yet: {path.name} is missing."
+        for name, (path, show) in tables.items()
+    }
+
+
+def bfloat16(measured: dict[str, Any]) -> str:
+    """Return the speed in bfloat16, and what becomes of the scores."""
+    gap = measured["agreement"]
+    return (
+        f"{mixed_table(measured['bfloat16'])}\n\nScores in float32 are {gap['mean difference']:.4f} away on average, "
+        f"{gap['largest difference']:.3f} at most, rank correlation {gap['rank correlation']:.4f}, on the "
+        f"same side of the threshold {100 * gap['same side of the threshold']:.2f} %; the same label "
+        f"{100 * gap['same label']:.2f} %."
+    )
+
+
+def budgets(measured: dict[str, Any]) -> str:
+    """Return what each budget of tokens gives."""
+    lines = [
+        f"The first {measured['texts']} of these texts, {measured['threads']} threads.",
+        "",
+        "| tokens together | texts/s | processor, ms a text |",
+        "|---|---|---|",
+    ]
+    for row in measured["rows"]:
+        lines.append(f"| {row['budget']:,} | {row['texts_per_second']:.1f} | {row['processor']:.1f} |")
+    return "\n".join(lines)
+
+
+def peers_of(model: str, measured: dict[str, Any]) -> str:
+    """Return what libraries take for the same texts on one model."""
+    lines = [
+        f"{model}: {measured['texts']} texts of {measured['tokens']} tokens, {measured['threads']} thread, "
+        f"processor time; the prediction takes {measured['prediction_ms']:.0f} ms. {measured['versions']}.",
+        "",
+        "| library call | time / prediction | smallest – largest | runs |",
+        "|---|---|---|---|",
+    ]
+    for row in measured["rows"]:
+        spread = f"{number(row['least'])} – {number(row['most'])}"
+        lines.append(f"| {row['name']} | {number(row['ratio'])} | {spread} | {row['repeats']} |")
+    return "\n".join(lines)
 
 
 def serve(measured: dict[str, Any]) -> str:

@@ -149,9 +149,9 @@ def test_texts_of_like_length_are_explained_together(explainer, monkeypatch):
         return whole(texts, **settings)
 
     monkeypatch.setattr(explainer, "explain", spy)
-    texts = [TEXTS[n % 7] + " good" * (n * 37 % 11) for n in range(80)]
+    texts = [TEXTS[n % 7] + " good" * (n * 37 % 11) for n in range(300)]
     explain_rows(explainer, Chunk(pa.table({"text": texts}), {"text": texts}, {}), Settings())
-    assert [len(batch) for batch in batches] == [32, 32, 16]
+    assert [len(batch) for batch in batches] == [256, 44]
     assert [length for batch in batches for length in batch] == sorted(map(len, texts))
 
 

@@ -80,6 +80,7 @@ ORDER = [
     "export.graph",
     "export.writing",
     "export",
+    "throughput",
     "batch.settings",
     "batch.rows",
     "batch.formats",

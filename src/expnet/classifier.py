@@ -14,14 +14,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from expnet.attention.borrow import borrow
 from expnet.attention.capture import Trace, capture
 from expnet.attention.probe import Support, probe
-from expnet.encoding import Encoding, TextTokenizer, encode
+from expnet.encoding import Encoding, TextTokenizer, encode, pack
 from expnet.errors import ModelError, NonFiniteError
 from expnet.labels import class_index
 from expnet.loading import load_model
 from expnet.texts import Text
+from expnet.windows import Reading, read_texts
 
 # Tokens in one forward pass: enough to keep the processor busy, little enough for a laptop.
 BUDGET = 8192
+# On a processor larger passes are no quicker, and smaller ones pad less.
+_CPU_BUDGET = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,20 @@ class Classifier:
     def encode(self, texts: Sequence[Text], *, overlap: int | None = None, truncate: bool = False) -> Encoding:
         """Tokenize texts; see `expnet.encoding.encode`."""
         return encode(self.text_tokenizer, texts, max_length=self.max_length, overlap=overlap, truncate=truncate)
+
+    def read(self, texts: Sequence[Text], *, truncate: bool = False) -> list[Reading]:
+        """Tokenize texts without joining them to a batch: `pack` joins those that are to be read together."""
+        backend = self.text_tokenizer.backend
+        return list(read_texts(backend, texts, max_length=self.max_length, truncate=truncate))
+
+    def pack(self, texts: Sequence[Text], readings: Sequence[Reading]) -> Encoding:
+        """Join texts, tokenized by `read`, to one batch."""
+        return pack(self.text_tokenizer, texts, readings)
+
+    @property
+    def budget(self) -> int:
+        """How many tokens of different texts, padding included, are best read together; see docs/speed.md."""
+        return _CPU_BUDGET if self.model.device.type == "cpu" else BUDGET
 
     def predict(self, encoding: Encoding) -> Prediction:
         """Return the class probabilities of each text; windows of one text are averaged.

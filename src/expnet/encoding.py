@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from expnet.errors import ModelError
 from expnet.texts import Text
-from expnet.windows import read_texts
+from expnet.windows import Reading, read_texts
 from expnet.words import Pool
 
 
@@ -118,16 +118,19 @@ def encode(
             or a blank text meets a tokenizer that adds no special tokens.
         TextTooLongError: If both parts of a pair are too long.
     """
+    readings = read_texts(tokenizer.backend, texts, max_length=max_length, overlap=overlap, truncate=truncate)
+    return pack(tokenizer, texts, list(readings))
+
+
+def pack(tokenizer: TextTokenizer, texts: Sequence[Text], readings: Sequence[Reading]) -> Encoding:
+    """Join what `read_texts` made of some texts to one batch, padded on the right."""
     text_of: list[int] = []
     windows: list[Tensor] = []
-    read: list[tuple[int, int]] = []
-    readings = read_texts(tokenizer.backend, texts, max_length=max_length, overlap=overlap, truncate=truncate)
     for index, reading in enumerate(readings):
         table = torch.tensor(reading.fields).T  # a window is a choice of its rows
         windows += [table[positions] for positions in reading.windows]
         text_of += [index] * len(reading.windows)
-        read.append(reading.read)
-    return _pack(tuple(texts), text_of, windows, tokenizer, tuple(read))
+    return _padded(tuple(texts), text_of, windows, tokenizer, tuple(reading.read for reading in readings))
 
 
 def pool_words(
@@ -156,7 +159,7 @@ def pool_words(
     return list(words.split(counts.tolist()))
 
 
-def _pack(
+def _padded(
     texts: tuple[Text, ...],
     text_of: Sequence[int],
     windows: list[Int[Tensor, "_ fields"]],

@@ -15,6 +15,8 @@ from expnet.encoding import Encoding, pool_words
 from expnet.errors import InputError, NonFiniteError
 from expnet.explanation import Explanation, Word
 from expnet.heads import read_features
+from expnet.loading import dtype_named
+from expnet.memory import in_halves
 from expnet.methods.learned import check_tier, method_of
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
@@ -22,8 +24,8 @@ from expnet.network import ExpNet
 from expnet.progress import track
 from expnet.texts import Text
 from expnet.universal import UNIVERSAL, named, trust
+from expnet.windows import Reading, by_budget, in_chunks
 
-_BATCH = 32
 _LEARNED = "expnet"
 
 
@@ -119,27 +121,33 @@ class Explainer:
         found.check(options)
         job = _Job(found, options, seed, None if target is None else self.classifier.target_index(target), truncate)
         if isinstance(texts, str | Text):
-            return self._batch([_as_text(texts)], job)[0]
+            return self._chunk([_as_text(texts)], job)[0]
         if not isinstance(texts, Iterable):
             raise InputError(f"Expected a text or a list of texts, got {type(texts).__name__}.")
         items = [_as_text(text) for text in texts]
-        # Texts of like length share a batch, so that little is padded.
-        order = sorted(range(len(items)), key=lambda i: len(items[i].text) + len(items[i].pair or ""))
         done: dict[int, Explanation] = {}
-        for start in track(range(0, len(order), _BATCH), "explaining", show=progress):
-            chosen = order[start : start + _BATCH]
-            done.update(zip(chosen, self._batch([items[i] for i in chosen], job), strict=True))
+        for part in track(in_chunks(items), "explaining", show=progress, total=len(items), size=len):
+            done.update(zip(part, self._chunk([items[i] for i in part], job), strict=True))
         return [done[i] for i in range(len(items))]
 
-    def _batch(self, texts: Sequence[Text], job: "_Job") -> list[Explanation]:
-        encoding = self.classifier.encode(texts, truncate=job.truncate)
+    def _chunk(self, texts: Sequence[Text], job: "_Job") -> list[Explanation]:
+        """Tokenize texts together, and explain together those of like length."""
+        read = list(zip(texts, self.classifier.read(texts, truncate=job.truncate), strict=True))
+        done: dict[int, Explanation] = {}
+        for rows in by_budget([reading.length for _, reading in read], self.classifier.budget):
+            found = in_halves(lambda part: self._batch(part, job), [read[row] for row in rows])
+            done.update(zip(rows, found, strict=True))
+        return [done[row] for row in range(len(texts))]
+
+    def _batch(self, read: Sequence[tuple[Text, Reading]], job: "_Job") -> list[Explanation]:
+        encoding = self.classifier.pack(*zip(*read, strict=True))
         score = self._with_prediction if _learned(job.method) else self._after_prediction
         scores, prediction = score(encoding, job)
         words = pool_words(scores, encoding, pool="sum" if job.method.signed else "max")
         windows = encoding.windows()
         return [
             self._explanation(encoding, index, words[index], prediction.probabilities[index], windows[index], job)
-            for index in range(len(texts))
+            for index in range(len(encoding.texts))
         ]
 
     def _with_prediction(self, encoding: Encoding, job: "_Job") -> tuple[torch.Tensor, Prediction]:
@@ -195,7 +203,6 @@ class Explainer:
     ) -> Explanation:
         text, read = encoding.texts[index], encoding.read[index]
         chosen = int(probabilities.argmax()) if job.target is None else job.target
-        learned = _learned(job.method)
         return Explanation(
             text=text.text,
             pair=text.pair,
@@ -208,9 +215,9 @@ class Explainer:
             probabilities=dict(zip(self.classifier.labels, probabilities.tolist(), strict=True)),
             method=job.method.name,
             signed=job.method.signed,
-            calibrated=learned,
+            calibrated=_learned(job.method),
             windows=windows,
-            threshold=self._network().config.threshold if learned else None,
+            threshold=self._network().config.threshold if _learned(job.method) else None,
             provenance=self._provenance(job),
         )
 
@@ -240,6 +247,7 @@ def load(
     explainer: str | Path | None = None,
     revision: str | None = None,
     device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
 ) -> Explainer:
     """Load a classifier and its ExpNet.
 
@@ -253,14 +261,16 @@ def load(
             demo, which has its own) or "universal/attention", which takes no backward pass.
         revision: Commit, tag or branch of the model on the hub.
         device: The accelerator if there is one, else the CPU.
+        dtype: Type of the weights, such as "bfloat16": quicker where the processor knows it, with scores moved a little
+            (docs/speed.md); by default float32 on the CPU, elsewhere what they are stored in.
 
     Raises:
         InputError: If there is no such demo.
-        ModelError: If something cannot be loaded.
+        ModelError: If there is no such type, or something cannot be loaded.
         MismatchError: If the explainer does not fit the classifier.
         MissingExtraError: If a demo is asked for and the extra is not installed.
     """
-    classifier = load_classifier(model, revision=revision, device=device)
+    classifier = load_classifier(model, revision=revision, device=device, dtype=dtype)
     if explainer is None and str(model).startswith("demo/"):
         return Explainer(classifier, demo_network(str(model)), name=str(model))
     name = str(explainer or "universal")
@@ -268,12 +278,17 @@ def load(
 
 
 def load_classifier(
-    model: str | Path, *, revision: str | None = None, device: str | torch.device | None = None
+    model: str | Path,
+    *,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
 ) -> Classifier:
-    """Load a demo classifier by name, or any other from a folder or the hub."""
+    """Load a demo classifier by name, or any other from a folder or the hub; the arguments are those of `load`."""
+    kind = dtype_named(dtype) if isinstance(dtype, str) else dtype
     if str(model).startswith("demo/"):
-        return demo_classifier(str(model), device=device)
-    return Classifier.from_pretrained(model, revision=revision, device=device)
+        return demo_classifier(str(model), device=device, dtype=kind)
+    return Classifier.from_pretrained(model, revision=revision, device=device, dtype=kind)
 
 
 def _learned(method: Method) -> bool:

@@ -29,8 +29,20 @@ from expnet.errors import ExpnetError, ModelError, UnsafeModelError, require_ext
 # Anything else in a config, even a flash_attention_2 that is not installed, would be fetched from the hub and run
 # as a kernel, whatever the caller asked for. True and False stand in flags of older versions.
 _KNOWN_ATTENTION = {None, True, False, "eager", "sdpa", "flex_attention"}
+_DTYPES = {str(kind).removeprefix("torch."): kind for kind in (torch.float32, torch.bfloat16, torch.float16)}
 # Verbosity, progress bars and torch's default dtype, which loading changes for a while, are global.
 _LOADING = threading.RLock()
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """Return the type of weights by its name in torch.
+
+    Raises:
+        ModelError: If it is none that models run in.
+    """
+    if name not in _DTYPES:
+        raise ModelError(f"Expected one of the types {', '.join(_DTYPES)}, got {name!r}.")
+    return _DTYPES[name]
 
 
 def load_model(

@@ -1,10 +1,17 @@
-"""How much memory a call takes."""
+"""How much memory a call takes, and what to do where there is not enough."""
 
+import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+
+from expnet.errors import ExpnetError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def peak(run: Callable[[], object], device: torch.device) -> float:
@@ -19,11 +26,48 @@ def peak(run: Callable[[], object], device: torch.device) -> float:
         return (torch.cuda.max_memory_allocated(device) - held) / 2**20
     if not sys.platform.startswith("linux"):
         return float("nan")
+    # What earlier calls freed may still be resident, and would hide what this one takes.
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
     # Writing 5 makes the kernel start the peak (VmHWM) anew from what is resident now.
     Path("/proc/self/clear_refs").write_text("5")
     before = _resident("VmRSS")
     run()
     return (_resident("VmHWM") - before) / 1024
+
+
+def exhausted(error: Exception) -> bool:
+    """Whether an error says that memory did not suffice; on a processor torch raises a mere RuntimeError."""
+    plain = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return plain or isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
+def in_halves(
+    run: Callable[[Sequence[T]], Sequence[R]],
+    items: Sequence[T],
+    *,
+    splits: Callable[[Exception], bool] = exhausted,
+    alone: Callable[[T, Exception], R] | None = None,
+) -> list[R]:
+    """Run on all items together; if that fails, on each half by itself, until the error has found its item.
+
+    Args:
+        run: Gives a result for each item, in order.
+        items: At least one.
+        splits: Which errors are worth another try with fewer items; others are raised.
+        alone: Makes a result of the item that fails by itself, and its error, which otherwise is raised.
+    """
+    try:
+        return list(run(items))
+    except (ExpnetError, MemoryError, RuntimeError) as error:
+        if not splits(error) or (len(items) == 1 and alone is None):
+            raise
+        if len(items) == 1 and alone is not None:
+            return [alone(items[0], error)]
+    # Out here, because until now the error held what the attempt had in memory.
+    middle = len(items) // 2
+    halves = (items[:middle], items[middle:])
+    return [result for half in halves for result in in_halves(run, half, splits=splits, alone=alone)]
 
 
 def _resident(field: str) -> float:

@@ -9,6 +9,10 @@ from expnet.errors import InputError, TextTooLongError
 from expnet.texts import Text
 from expnet.words import Span, words_of_tokens
 
+# Texts, and characters, that are tokenized together: so many that there are texts of like length among them, so few
+# that their tokens take little memory.
+_TEXTS, _CHARACTERS = 512, 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -24,6 +28,11 @@ class Reading:
     fields: tuple[list[int], ...]
     windows: list[list[int]]
     read: tuple[int, int]
+
+    @property
+    def length(self) -> int:
+        """Tokens in all windows."""
+        return sum(map(len, self.windows))
 
 
 def read_texts(
@@ -49,6 +58,37 @@ def read_texts(
         word_of = words_of_tokens(tokens.spans, text.words)
         chosen = list(_windows(tokens, max_length, overlap, truncate))
         yield Reading(_fields(tokens, word_of), chosen, _read(text, tokens, chosen[0] if truncate else None))
+
+
+def in_chunks(texts: Sequence[Text]) -> Iterator[list[int]]:
+    """Yield which texts are tokenized together, shortest first."""
+    sizes = [len(text.text) + len(text.pair or "") for text in texts]
+    chunk, characters = list[int](), 0
+    for index in sorted(range(len(texts)), key=sizes.__getitem__):
+        if chunk and (len(chunk) == _TEXTS or characters + sizes[index] > _CHARACTERS):
+            yield chunk
+            chunk, characters = [], 0
+        chunk.append(index)
+        characters += sizes[index]
+    if chunk:
+        yield chunk
+
+
+def by_budget(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Yield which items are read together, shortest first, so that little is padded.
+
+    Args:
+        lengths: Tokens of each item.
+        budget: Most tokens that are read together, padding included; a longer item goes alone.
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    start = 0
+    while start < len(order):
+        stop = start + 1
+        while stop < len(order) and lengths[order[stop]] * (stop + 1 - start) <= budget:
+            stop += 1
+        yield order[start:stop]
+        start = stop
 
 
 @dataclass(frozen=True, slots=True)

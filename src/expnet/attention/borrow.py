@@ -23,8 +23,9 @@ def borrow(model: PreTrainedModel, implementation: str | None = None) -> Iterato
     with _LOCKS_LOCK:
         lock = _LOCKS.setdefault(model, threading.RLock())
     with lock:
-        training = [module for module in model.modules() if module.training]
-        configs = {id(part.config): part.config for part in model.modules() if isinstance(part, PreTrainedModel)}
+        modules = list(model.modules())  # once: finding them takes longer than all the rest
+        training = [module for module in modules if module.training]
+        configs = {id(part.config): part.config for part in modules if isinstance(part, PreTrainedModel)}
         # Outer parts first, as setting one of them sets its inner parts too.
         originals = [(config, config._attn_implementation) for config in configs.values()]
         try:

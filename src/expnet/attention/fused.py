@@ -76,9 +76,10 @@ class FusedLayer:
         if scores.bias is not None:
             bias = scores.bias.expand(len(index), -1, -1, -1)
             logs = _hide(logs, _slice(bias, batch, index, row=row))
-        positions = torch.arange(logs.shape[2], device=index.device)
-        query, key = (index[:, None], positions) if row else (positions, index[:, None])
-        logs = logs.masked_fill(scores.band.hides(query, key)[:, None], -torch.inf)
+        if scores.band != EVERYTHING:
+            positions = torch.arange(logs.shape[2], device=index.device)
+            query, key = (index[:, None], positions) if row else (positions, index[:, None])
+            logs = logs.masked_fill(scores.band.hides(query, key)[:, None], -torch.inf)
         return logs - (self.lse[batch, :, index, None] if row else self.lse)
 
 

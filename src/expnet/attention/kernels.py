@@ -82,6 +82,8 @@ class Scores:
         bias = self.bias
         if bias is not None:
             bias = (bias if bias.shape[2] == 1 else bias[:, :, places])[..., near]
+        if self.band == EVERYTHING:
+            return bias
         positions = torch.arange(self.key.shape[2], device=places.device)[near]
         hidden = self.band.hides(places[:, None], positions)
         if not hidden.any():

@@ -134,7 +134,9 @@ def _values(layer: FusedLayer | Layer, log_row: Tensor) -> tuple[Tensor, Tensor]
         return value.norm(dim=-1), joined.norm(dim=-1)
     each = projection.unflatten(1, (value.shape[1], value.shape[3]))
     # |W v|² = v' (W'W) v, which never builds a vector of the model's width for each head and token.
-    squares = torch.linalg.vecdot(value @ torch.einsum("ehi,ehj->hij", each, each), value)
+    by_head = value.transpose(0, 1).flatten(1, 2)  # one product a head: spread over texts, the matrices were copied
+    squares = torch.linalg.vecdot(by_head @ torch.einsum("ehi,ehj->hij", each, each), by_head)
+    squares = squares.unflatten(1, (value.shape[0], value.shape[2])).transpose(0, 1)
     return squares.clamp(min=0).sqrt(), (joined @ projection.T).norm(dim=-1)
 
 

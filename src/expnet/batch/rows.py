@@ -1,21 +1,22 @@
 """Rows in, rows out: the one way in which any engine explains a chunk of a file."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
-import torch
 
 from expnet.batch.settings import Settings
 from expnet.errors import ExpnetError, InputError, NonFiniteError, TextTooLongError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation
+from expnet.memory import exhausted, in_halves
 from expnet.texts import Text
 
-_TOGETHER = 32
+# Rows that share one call, which sorts them once more, by tokens; what is done again if one of them fails.
+_TOGETHER = 256
 OK = "ok"
 
 
@@ -158,26 +159,26 @@ def _target(explainer: Explainer, target: Any) -> int:
     return explainer.classifier.target_index(target)
 
 
-def _explain(explainer: Explainer, requests: Sequence[_Request], settings: Settings) -> Iterator[Outcome]:
+def _explain(explainer: Explainer, requests: Sequence[_Request], settings: Settings) -> list[Outcome]:
     """Explain rows together; if that fails, each half by itself, until the error has found its row."""
-    try:
+
+    def run(part: Sequence[_Request]) -> list[Outcome]:
         found = explainer.explain(
-            [request.text for request in requests],
+            [request.text for request in part],
             method=settings.method,
             options=settings.options,
             seed=settings.seed,
-            target=requests[0].target,
+            target=part[0].target,
             truncate=settings.truncate,
         )
-    except (ExpnetError, MemoryError, torch.OutOfMemoryError) as error:
-        if len(requests) == 1:
-            yield Outcome(_status(error), str(error))
-            return
-        middle = len(requests) // 2
-        yield from _explain(explainer, requests[:middle], settings)
-        yield from _explain(explainer, requests[middle:], settings)
-        return
-    yield from (Outcome(OK, explanation=explanation) for explanation in found)
+        return [Outcome(OK, explanation=explanation) for explanation in found]
+
+    return in_halves(
+        run,
+        requests,
+        splits=lambda error: isinstance(error, ExpnetError) or exhausted(error),
+        alone=lambda _, error: Outcome(_status(error), str(error)),
+    )
 
 
 def _status(error: Exception) -> str:

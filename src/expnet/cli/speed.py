@@ -1,11 +1,14 @@
 """`expnet speed`: what explanations cost on this machine."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from expnet.errors import InputError
+
+if TYPE_CHECKING:
+    from expnet.explainer import Explainer
 
 _METHODS = ("expnet", "raw_attention", "generic_relevance", "integrated_gradients")
 
@@ -21,6 +24,13 @@ def speed(
     rounds: Annotated[int, typer.Option(min=3, help="In each round everyone runs once.")] = 15,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the processor; 0 leaves that to torch.")] = 0,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default the best there is.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Type of the weights, such as bfloat16.")] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="Time all texts of this .txt or JSONL instead, of whatever lengths they are.")
+    ] = None,
+    exported: Annotated[
+        Path | None, typer.Option(help="With --texts: also time the same explainer, as `expnet export` wrote it.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Also write JSON to this file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Also draw the ratios, as .png, .pdf or .svg.")] = None,
 ) -> None:
@@ -32,7 +42,10 @@ def speed(
 
     if threads:
         torch.set_num_threads(threads)
-    explainer_ = load(model, explainer=explainer, device=device)
+    explainer_ = load(model, explainer=explainer, device=device, dtype=dtype)
+    if texts is not None:
+        _mixed(explainer_, texts, exported, rounds, output)
+        return
     lengths = _lengths(tokens, explainer_.classifier.max_length)
     found = timing.measure(
         explainer_,
@@ -50,6 +63,23 @@ def speed(
         from expnet.benchmark.plots import cost_by_length, save_as
 
         save_as(cost_by_length(found), plot)
+
+
+def _mixed(explainer: "Explainer", path: Path, exported: Path | None, rounds: int, output: Path | None) -> None:
+    import torch
+
+    from expnet import throughput
+    from expnet.cli.train import texts_of
+    from expnet.export import OnnxExplainer
+    from expnet.speed import write
+
+    graph = None if exported is None else OnnxExplainer.load(exported, threads=torch.get_num_threads())
+    strings = [text.text for text in texts_of(path)]
+    found = throughput.measure(explainer, strings, rounds=rounds, exported=graph, progress=True)
+    report = throughput.report(explainer, strings, found)
+    print(throughput.table(report))
+    if output is not None:
+        write(report, output)
 
 
 def _lengths(tokens: str, limit: int) -> list[int]:

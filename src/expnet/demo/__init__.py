@@ -14,14 +14,16 @@ FOLDER = Path(__file__).parent / "weights"
 DEMOS = ("demo/sentiment", "demo/acceptability", "demo/hate-speech")
 
 
-def demo_classifier(name: str, *, device: str | torch.device | None = None) -> Classifier:
+def demo_classifier(
+    name: str, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+) -> Classifier:
     """Load a demo's classifier, offline: its adapter merged into the embedded base model.
 
     Raises:
         InputError: If there is no such demo.
         MissingExtraError: If `expnet[demo]` is not installed.
     """
-    return adapted_classifier(_folder(name) / "classifier", name=name, device=device)
+    return adapted_classifier(_folder(name) / "classifier", name=name, device=device, dtype=dtype)
 
 
 def demo_network(name: str) -> ExpNet:
@@ -29,9 +31,11 @@ def demo_network(name: str) -> ExpNet:
     return ExpNet.from_pretrained(_folder(name) / "explainer")
 
 
-def adapted_classifier(adapter: Path, *, name: str, device: str | torch.device | None = None) -> Classifier:
+def adapted_classifier(
+    adapter: Path, *, name: str, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+) -> Classifier:
     """Merge any adapter into the embedded base model."""
-    model, tokenizer = load_model(adapter, base=base_model(), device=device)
+    model, tokenizer = load_model(adapter, base=base_model(), device=device, dtype=dtype)
     return Classifier(model, tokenizer, name=name)
 
 

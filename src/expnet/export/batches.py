@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from expnet.export.manifest import Manifest
 from expnet.texts import Text
-from expnet.windows import read_texts
+from expnet.windows import by_budget, read_texts
 
 # Tokens in one run of the graph: what it computes then stays in the processor's cache. With 4,096, a text takes a third
 # longer on one thread.
@@ -46,15 +46,8 @@ def encode(tokenizer: Tokenizer, texts: Sequence[Text], manifest: Manifest, *, t
 
 def feeds(encoded: Encoded, manifest: Manifest) -> Iterator[tuple[list[int], Feed]]:
     """Yield which windows go together, shortest first so that little is padded, and the inputs of the graph."""
-    lengths = [len(window) for window in encoded.windows]
-    order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    start = 0
-    while start < len(order):
-        stop = start + 1
-        while stop < len(order) and lengths[order[stop]] * (stop + 1 - start) <= BUDGET:
-            stop += 1
-        yield order[start:stop], _feed([encoded.windows[row] for row in order[start:stop]], manifest)
-        start = stop
+    for rows in by_budget([len(window) for window in encoded.windows], BUDGET):
+        yield rows, _feed([encoded.windows[row] for row in rows], manifest)
 
 
 def _feed(windows: Sequence[np.ndarray], manifest: Manifest) -> Feed:

@@ -15,11 +15,10 @@ from expnet.export.manifest import GRAPH, TOKENIZER, Manifest, read_manifest
 from expnet.labels import class_index
 from expnet.progress import track
 from expnet.texts import Text
+from expnet.windows import in_chunks
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
-
-_BATCH = 32
 
 
 class OnnxExplainer:
@@ -105,10 +104,8 @@ class OnnxExplainer:
         if not isinstance(texts, Iterable):
             raise InputError(f"Expected a text or a list of texts, got {type(texts).__name__}.")
         items = [_as_text(text) for text in texts]
-        order = sorted(range(len(items)), key=lambda i: len(items[i].text) + len(items[i].pair or ""))
         done: dict[int, Explanation] = {}
-        for start in track(range(0, len(order), _BATCH), "explaining", show=progress):
-            part = order[start : start + _BATCH]
+        for part in track(in_chunks(items), "explaining", show=progress, total=len(items), size=len):
             done.update(zip(part, self._batch([items[i] for i in part], chosen, truncate), strict=True))
         return [done[i] for i in range(len(items))]
 

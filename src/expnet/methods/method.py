@@ -6,6 +6,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
@@ -62,13 +63,13 @@ class Method:
     @property
     def options(self) -> Mapping[str, inspect.Parameter]:
         """Options a caller may set, with their annotations and defaults."""
-        parameters = inspect.signature(self.function).parameters.values()
+        parameters = _parameters(self.function).values()
         return {each.name: each for each in parameters if each.kind is each.KEYWORD_ONLY and each.name not in _SUPPLIED}
 
     @property
     def supplied(self) -> frozenset[str]:
         """Arguments that the caller does not choose: "generator", "network", or neither."""
-        return frozenset(_SUPPLIED).intersection(inspect.signature(self.function).parameters)
+        return frozenset(_SUPPLIED).intersection(_parameters(self.function))
 
     def attribute(
         self,
@@ -121,6 +122,11 @@ class Method:
         if problems:
             names = ", ".join(known) or "none"
             raise OptionError(f"The method {self.name!r} cannot run: {'; '.join(problems)}. Its options: {names}.")
+
+
+@lru_cache(maxsize=256)  # reading a signature takes as long as explaining some words
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(function).parameters
 
 
 def describe(annotation: Any) -> str:

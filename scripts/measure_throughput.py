@@ -1,0 +1,86 @@
+"""Texts of all lengths a second, explained and only predicted, in two types of weights; into docs/throughput.json.
+
+    python scripts/measure_throughput.py DATA --threads 2
+    python scripts/tables.py
+
+DATA is a folder of sets, set/split.jsonl.gz, whose lines hold `text` or `tokens`: films, tweets and posts are drawn
+from it. Budgets of tokens are compared as well: on a processor the best of them is `Classifier.budget`.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure_batch import draw
+from measure_export import agreement
+
+import expnet
+from expnet import classifier, throughput
+from expnet.export import OnnxExplainer, export
+
+OUTPUT = Path(__file__).parents[1] / "docs" / "throughput.json"
+SETS = ("movies", "tse", "hatexplain", "toxic_spans")
+BUDGETS = (256, 512, 1024, 2048, 4096, 8192)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--texts", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    texts = mixed(args.data, args.texts)
+    exact, half = (expnet.load(device="cpu", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    with tempfile.TemporaryDirectory() as folder:
+        exported = OnnxExplainer.load(export(exact, folder), threads=args.threads)
+    reports: dict[str, Any] = {}
+    for name, explainer, graph in (("float32", exact, exported), ("bfloat16", half, None)):
+        found = throughput.measure(explainer, texts, rounds=args.rounds, exported=graph, progress=True)
+        reports[name] = throughput.report(explainer, texts, found)
+        print(throughput.table(reports[name]), flush=True)
+    few = texts[: max(50, len(texts) // 5)]
+    reports["agreement"] = agreement(half.explain(few, truncate=True), exact.explain(few, truncate=True))
+    reports["budgets"] = {"texts": len(few), "threads": args.threads, "rows": budgets(exact, few, args.rounds)}
+    args.output.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
+
+
+def mixed(data: Path, count: int) -> list[str]:
+    """Draw texts of the sets alike."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in SETS:
+            (Path(folder) / name).symlink_to((data / name).resolve())
+        return draw(Path(folder), count)
+
+
+def budgets(explainer: expnet.Explainer, texts: list[str], rounds: int) -> list[dict[str, float]]:
+    """Time explanations under each budget, in turns; the first round warms up."""
+    times: dict[int, list[tuple[float, float]]] = {budget: [] for budget in BUDGETS}
+    before = classifier._CPU_BUDGET
+    try:
+        for _ in range(rounds + 1):
+            for budget in BUDGETS:
+                classifier._CPU_BUDGET = budget
+                start, used = time.perf_counter(), time.process_time()
+                explainer.explain(texts, truncate=True)
+                times[budget].append((time.perf_counter() - start, time.process_time() - used))
+    finally:
+        classifier._CPU_BUDGET = before
+    medians = {
+        budget: [statistics.median(each) for each in zip(*taken[1:], strict=True)] for budget, taken in times.items()
+    }
+    return [
+        {"budget": budget, "texts_per_second": len(texts) / clock, "processor": 1000 * processor / len(texts)}
+        for budget, (clock, processor) in medians.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()
