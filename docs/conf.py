@@ -12,8 +12,6 @@ author = "the expnet authors"
 version = release = expnet.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
-# The list may name a page that is not there yet. None can get lost by that: a page that no list names is an error.
-suppress_warnings = ["toc.not_readable"]
 
 # Headings get the anchors that a code host gives them, so that links work in both places.
 myst_heading_anchors = 3

@@ -65,7 +65,8 @@ def find_files(source: Path) -> tuple[list[Path], list[Path]]:
         known = [path for path in inside if _known(path) and (path.is_file() or not path.exists())]
     if not known:
         raise BatchError(f"{source} holds no file to read; expected {_kinds()}.")
-    return known, [path for path in inside if path not in known]
+    read = set(known)
+    return known, [path for path in inside if path not in read]
 
 
 def survey(path: Path, root: Path, shard_rows: int) -> InputFile:
