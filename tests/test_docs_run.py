@@ -27,8 +27,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(python|bash|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LABELS = ("negative", "positive", "toxic")
-# Servers, trainings of minutes, every method there is, more machines than one; their options are checked all the same.
-ONLY_PARSED = ("serve", "finetune", "benchmark", "report", "speed", "all", "ray")
+# Servers, trainings of minutes, every method there is or one that a page brings, more machines than one, records of files
+# that are not there; their options are checked all the same.
+ONLY_PARSED = ("serve", "studio", "finetune", "benchmark", "report", "speed", "all", "contrast", "ray", "audit")
 NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {label: n for n, label in enumerate(LABELS)}}
 
 
@@ -46,7 +47,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 def calls(block: str) -> Iterator[Call]:
-    """Split a block as a shell would, as far as the pages go: comments, continued lines, |, &&, >, VARIABLE=value."""
+    """Split a block as a shell would, as far as the pages go: comments, continued lines, |, &&, >, <, VARIABLE=value."""
     for line in block.replace("\\\n", " ").splitlines():
         if "expnet" not in line:
             continue
@@ -59,6 +60,8 @@ def calls(block: str) -> Iterator[Call]:
             target = None
             if ">" in part:
                 target, part = part[part.index(">") + 1], part[: part.index(">")]
+            if "<" in part:
+                fed, part = part[part.index("<") + 1], part[: part.index("<")]
             if part[:1] == ["cat"]:
                 fed = part[1]
             elif part[:1] == ["expnet"]:
@@ -79,7 +82,8 @@ def parse(arguments: list[str]) -> None:
     """Raise if there is no such command or option, or a value is of a wrong kind; run nothing."""
     command, name = typer.main.get_command(app), "expnet"
     while hasattr(command, "resolve_command"):
-        name, command, arguments = command.resolve_command(command.context_class(command), list(arguments))
+        with command.make_context(name, list(arguments)) as context:  # a group may add to what it was given
+            name, command, arguments = command.resolve_command(context, [*context._protected_args, *context.args])
     command.make_context(name, list(arguments)).close()
 
 
@@ -110,6 +114,7 @@ def desk(tmp_path, monkeypatch, export_once):
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "my-classifier", build("bert", num_hidden_layers=1, **NAMES), typed=True)
     tiny_explainer(tiny_classifier(num_hidden_layers=1)).network.save_pretrained(tmp_path / "my-explainer")
+    shutil.copytree(tmp_path / "my-explainer", tmp_path / "marks-explainer")  # as the studio would have left it
     how_to = (ROOT / "docs" / "how-to.md").read_text(encoding="utf-8")
     (tmp_path / "marked.jsonl").write_text(re.search(r"```json\n(.*?)```", how_to, re.DOTALL)[1])
     lines = [{"text": "A dull film.", "label": "negative", "rationale": [[2, 6]]}]
@@ -134,7 +139,7 @@ def desk(tmp_path, monkeypatch, export_once):
 def _make_quick(monkeypatch):
     classifier = expnet.Classifier.from_pretrained("my-classifier", device="cpu")
     network = expnet.ExpNet.from_pretrained("my-explainer")
-    monkeypatch.setattr("expnet.explainer.demo_classifier", lambda name, device=None: classifier)
+    monkeypatch.setattr("expnet.explainer.demo_classifier", lambda name, **settings: classifier)
     monkeypatch.setattr("expnet.explainer.demo_network", lambda name: network)
 
     def briefly(train):
