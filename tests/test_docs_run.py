@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(python|bash|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LABELS = ("negative", "positive", "toxic")
-# Servers, trainings of minutes, every method there is or one that a page brings, more machines than one, records of files
-# that are not there; their options are checked all the same.
+# Servers, trainings of minutes, every method there is or one that a page brings, more machines than one, records of
+# files that are not there; their options are checked all the same.
 ONLY_PARSED = ("serve", "studio", "finetune", "benchmark", "report", "speed", "all", "contrast", "ray", "audit")
 NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {label: n for n, label in enumerate(LABELS)}}
 
@@ -47,7 +47,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 def calls(block: str) -> Iterator[Call]:
-    """Split a block as a shell would, as far as the pages go: comments, continued lines, |, &&, >, <, VARIABLE=value."""
+    """Split a block as a shell would, as far as the pages go: comments, continued lines, |, &&, >, <, NAME=value."""
     for line in block.replace("\\\n", " ").splitlines():
         if "expnet" not in line:
             continue
