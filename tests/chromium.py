@@ -92,7 +92,7 @@ class Chromium:
             raise RuntimeError(answer["exceptionDetails"]["exception"].get("description"))
         return answer["result"].get("value")
 
-    def until(self, expression: str, *, seconds: float = 30) -> None:
+    def until(self, expression: str, *, seconds: float = 180) -> None:
         """Wait until an expression holds; a page that is just being replaced says nothing."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -105,6 +105,7 @@ def test_names_texts_and_labels_add_or_change_no_element(payload, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # the font of the plots lacks some of these letters
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied")  # nobody compares so many sets
 def test_names_in_plots_add_no_element(tmp_path):
     rows = [each for payload in PAYLOADS[:7] for each in named(payload, tmp_path)[0]]
     rows += [each for payload in PAYLOADS[7:] for each in named(payload, tmp_path)[0]]

@@ -151,7 +151,7 @@ def test_a_screen_reader_meets_words_as_buttons_that_are_pressed_or_not(studio):
         "Undo",
     }
     assert ("combobox", "Which words are the reason for") in tree
-    assert page.value(f"document.querySelector('{word(1)}').getAttribute('aria-pressed')") == "true"
+    assert page.value(f'document.querySelector("{word(1)}").getAttribute("aria-pressed")') == "true"
     page.value(f'document.querySelector("{word(2)}").click()')  # as a screen reader does
     assert page.value(PRESSED) == ["good", "film"]
     assert page.value("document.querySelector('#status').textContent") == "2 words are marked."

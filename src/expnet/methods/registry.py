@@ -1,7 +1,8 @@
 """The table of attribution methods: ours, and those that other packages bring."""
 
 import difflib
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
+from typing import Any
 
 from expnet.errors import MethodError
 from expnet.methods import (
@@ -69,7 +70,8 @@ def find_method(name: str) -> Method:
     raise MethodError(f"There is no method {name!r}.{hint} Methods: {', '.join(names)}.")
 
 
-def _plugins() -> dict[str, EntryPoint]:
+def _plugins() -> dict[str, Any]:
+    # Entry points, but which class of them: a package that brings its own `importlib_metadata` replaces the finder.
     taken = {method.name: "expnet" for method in TABLE}
     found = {}
     for point in entry_points(group=GROUP):
@@ -83,7 +85,7 @@ def _plugins() -> dict[str, EntryPoint]:
     return found
 
 
-def _load(point: EntryPoint) -> Method:
+def _load(point: Any) -> Method:
     method = point.load()
     if not isinstance(method, Method) or method.name != point.name:
         raise MethodError(

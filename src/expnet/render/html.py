@@ -69,7 +69,8 @@ def side_by_side(explanations: "Sequence[Explanation]") -> str:
     Raises:
         InputError: If there are none, or their texts, pairs or labels differ.
     """
-    return _card(explanations[0], (_head(explanations[0], ""), headless(explanations)), "max-width:none")
+    rows = headless(explanations)  # which checks them
+    return _card(explanations[0], (_head(explanations[0], ""), rows), "max-width:none")
 
 
 def headless(explanations: "Sequence[Explanation]") -> str:
