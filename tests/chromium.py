@@ -122,6 +122,7 @@ class Chromium:
 
     def drag(self, *selectors: str) -> None:
         """Press the mouse on an element, move over others, and let it go on the last."""
+        self.until("document.readyState === 'complete'")  # until then a page may scroll to where its address leads
         place = f"document.querySelector({json.dumps(selectors[0])})"
         self.value(f"{place}.scrollIntoView({{block: 'center'}})")
         middles = [self._middle(selector) for selector in selectors]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from fastapi import FastAPI
 
 from expnet.explainer import Explainer
 from expnet.serve import Limits, create_app
@@ -65,7 +66,13 @@ class Live:
 
 @contextmanager
 def live(explainers: dict[str, Explainer], limits: Limits) -> Iterator[Live]:
-    server = uvicorn.Server(configuration(create_app(explainers, limits=limits), limits, port=0))
+    with running(create_app(explainers, limits=limits), limits) as server:
+        yield server
+
+
+@contextmanager
+def running(app: FastAPI, limits: Limits) -> Iterator[Live]:
+    server = uvicorn.Server(configuration(app, limits, port=0))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -37,13 +37,11 @@ def report_page(payload: str, folder) -> str:
     return page(rows, tables.all_tables(rows), {}, examples)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    browser = chromium.Chromium()
+@pytest.fixture(scope="module", autouse=True)
+def seen(browser):
+    """A page that is looked at: some payloads wait for that."""
     browser.show(800, 600)
     browser.send("Emulation.setFocusEmulationEnabled", enabled=True)
-    yield browser
-    browser.close()
 
 
 def open_page(browser, source: str, path) -> None:

@@ -30,13 +30,6 @@ def server(explainer):
         yield server
 
 
-@pytest.fixture(scope="module")
-def browser():
-    browser = chromium.Chromium()
-    yield browser
-    browser.close()
-
-
 @pytest.fixture
 def page(browser, server):
     """The page as it is first seen, on a wide screen."""

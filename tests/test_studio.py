@@ -24,8 +24,8 @@ from expnet.studio.comparing import agreement, cross_validated, folds, word_scor
 from expnet.texts import Text
 from expnet.universal import universal
 from tests.classifiers import tiny_classifier, tiny_explainer
+from tests.payloads import PAYLOADS
 from tests.studio import TEXTS, desk, records
-from tests.test_render import PAYLOADS
 from tests.test_serve_page import Page
 
 TYPED = [text for text in PAYLOADS if text.isprintable()]

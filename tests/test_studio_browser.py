@@ -1,31 +1,21 @@
 """The studio in a browser, used as a person would: mouse, keyboard, phone, screen reader; then Fit."""
 
 import json
-import threading
-import time
 
 import pytest
-import uvicorn
 
 from expnet.rationales import read_records
 from expnet.serve import Limits
-from expnet.serve.running import configuration
 from expnet.studio import create_app
 from tests import chromium
 from tests.classifiers import tiny_classifier, tiny_explainer
+from tests.live import running
+from tests.payloads import PAYLOADS
 from tests.studio import TEXTS, desk
-from tests.test_render import PAYLOADS
 
 pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="Chromium is not installed")
 READY = "document.readyState === 'complete' && !document.querySelector('#save').disabled"
 PRESSED = "[...document.querySelectorAll('.word[aria-pressed=true]')].map(each => each.textContent)"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    browser = chromium.Chromium()
-    yield browser
-    browser.close()
 
 
 @pytest.fixture
@@ -33,21 +23,12 @@ def studio(browser, tmp_path):
     """A desk, the page of its first text on a wide screen, and the address of the server."""
     explainer = tiny_explainer(tiny_classifier(id2label={0: PAYLOADS[0], 1: PAYLOADS[1], 2: PAYLOADS[2]}))
     found = desk(tmp_path, (*TEXTS, f"bad {PAYLOADS[4]}"), explainer=explainer)
-    server = uvicorn.Server(configuration(create_app(found), Limits(), port=0))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.01)
-    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    browser.show(1100, 800)
-    browser.open(f"{url}/texts/1")
-    yield found, browser, url
-    browser.value("typeof leaving === 'undefined' || (leaving = true)")  # unsaved marks would ask before they go
-    browser.open("about:blank#end")  # connections that stay open would be waited for
-    server.should_exit = True
-    thread.join(60)
-    assert not thread.is_alive(), "the server did not stop"
+    with running(create_app(found), Limits()) as server:
+        browser.show(1100, 800)
+        browser.open(f"{server.url}texts/1")
+        yield found, browser, server.url.rstrip("/")
+        browser.value("typeof leaving === 'undefined' || (leaving = true)")  # unsaved marks would ask before they go
+        browser.open("about:blank#end")  # connections that stay open would be waited for
 
 
 def word(place):
@@ -163,7 +144,7 @@ def test_two_tabs_lose_no_marks(studio):
     found.marks.save(record, "ann", record.text.words[6:], None)  # another tab was quicker
     page.click(word(1))
     press(page, "Enter")
-    page.until("document.querySelector('[role=alert] q')?.textContent === 'one'")
+    page.until(f"document.querySelector('[role=alert] q')?.textContent === 'one' && {READY}")
     assert page.value(PRESSED) == ["good"]
     assert saved(found, 0) == ["one"]
     press(page, "Enter")
@@ -177,7 +158,7 @@ def test_marking_fitting_and_seeing_before_and_after(studio):
         press(page, "ArrowRight", "Space", "Enter")
         page.until(at(number + 1))
     page.click(".notice button")
-    page.until("document.querySelector('#explanation section.expnet')")
+    page.until(f"document.querySelector('#explanation section.expnet') && {READY}")
     assert page.value("location.pathname") == "/texts/4"
     page.click("nav a[href='/fit']")
     page.until("document.querySelector('#fit button:not(:disabled)')")

@@ -16,8 +16,8 @@ from expnet.rationales.readers.shared import parse_record
 from expnet.studio import Marks, bring, read_texts
 from expnet.studio.marks import ConflictError
 from expnet.texts import Text
+from tests.payloads import PAYLOADS
 from tests.studio import records
-from tests.test_render import PAYLOADS
 
 NO_SURROGATE = st.characters(exclude_categories=("Cs",))
 TOKENS = st.lists(st.text("ab.,é字-", min_size=1, max_size=4), min_size=1)
