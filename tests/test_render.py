@@ -136,7 +136,7 @@ def test_a_terminal_receives_no_sequence_but_colours_and_no_markup_is_obeyed(pay
     assert all(char == "\n" or unicodedata.category(char) != "Cc" for char in sent)
     assert not set("\u202e\u2066\u2069") & set(sent)
     assert sent.startswith(printable(payload[:4]))
-    assert "".join(sent.split()).count("".join(printable(payload).split())) >= 2  # wherever lines break
+    assert sent.count(printable(payload)) >= 2
 
 
 def test_the_page_forbids_scripts_and_outside_resources_and_has_none():
