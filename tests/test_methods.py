@@ -112,9 +112,20 @@ class TestPlugins:
     @pytest.fixture
     def install(self, monkeypatch):
         def installed(*points):
+            registry._installed.cache_clear()
             monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "expnet.methods" else ())
 
-        return installed
+        yield installed
+        registry._installed.cache_clear()
+
+    def test_packages_are_looked_through_once_for_a_search_path(self, install, monkeypatch):
+        install()
+        looked = []
+        monkeypatch.setattr(registry, "entry_points", lambda group: looked.append(group) or ())
+        for path in (["a"], ["a"], ["a", "b"]):
+            monkeypatch.setattr(registry.sys, "path", path)
+            find_method("rollout")
+        assert looked == [registry.GROUP] * 2
 
     def test_a_method_of_another_package_stands_at_the_end_of_the_table(self, install):
         install(point("first_token", "tests.plugin:FIRST_TOKEN"))

@@ -1,6 +1,8 @@
 """The table of attribution methods: ours, and those that other packages bring."""
 
 import difflib
+import sys
+from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -70,11 +72,16 @@ def find_method(name: str) -> Method:
     raise MethodError(f"There is no method {name!r}.{hint} Methods: {', '.join(names)}.")
 
 
-def _plugins() -> dict[str, Any]:
+@lru_cache(maxsize=8)  # looking through all that is installed takes longer than explaining a short text
+def _installed(_path: tuple[str, ...]) -> tuple[Any, ...]:
     # Entry points, but which class of them: a package that brings its own `importlib_metadata` replaces the finder.
+    return tuple(entry_points(group=GROUP))
+
+
+def _plugins() -> dict[str, Any]:
     taken = {method.name: "expnet" for method in TABLE}
     found = {}
-    for point in entry_points(group=GROUP):
+    for point in _installed(tuple(sys.path)):
         owner = point.dist.name if point.dist else point.value
         if point.name in taken:
             raise MethodError(

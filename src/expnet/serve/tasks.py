@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Protocol
 
 from expnet.errors import InputError, RefusedError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation
 from expnet.methods.cost import passes
-from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.metrics.removal import Checked, check
 from expnet.serve.limits import Item, Limits
@@ -70,7 +68,7 @@ class Explain:
             RefusedError: If it would run more tokens through the model than the limits allow.
             ExpnetError: Whatever `Explainer.explain` says to them.
         """
-        _method(self.method).check(self.options)
+        find_method(self.method).check(self.options)
         if self.target is not None:
             explainer.classifier.target_index(self.target)
         texts = _texts(items)
@@ -97,7 +95,7 @@ class Explain:
 
     def _cost(self, explainer: Explainer, texts: Sequence[Text]) -> int:
         """Return how many tokens many passes would read; 0 for methods of few passes, whatever the text."""
-        method = _method(self.method)
+        method = find_method(self.method)
         declared = f"({method.forward}) + ({method.backward})"
         if method.name in _FOLLOWING:
             declared = f"tokens + {declared}"
@@ -135,12 +133,6 @@ def prediction(probabilities: Mapping[str, float]) -> dict[str, Any]:
     """Return the most probable class beside all of them."""
     label = max(probabilities, key=lambda name: probabilities[name])
     return {"label": label, "probability": probabilities[label], "probabilities": dict(probabilities)}
-
-
-@cache
-def _method(name: str) -> Method:
-    """Look a method up once: what other packages bring is searched for on disk."""
-    return find_method(name)
 
 
 def _texts(items: Sequence[Item]) -> list[Text]:
