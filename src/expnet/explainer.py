@@ -13,7 +13,7 @@ from expnet.classifier import Classifier, Prediction
 from expnet.demo import demo_classifier, demo_network
 from expnet.encoding import Encoding, pool_words
 from expnet.errors import InputError, NonFiniteError
-from expnet.explanation import Explanation, Word
+from expnet.explanation import Explanation, scored
 from expnet.heads import read_features
 from expnet.loading import dtype_named
 from expnet.memory import in_halves
@@ -22,7 +22,7 @@ from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.network import ExpNet
 from expnet.progress import track
-from expnet.texts import Text
+from expnet.texts import Text, as_text
 from expnet.universal import UNIVERSAL, named, trust
 from expnet.windows import Reading, by_budget, in_chunks
 
@@ -121,10 +121,10 @@ class Explainer:
         found.check(options)
         job = _Job(found, options, seed, None if target is None else self.classifier.target_index(target), truncate)
         if isinstance(texts, str | Text):
-            return self._chunk([_as_text(texts)], job)[0]
+            return self._chunk([as_text(texts)], job)[0]
         if not isinstance(texts, Iterable):
             raise InputError(f"Expected a text or a list of texts, got {type(texts).__name__}.")
-        items = [_as_text(text) for text in texts]
+        items = [as_text(text) for text in texts]
         done: dict[int, Explanation] = {}
         for part in track(in_chunks(items), "explaining", show=progress, total=len(items), size=len):
             done.update(zip(part, self._chunk([items[i] for i in part], job), strict=True))
@@ -206,10 +206,7 @@ class Explainer:
         return Explanation(
             text=text.text,
             pair=text.pair,
-            words=tuple(
-                Word(text.word(span), span.start, span.end, span.segment, score, span.start < read[span.segment])
-                for span, score in zip(text.words, scores.tolist(), strict=True)
-            ),
+            words=scored(text, scores.tolist(), read),
             label=self.classifier.labels[chosen],
             probability=float(probabilities[chosen]),
             probabilities=dict(zip(self.classifier.labels, probabilities.tolist(), strict=True)),
@@ -293,7 +290,3 @@ def load_classifier(
 
 def _learned(method: Method) -> bool:
     return "network" in method.supplied
-
-
-def _as_text(text: str | Text) -> Text:
-    return text if isinstance(text, Text) else Text.of(text)

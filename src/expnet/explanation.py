@@ -1,13 +1,14 @@
 """The frozen result: a text, its words with their scores, and what made them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from expnet.errors import InputError
 from expnet.render import html, terminal
+from expnet.texts import Text
 
 SCHEMA = 1
 
@@ -26,6 +27,20 @@ class Word:
     segment: int
     score: float
     seen: bool = True
+
+
+def scored(text: Text, scores: Sequence[float], read: tuple[int, int]) -> tuple[Word, ...]:
+    """Return the words of a text with their scores.
+
+    Args:
+        text: The text.
+        scores: One for each of its words.
+        read: How many characters of the text and of its pair the model read.
+    """
+    return tuple(
+        Word(text.word(span), span.start, span.end, span.segment, score, span.start < read[span.segment])
+        for span, score in zip(text.words, scores, strict=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,11 @@ class Text:
         return self.part(span.segment)[span.start : span.end]
 
 
+def as_text(text: "str | Text") -> Text:
+    """Return a text as it is, or a string as `Text.of` takes it."""
+    return text if isinstance(text, Text) else Text.of(text)
+
+
 def _check_string(part: object) -> None:
     if not isinstance(part, str):
         raise InputError(f"Expected a string, got {type(part).__name__}: {str(part)[:60]!r}.")

@@ -13,7 +13,7 @@ from expnet.explainer import Explainer
 from expnet.explanation import Explanation
 from expnet.identity import models, sha256, versions
 from expnet.metrics.removal import Checked, check
-from expnet.texts import Text
+from expnet.texts import Text, as_text
 
 KIND, SCHEMA = "expnet decision", 1
 _BLANK = "\u00b7"  # stands for a character of a word that the record does not hold
@@ -124,7 +124,7 @@ def record_decision(
         ExpnetError: Whatever `Explainer.explain` says to it.
     """
     asked = asked or Asked()
-    item = text if isinstance(text, Text) else Text.of(text)
+    item = as_text(text)
     explanation = explainer.explain(
         item,
         method=asked.method,

@@ -9,12 +9,12 @@ from jaxtyping import Float
 from tokenizers import Tokenizer
 
 from expnet.errors import InputError, MismatchError, ModelError, NonFiniteError, require_extra
-from expnet.explanation import Explanation, Word
+from expnet.explanation import Explanation, scored
 from expnet.export.batches import Encoded, encode, feeds, pool_words
 from expnet.export.manifest import GRAPH, TOKENIZER, Manifest, read_manifest
 from expnet.labels import class_index
 from expnet.progress import track
-from expnet.texts import Text
+from expnet.texts import Text, as_text
 from expnet.windows import in_chunks
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ class OnnxExplainer:
         """
         chosen = None if target is None else class_index(self.manifest.labels, target)
         if isinstance(texts, str | Text):
-            return self._batch([_as_text(texts)], chosen, truncate)[0]
+            return self._batch([as_text(texts)], chosen, truncate)[0]
         if not isinstance(texts, Iterable):
             raise InputError(f"Expected a text or a list of texts, got {type(texts).__name__}.")
-        items = [_as_text(text) for text in texts]
+        items = [as_text(text) for text in texts]
         done: dict[int, Explanation] = {}
         for part in track(in_chunks(items), "explaining", show=progress, total=len(items), size=len):
             done.update(zip(part, self._batch([items[i] for i in part], chosen, truncate), strict=True))
@@ -148,10 +148,7 @@ class OnnxExplainer:
         return Explanation(
             text=text.text,
             pair=text.pair,
-            words=tuple(
-                Word(text.word(span), span.start, span.end, span.segment, score, span.start < read[span.segment])
-                for span, score in zip(text.words, scores.tolist(), strict=True)
-            ),
+            words=scored(text, scores.tolist(), read),
             label=labels[chosen],
             probability=float(probabilities[chosen]),
             probabilities=dict(zip(labels, probabilities.tolist(), strict=True)),
@@ -175,7 +172,3 @@ def _check_fits(session: "InferenceSession", manifest: Manifest, folder: str | P
             f"The graph in {folder} reads {', '.join(sorted(reads))}, but its JSON says that typed is "
             f"{manifest.typed}. Export again."
         )
-
-
-def _as_text(text: str | Text) -> Text:
-    return text if isinstance(text, Text) else Text.of(text)
