@@ -89,10 +89,11 @@ def _losses(classifier: Classifier, rows: Sequence[dict[str, Any]], seed: int) -
     """Return loss without the top and without random words, with these and those alone, and how far the file is off."""
     every = np.full((len(rows), 5), np.nan)
     texts = [Text.of(row["text"], row["pair"]) for row in rows]
-    fits = [at for at, windows in enumerate(classifier.encode(texts).windows()) if windows == 1]
+    readings = classifier.read(texts)
+    fits = [at for at, reading in enumerate(readings) if len(reading.windows) == 1]
     if not fits:
         return every
-    encoding = classifier.encode([texts[at] for at in fits])
+    encoding = classifier.pack([texts[at] for at in fits], [readings[at] for at in fits])
     curves = _curves(classifier, encoding, [rows[at] for at in fits], seed)
     top, draws = curves["top"], [curves[name] for name in curves if name != "top"]
     every[fits] = np.stack(
