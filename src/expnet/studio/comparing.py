@@ -86,12 +86,13 @@ def agreement(
         after: Those of the other explainer.
     """
     marks = [np.array(record.word_marks()) for record in records]
-    figures, gain = [], np.zeros(len(records))
+    figures, gains = [], []
     for name, metric in (("average precision", average_precision), ("AUROC", auroc)):
         first, second = (
             np.array([metric(each, mark) for each, mark in zip(scores, marks, strict=True)])
             for scores in (before, after)
         )
-        figures.append(Figure(name, float(first.mean()), float(second.mean()), estimate(second - first)))
-        gain = second - first if name == "average precision" else gain
+        gains.append(second - first)
+        figures.append(Figure(name, float(first.mean()), float(second.mean()), estimate(gains[-1])))
+    gain = gains[0]
     return Agreement(len(records), int((gain > 0).sum()), int((gain < 0).sum()), tuple(figures))
