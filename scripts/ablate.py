@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
+from on_ring import ROOT, opened
 
 from expnet import __version__
 from expnet.benchmark.data import Data, draw
 from expnet.benchmark.making import Workshop
-from expnet.benchmark.plan import Plan, TaskPlan, read_plan
+from expnet.benchmark.plan import Plan, TaskPlan
 from expnet.benchmark.scores import Job, word_scores
 from expnet.classifier import Classifier
 from expnet.features import ATTENTION, GRADIENT, FeatureConfig
@@ -34,7 +34,6 @@ from expnet.training.config import ACROSS_TASKS, STUDENT, FitConfig, with_tier
 from expnet.training.examples import extract
 from expnet.training.judging import judge, judged
 
-ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "docs" / "ablation.json"
 TEXTS = 300
 RULES = ("random", "raw_attention", "value_norm_attention", "saliency", "grad_sam", "generic_relevance")
@@ -68,15 +67,8 @@ STUDENTS: dict[str, tuple[FitConfig, int]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("runs", type=Path, help="the output folder of the benchmark")
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    plan = read_plan(ROOT / "benchmarks" / "ring.toml")
-    data = Data(args.data, plan)
-    workshop = Workshop(plan, data, args.runs)
+    workshop, _ = opened(argparse.ArgumentParser(description=__doc__.split("\n")[0]))
+    plan, data = workshop.plan, workshop.data
     report = json.loads(OUTPUT.read_text()) if OUTPUT.is_file() else {}
     if report.get("expnet") != __version__ or report.get("texts") != TEXTS:
         report = {"expnet": __version__, "texts": TEXTS, "seed": plan.seeds[0], "figures": {}}

@@ -10,16 +10,15 @@ families of tasks. No test set is read. Goes on where it was; one seed.
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
-import torch
+from on_ring import ROOT, opened
 
 from expnet import __version__
-from expnet.benchmark.data import Data, draw
+from expnet.benchmark.data import draw
 from expnet.benchmark.making import Workshop
 from expnet.benchmark.measures import faithfulness, plausibility
-from expnet.benchmark.plan import TaskPlan, read_plan
+from expnet.benchmark.plan import TaskPlan
 from expnet.benchmark.scores import Job, word_scores
 from expnet.methods.learned import method_of
 from expnet.methods.registry import find_method
@@ -29,7 +28,6 @@ from expnet.rationales import Record
 from expnet.training.adapt import adapt
 from expnet.training.config import STUDENT, with_tier
 
-ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "docs" / "front.json"
 TASKS = ("sentiment", "acceptability", "hate speech")
 RULES = ("random", "raw_attention", "saliency", "generic_relevance", "leave_one_out")
@@ -39,15 +37,8 @@ JUDGED, UNMARKED = 80, 300
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("runs", type=Path, help="the output folder of the benchmark")
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    plan = read_plan(ROOT / "benchmarks" / "ring.toml")
-    data = Data(args.data, plan)
-    workshop = Workshop(plan, data, args.runs)
+    workshop, _ = opened(argparse.ArgumentParser(description=__doc__.split("\n")[0]))
+    plan, data = workshop.plan, workshop.data
     report = json.loads(OUTPUT.read_text()) if OUTPUT.is_file() else {}
     if report.get("expnet") != __version__:
         report = {"expnet": __version__, "seed": 0, "toward": TOWARD, "unmarked": UNMARKED, "tasks": {}}

@@ -16,15 +16,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from ablate import development, judged_by, rule
+from on_ring import ROOT, opened
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
 from expnet import __version__
-from expnet.benchmark.data import Data, draw
+from expnet.benchmark.data import draw
 from expnet.benchmark.making import Workshop
-from expnet.benchmark.plan import TaskPlan, read_plan
+from expnet.benchmark.plan import TaskPlan
 from expnet.classifier import Classifier
 from expnet.demo import base_model
 from expnet.explainer import load_classifier
@@ -36,7 +36,6 @@ from expnet.training.config import with_tier
 from expnet.training.finetune import finetune
 from expnet.training.mixture import Source, fit_mixture
 
-ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "docs" / "models.json"
 TASKS = ("sentiment", "hate speech")
 RULES = ("raw_attention", "saliency", "grad_sam", "generic_relevance")
@@ -45,15 +44,9 @@ TAUGHT, MARKED, UNMARKED = 2000, 1000, 300  # texts: for a classifier, for its o
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("runs", type=Path, help="the output folder of the benchmark")
     parser.add_argument("--base", action="append", default=[], help="NAME=FOLDER of a pretrained model; repeat it")
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    plan = read_plan(ROOT / "benchmarks" / "ring.toml")
-    data = Data(args.data, plan)
-    workshop = Workshop(plan, data, args.runs)
+    workshop, args = opened(parser)
+    plan, data = workshop.plan, workshop.data
     bases = {"every second layer of all-MiniLM-L6-v2": every_second_layer(args.runs / "bases" / "MiniLM-L3")}
     bases |= {name: Path(folder) for name, folder in (item.split("=", 1) for item in args.base)}
     report = json.loads(OUTPUT.read_text()) if OUTPUT.is_file() else {}
