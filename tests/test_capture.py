@@ -289,6 +289,7 @@ def state_of(model: PreTrainedModel) -> dict[str, Any]:
     tables = [name for name in vars(model) if name.endswith("_hooks") and isinstance(getattr(model, name), dict)]
     return {
         "training": [module.training for module in model.modules()],
+        "compiled": [module._compiled_call_impl for module in model.modules()],
         "attention": [m.config._attn_implementation for m in model.modules() if isinstance(m, PreTrainedModel)],
         "hooks": [[list(getattr(module, table)) for table in tables] for module in model.modules()],
         "requires_grad": [parameter.requires_grad for parameter in model.parameters()],

@@ -170,7 +170,7 @@ class Classifier:
         Raises:
             NonFiniteError: If the model returns NaN or infinity.
         """
-        with torch.inference_mode(), borrow(self.model):
+        with torch.inference_mode(), borrow(self.model, compiled=True):
             logits = [self.model(**part.inputs(self.model.device)).logits.cpu() for part in batches(encoding)]
         return self.prediction(encoding, torch.cat(logits))
 

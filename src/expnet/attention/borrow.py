@@ -12,30 +12,37 @@ _LOCKS_LOCK = threading.Lock()
 
 
 @contextmanager
-def borrow(model: PreTrainedModel, implementation: str | None = None) -> Iterator[None]:
+def borrow(model: PreTrainedModel, implementation: str | None = None, *, compiled: bool = False) -> Iterator[None]:
     """Hold a model alone, in evaluation mode, with another attention implementation if one is named.
 
     Mode and implementation live on the model, shared by all threads, so one thread at a time may hold it; a
     thread that holds it may borrow it again. Everything is put back in the end, also after an error, and every
-    module gets its own mode back. Whoever calls the model itself meanwhile gets evaluation mode too, but with
-    the implementations of `capture` the same numbers.
+    module gets its own mode back. Parts that are compiled run as they were written, unless `compiled` ones are
+    wanted: what changes with each call would be compiled at each. Whoever calls the model itself meanwhile gets
+    evaluation mode too, but with the implementations of `capture` the same numbers.
     """
     with _LOCKS_LOCK:
         lock = _LOCKS.setdefault(model, threading.RLock())
     with lock:
         modules = list(model.modules())  # once: finding them takes longer than all the rest
         training = [module for module in modules if module.training]
+        compilations = [] if compiled else [module for module in modules if module._compiled_call_impl is not None]
+        calls = [module._compiled_call_impl for module in compilations]
         configs = {id(part.config): part.config for part in modules if isinstance(part, PreTrainedModel)}
         # Outer parts first, as setting one of them sets its inner parts too.
         originals = [(config, config._attn_implementation) for config in configs.values()]
         try:
             for module in training:
                 module.training = False
+            for module in compilations:
+                module._compiled_call_impl = None
             if implementation is not None:
                 model.set_attn_implementation(implementation)
             yield
         finally:
             for module in training:
                 module.training = True
+            for module, call in zip(compilations, calls, strict=True):
+                module._compiled_call_impl = call
             for config, original in originals if implementation is not None else ():
                 config._attn_implementation = original

@@ -144,7 +144,7 @@ def run_fused(
 
     token = _SINK.set(sink)
     try:
-        with borrow(model, NAME):
+        with borrow(model, NAME, compiled=not project):
             if project:
                 logits = run(model, inputs, rules={F.linear: watch, torch.addmm: watch}).logits
             else:
@@ -286,5 +286,6 @@ def _draws(mask_function: Callable[..., Any], band: Band, batch: int, tokens: in
     return True
 
 
-AttentionInterface.register(NAME, _attention)
-AttentionMaskInterface.register(NAME, _mask)
+# What is seen of each layer, and by whom, changes with the call: a compiled model leaves it as it is.
+AttentionInterface.register(NAME, torch.compiler.disable(_attention))
+AttentionMaskInterface.register(NAME, torch.compiler.disable(_mask))

@@ -1,0 +1,108 @@
+"""Where the time of an explanation goes beyond the model's own, and what compiling it brings; into docs/overhead.json.
+
+    python scripts/measure_overhead.py
+    python scripts/tables.py
+
+The parts take turns, so that each round has every part once; medians are of the milliseconds of a part.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import expnet
+from expnet import speed
+from expnet.attention.borrow import borrow
+from expnet.attention.capture import capture
+from expnet.attention.fused import NAME, run_fused
+from expnet.encoding import pool_words
+from expnet.features import attention_features
+from expnet.texts import Text
+
+OUTPUT = Path(__file__).parents[1] / "docs" / "overhead.json"
+SETTINGS = ((1, 32), (1, 128), (32, 32), (16, 128), (8, 512))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    explainer, compiled = expnet.load(device="cpu"), expnet.load(device="cpu")
+    compiled.classifier.model.compile(dynamic=True)
+    report: dict[str, Any] = {"settings": speed.report(explainer, []), "rounds": args.rounds, "rows": []}
+    for batch, tokens in SETTINGS:
+        found = parts(explainer, compiled, speed.texts_of_length(explainer, tokens, batch))
+        report["rows"].append({"batch": batch, "tokens": tokens, "ms": timed(found, args.rounds)})
+        print(json.dumps(report["rows"][-1]), flush=True)
+    args.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def parts(explainer: expnet.Explainer, compiled: expnet.Explainer, texts: list[str]) -> dict[str, Callable[[], object]]:
+    """Return what is timed; each part but the whole ones takes what the part before it gave."""
+    classifier, network = explainer.classifier, explainer.network
+    items = [Text.of(text) for text in texts]
+    encoding = classifier.encode(items)
+    inputs, support = encoding.inputs(classifier.model.device), classifier.support
+    trace = classifier.trace(encoding)
+    config = network.config.features
+    features = attention_features(trace, encoding.mask, encoding.real, config)
+    scores = network.score(features)
+    whole = speed.contenders(explainer, texts, {"expnet": {}})
+    quick = speed.contenders(compiled, texts, {"expnet": {}})
+
+    def model() -> object:
+        with torch.inference_mode():
+            return classifier.model(**inputs).logits
+
+    def fused() -> object:
+        with torch.no_grad():
+            return run_fused(classifier.model, inputs, lambda layer: None)
+
+    def switched() -> None:
+        with borrow(classifier.model, NAME):
+            pass
+
+    return {
+        "prediction": whole[speed.BARE],
+        "explanation": whole["expnet"],
+        "prediction, compiled": quick[speed.BARE],
+        "explanation, compiled": quick["expnet"],
+        "tokenizer alone": lambda: classifier.tokenizer(texts, padding=True, return_tensors="pt"),
+        "tokens and words": lambda: classifier.encode([Text.of(text) for text in texts]),
+        "model": model,
+        "model, attention switched": fused,
+        "switch and back": switched,
+        "model, rows and columns taken": lambda: capture(classifier.model, inputs, anchor=support.anchor),
+        "features": lambda: attention_features(trace, encoding.mask, encoding.real, config),
+        "network": lambda: network.score(features),
+        "pooling to words": lambda: pool_words(scores, encoding, pool="max"),
+    }
+
+
+def timed(found: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the median milliseconds of each part."""
+    order, shuffled = list(found), random.Random(0)
+    times: dict[str, list[float]] = {name: [] for name in found}
+    for run in found.values():
+        run()  # warm, and compiled
+    for _ in range(rounds):
+        shuffled.shuffle(order)
+        for name in order:
+            start = time.perf_counter()
+            found[name]()
+            times[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+if __name__ == "__main__":
+    main()
