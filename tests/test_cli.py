@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import expnet
 from expnet.cli.app import app
-from expnet.errors import ExpnetError, InputError, OptionError, UnsafeModelError
+from expnet.errors import ExpnetError, InputError, ModelError, OptionError, UnsafeModelError
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.models import build, save, tokenizer
 
@@ -41,6 +41,17 @@ def test_json_is_one_explanation_a_line_in_the_order_of_the_texts(folders):
     assert [w.score for w in expnet.Explanation.from_json(lines[0]).words] == pytest.approx(
         [w.score for w in direct.words], abs=1e-4
     )
+
+
+def test_weights_come_in_the_type_that_is_asked_for(folders):
+    exact, half = (
+        json.loads(run("explain", "good film", *folders, "--format", "json", *kind))["probabilities"]
+        for kind in ((), ("--dtype", "bfloat16"))
+    )
+    assert half != exact
+    assert half == pytest.approx(exact, abs=0.02)
+    with pytest.raises(ModelError, match=r"Expected one of the types .*bfloat16.*, got 'int3'"):
+        run("explain", "good film", *folders, "--dtype", "int3")
 
 
 def test_the_terminal_shows_label_words_and_scores(folders):

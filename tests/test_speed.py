@@ -73,3 +73,16 @@ def test_the_command_measures_prints_writes_and_draws(tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="such as 32,128,512, got 'short'"):
         run("speed", "--tokens", "short")
+
+
+def test_the_axes_of_the_plot_say_plain_numbers():
+    plots = pytest.importorskip("expnet.benchmark.plots")
+    timings = [
+        speed.Timing("expnet", tokens, 1, 1.0, ratio, ratio, ratio, 1, 0.0)
+        for tokens, ratio in ((16, 2.0), (2048, 90.0))
+    ]
+    figure = plots.cost_by_length(timings)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["16", "2,048"]
+    assert {"1", "10", "100"} <= {label.get_text() for label in axes.get_yticklabels()}

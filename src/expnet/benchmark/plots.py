@@ -80,8 +80,12 @@ def cost_by_length(timings: Sequence[Timing]) -> Figure:
             axes.fill_between(
                 at, [x.low for x in each], [x.high for x in each], color=line.get_color(), alpha=0.2, lw=0
             )
+        lengths = sorted({timing.tokens for timing in timings})
         axes.set_xscale("log", base=2)
+        axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")  # the usual one writes powers as formulas, which nothing here reads
+        axes.yaxis.set_minor_formatter("")
         axes.set_xlabel("tokens in a text")
         axes.set_ylabel("time, in predictions")
         figure.legend(loc="outside upper left", ncols=4)

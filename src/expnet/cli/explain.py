@@ -54,6 +54,7 @@ def explain(
         bool, typer.Option("--truncate", help="Cut long texts instead of reading them in overlapping windows.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default the best there is.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Type of the weights, such as bfloat16.")] = None,
 ) -> None:
     """Show which words made the classifier decide."""
     if output is not None and not output.parent.is_dir():
@@ -62,8 +63,10 @@ def explain(
     from expnet.export.manifest import is_export
 
     if is_export(model):
-        if explainer or option or device or (method or ["expnet"]) != ["expnet"]:
-            raise InputError(f"{model} is exported: it takes no --explainer, --option, --device or other --method.")
+        if explainer or option or device or dtype or (method or ["expnet"]) != ["expnet"]:
+            raise InputError(
+                f"{model} is exported: it takes no --explainer, --option, --device, --dtype or other --method."
+            )
         _write(_from_export(model, given, target=target, truncate=truncate), format, output)
         return
     from expnet.cli.methods import chosen_methods  # torch and transformers load here, after the cheap checks
@@ -72,7 +75,7 @@ def explain(
 
     everything = method == ["all"]
     chosen = chosen_methods(method or ["expnet"], option or [])
-    explainer_ = load(model, explainer=explainer, device=device)
+    explainer_ = load(model, explainer=explainer, device=device, dtype=dtype)
     if explainer_.trust and any(name == "expnet" for name, _ in chosen):
         print(f"expnet: {explainer_.name} explains. {printable(explainer_.trust)}", file=sys.stderr)
     items = [Text.of(text, second) for text, second in given]

@@ -55,6 +55,7 @@ def explain_file(
         int, typer.Option(min=0, help="Of the processor, for each process; 0 is 1 with Ray, else all.")
     ] = 0,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default the best there is.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Type of the weights, such as bfloat16.")] = None,
 ) -> None:
     """Explain every row of a file or folder; after an interruption, the same command goes on."""
     if not os.path.exists(source):  # Path.exists raises where a folder on the way may not be read
@@ -86,7 +87,7 @@ def explain_file(
     )
     if threads:
         torch.set_num_threads(threads)
-    loaded = partial(load, model, explainer=explainer, device=device)
+    loaded = partial(load, model, explainer=explainer, device=device, dtype=dtype)
     chosen = (
         on_ray(loaded, workers=workers, address=address, gpus=gpus, threads=max(1, threads))
         if engine is EngineName.ray

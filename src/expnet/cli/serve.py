@@ -40,6 +40,7 @@ def serve(
     max_seconds: Annotated[float, typer.Option(min=0.1, help="Time until an answer.")] = 30.0,
     threads: Annotated[int, typer.Option(min=0, help="Of the processor, for each model; 0 is all.")] = 0,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default the best there is.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Type of the weights, such as bfloat16.")] = None,
     log_texts: Annotated[bool, typer.Option("--log-texts", help="Log what clients send.")] = False,
 ) -> None:
     """Serve predictions and explanations over HTTP, and a page to try them."""
@@ -64,7 +65,9 @@ def serve(
     )
     if threads:
         torch.set_num_threads(threads)
-    loaded = {name: load(model, explainer=networks.get(name), device=device) for name, model in named.items()}
+    loaded = {
+        name: load(model, explainer=networks.get(name), device=device, dtype=dtype) for name, model in named.items()
+    }
     app = create_app(loaded, limits=limits, methods=method, hosts=names(host, allow_host), log_texts=log_texts)
     for name, each in loaded.items():
         trust = f" {each.name} explains. {each.trust}" if each.trust else ""
