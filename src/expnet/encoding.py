@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from tokenizers import Tokenizer
@@ -127,8 +128,8 @@ def pack(tokenizer: TextTokenizer, texts: Sequence[Text], readings: Sequence[Rea
     text_of: list[int] = []
     windows: list[Tensor] = []
     for index, reading in enumerate(readings):
-        table = torch.tensor(reading.fields).T  # a window is a choice of its rows
-        windows += [table[positions] for positions in reading.windows]
+        table = np.array(reading.fields).T  # a window is a choice of its rows
+        windows += [torch.from_numpy(table[positions]) for positions in reading.windows]
         text_of += [index] * len(reading.windows)
     return _padded(tuple(texts), text_of, windows, tokenizer, tuple(reading.read for reading in readings))
 
