@@ -47,6 +47,7 @@ def main() -> None:
         found = throughput.measure(explainer, of, rounds=args.rounds, exported=graph, progress=True)
         reports[name] = throughput.report(explainer, of, found)
         print(throughput.table(reports[name]), flush=True)
+        args.output.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
     reports["agreement"] = agreement(half.explain(few, truncate=True), exact.explain(few, truncate=True))
     reports["budgets"] = {"texts": len(few), "threads": args.threads, "rows": budgets(exact, few, args.rounds)}
     args.output.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")

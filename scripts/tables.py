@@ -4,13 +4,13 @@ python scripts/tables.py
 """
 
 import json
-from itertools import starmap
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+import cost_tables
 import limits
 import research_tables
+from cost_tables import number
 
 from expnet.benchmark import comparison
 from expnet.benchmark.rows import Row, read_rows
@@ -20,8 +20,6 @@ from expnet.benchmark.tables import all_tables
 from expnet.demo import FOLDER
 from expnet.methods.method import describe
 from expnet.methods.registry import TABLE
-from expnet.speed import table as lengths_table
-from expnet.throughput import table as mixed_table
 
 ROOT = Path(__file__).parents[1]
 DEMOS = ("sentiment", "acceptability", "hate-speech")
@@ -38,18 +36,18 @@ def pages() -> dict[Path, str]:
     reports = {name: json.loads((FOLDER / name / "report.json").read_text()) for name in DEMOS}
     measured = read("speed")
     tables = {
-        ROOT / "README.md": {"speed": speed(measured)},
+        ROOT / "README.md": {"speed": cost_tables.speed(measured)},
         ROOT / "docs" / "results.md": {
             "plausibility": full(reports),
             "classifiers": classifiers(reports),
-            "speed": speed(measured),
+            "speed": cost_tables.speed(measured),
         },
         ROOT / "docs" / "methods.md": methods(read("methods")),
-        ROOT / "docs" / "serve.md": {"serve": serve(read("serve"))},
+        ROOT / "docs" / "serve.md": {"serve": cost_tables.serve(read("serve"))},
     }
     measured = json.loads((ROOT / "docs" / "studio.json").read_text())
-    tables[ROOT / "docs" / "studio.md"] = {"studio": studio(measured)}
-    tables[ROOT / "docs" / "speed.md"] = costs(ROOT / "docs")
+    tables[ROOT / "docs" / "studio.md"] = {"studio": cost_tables.studio(measured)}
+    tables[ROOT / "docs" / "speed.md"] = cost_tables.costs(ROOT / "docs")
     rows = {plan: read_rows([ROOT / "benchmarks" / "rows" / f"{plan}.jsonl.gz"]) for plan in PLANS}
     tables[ROOT / "README.md"]["headline"] = brief(rows["ring"])
     tables[ROOT / "docs" / "limits.md"] = {"classifiers": classifiers(reports)} | limits.tables(rows["ring"])
@@ -170,122 +168,6 @@ def classifiers(reports: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def speed(measured: dict[str, Any]) -> str:
-    """Return the cost of an explanation beside the bare prediction."""
-    lines = [
-        f"{measured['model']}, CPU, {measured['threads']} threads, {measured['repeats']} interleaved repeats; "
-        f"{measured['versions']}.",
-        "",
-        "| batch | tokens | prediction, ms | explanation, ms | explanation / prediction | quartiles |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in measured["rows"]:
-        low, high = row["quartiles"]
-        lines.append(
-            f"| {row['batch']} | {row['tokens']} | {row['prediction_ms']:.1f} | {row['explanation_ms']:.1f} "
-            f"| {row['ratio']:.3f} | {low:.3f} – {high:.3f} |"
-        )
-    return "\n".join(lines)
-
-
-def studio(measured: dict[str, Any]) -> str:
-    """Return how long Fit takes, in medians over runs, and what it made better."""
-    rows = [
-        f"| {row['set']} | {row['marked']} | "
-        + " | ".join(
-            f"{median(run['seconds'][name] for run in row['runs']):.1f}"
-            for name in ("ready", "ready, processor", "figures")
-        )
-        + " | {:.3f} → {:.3f} |".format(*row["runs"][0]["before and after"]["average precision"])
-        for row in measured["rows"]
-    ]
-    return "\n".join(
-        (
-            f"Medians of {len(measured['rows'][0]['runs'])} presses, {measured['threads']} threads on "
-            f"{measured['processors']} processors, which other work kept busy (load {measured['load average']}):",
-            "",
-            "| set | marked | explainer, s | of the processor, s | figures, s | average precision |",
-            "|---|---|---|---|---|---|",
-            *rows,
-        )
-    )
-
-
-def costs(docs: Path) -> dict[str, str]:
-    """Return the tables of the page on speed; one whose figures nobody has measured yet says how to."""
-    tables = {
-        "lengths": (docs / "lengths.json", lengths_table),
-        "float32": (docs / "throughput.json", lambda found: mixed_table(found["float32"])),
-        "bfloat16": (docs / "throughput.json", bfloat16),
-        "budgets": (docs / "throughput.json", lambda found: budgets(found["budgets"])),
-        "long": (docs / "long.json", lambda found: "\n\n".join(map(lengths_table, found.values()))),
-        "peers": (docs / "peers.json", lambda found: "\n\n".join(starmap(peers_of, found.items()))),
-    }
-    return {
-        name: show(json.loads(path.read_text())) if path.exists() else f"Not measured yet: {path.name} is missing."
-        for name, (path, show) in tables.items()
-    }
-
-
-def bfloat16(measured: dict[str, Any]) -> str:
-    """Return the speed in bfloat16, and what becomes of the scores."""
-    gap = measured["agreement"]
-    return (
-        f"{mixed_table(measured['bfloat16'])}\n\nScores in float32 are {gap['mean difference']:.4f} away on average, "
-        f"{gap['largest difference']:.3f} at most, rank correlation {gap['rank correlation']:.4f}, on the "
-        f"same side of the threshold {100 * gap['same side of the threshold']:.2f} %; the same label "
-        f"{100 * gap['same label']:.2f} %."
-    )
-
-
-def budgets(measured: dict[str, Any]) -> str:
-    """Return what each budget of tokens gives."""
-    lines = [
-        f"The first {measured['texts']} of these texts, {measured['threads']} threads.",
-        "",
-        "| tokens together | texts/s | processor, ms a text |",
-        "|---|---|---|",
-    ]
-    for row in measured["rows"]:
-        lines.append(f"| {row['budget']:,} | {row['texts_per_second']:.1f} | {row['processor']:.1f} |")
-    return "\n".join(lines)
-
-
-def peers_of(model: str, measured: dict[str, Any]) -> str:
-    """Return what libraries take for the same texts on one model."""
-    lines = [
-        f"{model}: {measured['texts']} texts of {measured['tokens']} tokens, {measured['threads']} thread, "
-        f"processor time; the prediction takes {measured['prediction_ms']:.0f} ms. {measured['versions']}.",
-        "",
-        "| library call | time / prediction | smallest – largest | runs |",
-        "|---|---|---|---|",
-    ]
-    for row in measured["rows"]:
-        spread = f"{number(row['least'])} – {number(row['most'])}"
-        lines.append(f"| {row['name']} | {number(row['ratio'])} | {spread} | {row['repeats']} |")
-    return "\n".join(lines)
-
-
-def serve(measured: dict[str, Any]) -> str:
-    """Return what a server answers, and what it holds in memory."""
-    lines = [
-        f"{measured['model']} on {measured['threads']} thread; texts of {measured['texts']}, one a request.",
-        "",
-        "| clients | | requests/s | median, ms | 99th percentile, ms | processor, ms a request |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in measured["rows"]:
-        times = (row["median_ms"], row["p99_ms"], row["processor_ms"])
-        figures = " | ".join(f"{each:.1f}" for each in (row["requests_a_second"], *times))
-        lines.append(f"| {row['clients']} | `:{row['verb']}` | {figures} |")
-    held = ", ".join(f"{each['megabytes']:.0f}" for each in measured["memory"])
-    lines += [
-        "",
-        f"Memory after each tenth of {measured['memory'][-1]['requests']:,} more explanations, in MB: {held}.",
-    ]
-    return "\n".join(lines)
-
-
 def methods(measured: dict[str, Any]) -> dict[str, str]:
     """Return the table of methods, their options, their costs beside other libraries', and where they work."""
     speed, support = measured["speed"], measured["support"]["methods"]
@@ -306,10 +188,6 @@ def methods(measured: dict[str, Any]) -> dict[str, str]:
         "peers": peers(speed),
         "support": supported(support),
     }
-
-
-def number(ratio: float) -> str:
-    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def options() -> str:

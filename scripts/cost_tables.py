@@ -1,0 +1,147 @@
+"""The tables of what things cost; scripts/tables.py writes them."""
+
+import json
+from itertools import starmap
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from expnet.speed import table as lengths_table
+from expnet.throughput import table as mixed_table
+
+
+def speed(measured: dict[str, Any]) -> str:
+    """Return the cost of an explanation beside the bare prediction."""
+    lines = [
+        f"{measured['model']}, CPU, {measured['threads']} threads, {measured['repeats']} interleaved repeats; "
+        f"{measured['versions']}.",
+        "",
+        "| batch | tokens | prediction, ms | explanation, ms | explanation / prediction | quartiles |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in measured["rows"]:
+        low, high = row["quartiles"]
+        lines.append(
+            f"| {row['batch']} | {row['tokens']} | {row['prediction_ms']:.1f} | {row['explanation_ms']:.1f} "
+            f"| {row['ratio']:.3f} | {low:.3f} – {high:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def studio(measured: dict[str, Any]) -> str:
+    """Return how long Fit takes, in medians over runs, and what it made better."""
+    rows = [
+        f"| {row['set']} | {row['marked']} | "
+        + " | ".join(
+            f"{median(run['seconds'][name] for run in row['runs']):.1f}"
+            for name in ("ready", "ready, processor", "figures")
+        )
+        + " | {:.3f} → {:.3f} |".format(*row["runs"][0]["before and after"]["average precision"])
+        for row in measured["rows"]
+    ]
+    return "\n".join(
+        (
+            f"Medians of {len(measured['rows'][0]['runs'])} presses, {measured['threads']} threads on "
+            f"{measured['processors']} processors (load {measured['load average']}):",
+            "",
+            "| set | marked | explainer, s | of the processor, s | figures, s | average precision |",
+            "|---|---|---|---|---|---|",
+            *rows,
+        )
+    )
+
+
+def costs(docs: Path) -> dict[str, str]:
+    """Return the tables of the page on speed; one whose figures nobody has measured yet says how to."""
+    tables = {
+        "lengths": (docs / "lengths.json", lengths_table),
+        "float32": (docs / "throughput.json", lambda found: mixed_table(found["float32"])),
+        "bfloat16": (docs / "throughput.json", bfloat16),
+        "budgets": (docs / "throughput.json", lambda found: budgets(found["budgets"])),
+        "long": (docs / "long.json", lambda found: "\n\n".join(map(lengths_table, found.values()))),
+        "overhead": (docs / "overhead.json", overhead),
+        "peers": (docs / "peers.json", lambda found: "\n\n".join(starmap(peers_of, found.items()))),
+    }
+    return {
+        name: show(json.loads(path.read_text())) if path.exists() else f"Not measured yet: {path.name} is missing."
+        for name, (path, show) in tables.items()
+    }
+
+
+def overhead(measured: dict[str, Any]) -> str:
+    """Return what each part of an explanation takes."""
+    settings, rows = measured["settings"], measured["rows"]
+    versions = ", ".join(f"{name} {value}" for name, value in settings["versions"].items())
+    lines = [
+        f"{settings['model']}, {settings['device']}, {settings['threads']} threads; {versions}. Medians of "
+        f"{measured['rounds']} rounds, in milliseconds.",
+        "",
+        "| | " + " | ".join(f"{row['batch']} × {row['tokens']}" for row in rows) + " |",
+        "|---|" + "---|" * len(rows),
+    ]
+    for name in rows[0]["ms"]:
+        lines.append(f"| {name} | " + " | ".join(f"{row['ms'][name]:.1f}" for row in rows) + " |")
+    return "\n".join(lines)
+
+
+def bfloat16(measured: dict[str, Any]) -> str:
+    """Return the speed in bfloat16, and what becomes of the scores."""
+    gap = measured["agreement"]
+    return (
+        f"{mixed_table(measured['bfloat16'])}\n\nScores in float32 are {gap['mean difference']:.4f} away on average, "
+        f"{gap['largest difference']:.3f} at most, rank correlation {gap['rank correlation']:.4f}, on the "
+        f"same side of the threshold {100 * gap['same side of the threshold']:.2f} %; the same label "
+        f"{100 * gap['same label']:.2f} %."
+    )
+
+
+def budgets(measured: dict[str, Any]) -> str:
+    """Return what each budget of tokens gives."""
+    lines = [
+        f"The first {measured['texts']} of these texts, {measured['threads']} threads.",
+        "",
+        "| tokens together | texts/s | processor, ms a text |",
+        "|---|---|---|",
+    ]
+    for row in measured["rows"]:
+        lines.append(f"| {row['budget']:,} | {row['texts_per_second']:.1f} | {row['processor']:.1f} |")
+    return "\n".join(lines)
+
+
+def peers_of(model: str, measured: dict[str, Any]) -> str:
+    """Return what libraries take for the same texts on one model."""
+    lines = [
+        f"{model}: {measured['texts']} texts of {measured['tokens']} tokens, {measured['threads']} thread, "
+        f"processor time; the prediction takes {measured['prediction_ms']:.0f} ms. {measured['versions']}.",
+        "",
+        "| library call | time / prediction | smallest – largest | runs |",
+        "|---|---|---|---|",
+    ]
+    for row in measured["rows"]:
+        spread = f"{number(row['least'])} – {number(row['most'])}"
+        lines.append(f"| {row['name']} | {number(row['ratio'])} | {spread} | {row['repeats']} |")
+    return "\n".join(lines)
+
+
+def serve(measured: dict[str, Any]) -> str:
+    """Return what a server answers, and what it holds in memory."""
+    lines = [
+        f"{measured['model']} on {measured['threads']} thread; texts of {measured['texts']}, one a request.",
+        "",
+        "| clients | | requests/s | median, ms | 99th percentile, ms | processor, ms a request |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in measured["rows"]:
+        times = (row["median_ms"], row["p99_ms"], row["processor_ms"])
+        figures = " | ".join(f"{each:.1f}" for each in (row["requests_a_second"], *times))
+        lines.append(f"| {row['clients']} | `:{row['verb']}` | {figures} |")
+    held = ", ".join(f"{each['megabytes']:.0f}" for each in measured["memory"])
+    lines += [
+        "",
+        f"Memory after each tenth of {measured['memory'][-1]['requests']:,} more explanations, in MB: {held}.",
+    ]
+    return "\n".join(lines)
+
+
+def number(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
