@@ -1,6 +1,7 @@
 """How much memory a call takes, and what to do where there is not enough."""
 
 import ctypes
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,7 +27,8 @@ def peak(run: Callable[[], object], device: torch.device) -> float:
         return (torch.cuda.max_memory_allocated(device) - held) / 2**20
     if not sys.platform.startswith("linux"):
         return float("nan")
-    # What earlier calls freed may still be resident, and would hide what this one takes.
+    # What earlier calls left behind or freed may still be resident, and would hide what this one takes.
+    gc.collect()
     if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
     # Writing 5 makes the kernel start the peak (VmHWM) anew from what is resident now.
