@@ -2,9 +2,9 @@
 
     python scripts/measure_speed.py
 
-Both sides take the same texts in the same batches from strings to results: the prediction tokenizes, runs the
-model under SDPA and takes the softmax, as plain transformers does; the explanation tokenizes, captures, runs the
-network, pools to words and builds the `Explanation` objects. Runs are interleaved; medians and quartiles of the
+Both sides take the same texts from strings to results: the prediction tokenizes, runs the model in one batch under
+SDPA and takes the softmax, as plain transformers does; the explanation tokenizes, captures, runs the network, pools to
+words and builds the `Explanation` objects, in batches of its own. Runs are interleaved; medians and quartiles of the
 ratios of neighbouring runs are shown.
 """
 

@@ -54,6 +54,18 @@ def test_weights_come_in_the_type_that_is_asked_for(folders):
         run("explain", "good film", *folders, "--dtype", "int3")
 
 
+@pytest.mark.parametrize("command", ["explain-file", "serve"])
+def test_jobs_and_servers_load_the_type_that_is_asked_for(command, tmp_path, monkeypatch):
+    def load(*_, dtype, **__):
+        raise ModelError(f"asked for {dtype}")
+
+    monkeypatch.setattr("expnet.explainer.load", load)
+    (tmp_path / "in.csv").write_text("text\ngood film\n")
+    places = [tmp_path / "in.csv", tmp_path / "out"] if command == "explain-file" else []
+    with pytest.raises(ModelError, match="asked for bfloat16"):
+        run(command, *places, "--dtype", "bfloat16")
+
+
 def test_the_terminal_shows_label_words_and_scores(folders):
     shown = run("explain", "good film", *folders)
     assert re.search(r"LABEL_\d +\d+\.\d %", shown)

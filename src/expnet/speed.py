@@ -82,7 +82,7 @@ def measure(
         batch = max(1, min(32, budget // length))
         texts = texts_of_length(explainer, length, batch)
         runs = contenders(explainer, texts, methods)
-        found += _timed(runs, length, batch, rounds, explainer.classifier.model.device)
+        found += timed(runs, length, batch, rounds, explainer.classifier.model.device)
     return found
 
 
@@ -133,7 +133,16 @@ def contenders(
     }
 
 
-def _timed(runs: Mapping[str, Run], tokens: int, batch: int, rounds: int, device: torch.device) -> list[Timing]:
+def timed(runs: Mapping[str, Run], tokens: int, batch: int, rounds: int, device: torch.device) -> list[Timing]:
+    """Time what is to be compared, one of which is the bare prediction, in rounds in which each runs once.
+
+    Args:
+        runs: By name; what takes more than 5 predictions runs a fifth as often.
+        tokens: Length of the texts they take.
+        batch: How many texts.
+        rounds: How often.
+        device: Where they run.
+    """
     order, shuffled = list(runs), random.Random(0)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for run in runs.values():

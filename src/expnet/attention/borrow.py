@@ -26,15 +26,15 @@ def borrow(model: PreTrainedModel, implementation: str | None = None, *, compile
     with lock:
         modules = list(model.modules())  # once: finding them takes longer than all the rest
         training = [module for module in modules if module.training]
-        compilations = [] if compiled else [module for module in modules if module._compiled_call_impl is not None]
-        calls = [module._compiled_call_impl for module in compilations]
+        # A stance of the compiler would hold for other models, too.
+        calls = [] if compiled else [(each, each._compiled_call_impl) for each in modules if each._compiled_call_impl]
         configs = {id(part.config): part.config for part in modules if isinstance(part, PreTrainedModel)}
         # Outer parts first, as setting one of them sets its inner parts too.
         originals = [(config, config._attn_implementation) for config in configs.values()]
         try:
             for module in training:
                 module.training = False
-            for module in compilations:
+            for module, _ in calls:
                 module._compiled_call_impl = None
             if implementation is not None:
                 model.set_attn_implementation(implementation)
@@ -42,7 +42,7 @@ def borrow(model: PreTrainedModel, implementation: str | None = None, *, compile
         finally:
             for module in training:
                 module.training = True
-            for module, call in zip(compilations, calls, strict=True):
+            for module, call in calls:
                 module._compiled_call_impl = call
             for config, original in originals if implementation is not None else ():
                 config._attn_implementation = original
