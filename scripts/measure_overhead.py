@@ -8,9 +8,6 @@ The parts take turns, so that each round has every part once; medians are of the
 
 import argparse
 import json
-import random
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +39,9 @@ def main() -> None:
     report: dict[str, Any] = {"settings": speed.report(explainer, []), "rounds": args.rounds, "rows": []}
     for batch, tokens in SETTINGS:
         found = parts(explainer, compiled, speed.texts_of_length(explainer, tokens, batch))
-        report["rows"].append({"batch": batch, "tokens": tokens, "ms": timed(found, args.rounds)})
+        timings = speed.timed(found, tokens, batch, args.rounds, explainer.classifier.model.device)
+        taken = {timing.name: 1000 * timing.seconds for timing in timings}
+        report["rows"].append({"batch": batch, "tokens": tokens, "ms": taken})
         print(json.dumps(report["rows"][-1]), flush=True)
     args.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
@@ -73,7 +72,7 @@ def parts(explainer: expnet.Explainer, compiled: expnet.Explainer, texts: list[s
             pass
 
     return {
-        "prediction": whole[speed.BARE],
+        speed.BARE: whole[speed.BARE],
         "explanation": whole["expnet"],
         "prediction, compiled": quick[speed.BARE],
         "explanation, compiled": quick["expnet"],
@@ -87,21 +86,6 @@ def parts(explainer: expnet.Explainer, compiled: expnet.Explainer, texts: list[s
         "network": lambda: network.score(features),
         "pooling to words": lambda: pool_words(scores, encoding, pool="max"),
     }
-
-
-def timed(found: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the median milliseconds of each part."""
-    order, shuffled = list(found), random.Random(0)
-    times: dict[str, list[float]] = {name: [] for name in found}
-    for run in found.values():
-        run()  # warm, and compiled
-    for _ in range(rounds):
-        shuffled.shuffle(order)
-        for name in order:
-            start = time.perf_counter()
-            found[name]()
-            times[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(each) for name, each in times.items()}
 
 
 if __name__ == "__main__":
