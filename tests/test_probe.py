@@ -158,8 +158,9 @@ class TestTheBackend:
 @pytest.fixture
 def plant() -> Iterator[Callable[..., None]]:
     """Put another attention or mask in the place of ours, until the test is over."""
+    attending, masking = AttentionInterface()[NAME], AttentionMaskInterface()[NAME]
 
-    def replace(*, attention: Any = fused._attention, mask: Any = fused._mask) -> None:
+    def replace(*, attention: Any = attending, mask: Any = masking) -> None:
         AttentionInterface.register(NAME, attention)
         AttentionMaskInterface.register(NAME, mask)
 

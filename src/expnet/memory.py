@@ -27,7 +27,8 @@ def peak(run: Callable[[], object], device: torch.device) -> float:
         return (torch.cuda.max_memory_allocated(device) - held) / 2**20
     if not sys.platform.startswith("linux"):
         return float("nan")
-    # What earlier calls left behind or freed may still be resident, and would hide what this one takes.
+    # What earlier calls left behind or freed may still be resident, and would hide what this one takes. The allocator
+    # gives back what it can: not the end of a heap that has grown in parts, megabytes in a process of long standing.
     gc.collect()
     if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
