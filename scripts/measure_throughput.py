@@ -1,4 +1,4 @@
-"""Texts of all lengths a second, explained and only predicted, in two types of weights; into docs/throughput.json.
+"""Texts of all lengths a second, explained and only predicted, in three types of weights; into docs/throughput.json.
 
     python scripts/measure_throughput.py DATA --threads 2
     python scripts/tables.py
@@ -40,10 +40,12 @@ def main() -> None:
     texts = mixed(args.data, args.texts)
     exact, half = (expnet.load(device="cpu", dtype=dtype) for dtype in ("float32", "bfloat16"))
     with tempfile.TemporaryDirectory() as folder:
-        exported = OnnxExplainer.load(export(exact, folder), threads=args.threads)
+        exported = OnnxExplainer.load(export(exact, Path(folder) / "float32"), threads=args.threads)
+        int8 = OnnxExplainer.load(export(exact, Path(folder) / "int8", int8=True), threads=args.threads)
     reports: dict[str, Any] = {}
     few = texts[: max(50, len(texts) // 5)]
-    for name, explainer, graph, of in (("float32", exact, exported, texts), ("bfloat16", half, None, few)):
+    runs = (("float32", exact, exported, texts), ("bfloat16", half, None, few), ("int8", exact, int8, few))
+    for name, explainer, graph, of in runs:
         found = throughput.measure(explainer, of, rounds=args.rounds, exported=graph, progress=True)
         reports[name] = throughput.report(explainer, of, found)
         print(throughput.table(reports[name]), flush=True)
