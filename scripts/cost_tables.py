@@ -57,6 +57,7 @@ def costs(docs: Path) -> dict[str, str]:
         "lengths": (docs / "lengths.json", lengths_table),
         "float32": (docs / "throughput.json", lambda found: mixed_table(found["float32"])),
         "bfloat16": (docs / "throughput.json", bfloat16),
+        "int8": (docs / "throughput.json", lambda found: mixed_table(found["int8"])),
         "budgets": (docs / "throughput.json", lambda found: budgets(found["budgets"])),
         "long": (docs / "long.json", lambda found: "\n\n".join(map(lengths_table, found.values()))),
         "overhead": (docs / "overhead.json", overhead),
