@@ -1,10 +1,12 @@
-"""Time and memory of long texts in one pass, on models of two kinds with random weights; into docs/long.json.
+"""Time and memory of texts in one pass, on models of three kinds with random weights; into docs/long.json.
 
-    python scripts/measure_long.py
+    python scripts/measure_long.py --models ModernBERT-like Llama-like
+    python scripts/measure_long.py --models BERT-base-like --tokens 32 128 512
     python scripts/tables.py
 
 A ModernBERT-like encoder, with local layers and global ones, and a Llama-like decoder, both small: 6 layers of 6 heads,
-256 wide. What a matrix of tokens × tokens would take grows with their square; what an explanation takes does not.
+256 wide; and an encoder of BERT-base's size, 12 layers of 12 heads, 768 wide. What a matrix of tokens × tokens would
+take grows with their square; what an explanation takes does not.
 """
 
 import argparse
@@ -12,13 +14,21 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForSequenceClassification, ModernBertConfig
-from transformers import ModernBertForSequenceClassification as ModernBert
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
+    PreTrainedModel,
+)
 
 import expnet
 from expnet import speed
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "long.json"
+MODELS = ("ModernBERT-like", "Llama-like", "BERT-base-like")
 LENGTHS = (512, 1024, 2048, 4096, 8192)
 SIZES = {
     "hidden_size": 252,
@@ -35,6 +45,7 @@ SIZES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tokens", type=int, nargs="+", default=LENGTHS)
@@ -43,22 +54,29 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     tokenizer = expnet.load(device="cpu").classifier.tokenizer
     tokenizer.model_max_length = max(LENGTHS)
-    torch.manual_seed(0)
-    models = {
-        "ModernBERT-like": ModernBert(
-            ModernBertConfig(vocab_size=len(tokenizer), cls_token_id=101, sep_token_id=102, **SIZES)
-        ),
-        "Llama-like": LlamaForSequenceClassification(LlamaConfig(vocab_size=len(tokenizer), **SIZES)),
-    }
-    reports = {}
-    for name, model in models.items():
-        classifier = expnet.Classifier(model.eval(), tokenizer, name=f"{name}, random weights")
-        config = expnet.ExpNetConfig(architecture=classifier.architecture, layers=6, heads=6)
+    reports = json.loads(args.output.read_text(encoding="utf-8")) if args.output.exists() else {}
+    for name in args.models:
+        torch.manual_seed(0)
+        model = build(name, len(tokenizer)).eval()
+        classifier = expnet.Classifier(model, tokenizer, name=f"{name}, random weights")
+        layers, heads = model.config.num_hidden_layers, model.config.num_attention_heads
+        config = expnet.ExpNetConfig(architecture=classifier.architecture, layers=layers, heads=heads)
         explainer = expnet.Explainer(classifier, expnet.ExpNet(config))
-        found = speed.measure(explainer, args.tokens, rounds=args.rounds, methods={"expnet": {}}, progress=True)
+        lengths = [length for length in args.tokens if length <= classifier.max_length]
+        found = speed.measure(explainer, lengths, rounds=args.rounds, methods={"expnet": {}}, progress=True)
         reports[name] = speed.report(explainer, found)
         print(speed.table(reports[name]), flush=True)
-    args.output.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
+        args.output.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
+
+
+def build(name: str, vocabulary: int) -> PreTrainedModel:
+    if name == "BERT-base-like":
+        return BertForSequenceClassification(BertConfig(vocab_size=vocabulary))
+    if name == "Llama-like":
+        return LlamaForSequenceClassification(LlamaConfig(vocab_size=vocabulary, **SIZES))
+    return ModernBertForSequenceClassification(
+        ModernBertConfig(vocab_size=vocabulary, cls_token_id=101, sep_token_id=102, **SIZES)
+    )
 
 
 if __name__ == "__main__":
