@@ -22,8 +22,8 @@ Unit = Literal["token", "word"]
 class Game:
     """Windows, and what a coalition of a window's players is worth.
 
-    A player is a token, or all tokens of a word. Players are numbered from 0 in reading order; special tokens and
-    padding belong to none (-1) and always stay.
+    A player is a token, or all tokens of a word (of several words, where a token covers several). Players are numbered
+    from 0 in reading order; special tokens and padding belong to none (-1) and always stay.
     """
 
     classifier: Classifier
@@ -64,7 +64,7 @@ def play(
         solve: Scores the players of some windows, [batch, players].
         replacement: What stands for a token that is taken away; "delete" closes the gap.
         output: What a coalition is worth: the target's logit, or its probability.
-        unit: What is taken away together. The tokens of a word share its score equally.
+        unit: What is taken away together; see `players`. The tokens of a word share its score equally.
         repeats: As in `by_part`.
     """
 
@@ -116,11 +116,19 @@ def ranks(numbers: Float[Tensor, "*batch players"]) -> Int[Tensor, "*batch playe
 
 
 def players(part: Encoding, unit: Unit) -> Int[Tensor, "batch tokens"]:
-    """Return the player that each token belongs to; -1 for special tokens and padding."""
+    """Return the player that each token belongs to; -1 for special tokens and padding.
+
+    With "word", the tokens of a word are one player, and so are words that a token covers together.
+    """
     first = part.real
     if unit == "word":
-        same = part.word_of[:, 1:] == part.word_of[:, :-1]
-        first = first & ~torch.nn.functional.pad(same, (1, 0)) | (part.real & (part.word_of < 0))
+        start, stop = part.covers.unbind(-1)
+        reached = torch.zeros_like(stop)
+        for segment in (0, 1):
+            mine = part.segment == segment
+            before = torch.nn.functional.pad(stop.masked_fill(~mine, 0).cummax(1).values, (1, -1))
+            reached = torch.where(mine, before, reached)
+        first = first & ((start >= reached) | (stop == start))
     return (first.cumsum(1) - 1).masked_fill(~part.real, -1)
 
 

@@ -50,7 +50,7 @@ class _Case:
     def given(self) -> tuple[Tensor, ...]:
         """Return tensors that no method may write to."""
         encoding = self.encoding
-        return self.target, encoding.ids, encoding.mask, encoding.special, encoding.offsets, encoding.word_of
+        return self.target, encoding.ids, encoding.mask, encoding.special, encoding.offsets, encoding.covers
 
     def scores(self, *, encoding: Encoding | None = None, target: Tensor | None = None, seed: int = 0) -> Tensor:
         return self.method.attribute(

@@ -146,7 +146,7 @@ def _lessons(
             if real.any():
                 window = own.window(row, length) if isinstance(own, HeadFeatures) else own[row, :length]
                 lessons.append(
-                    Example(window.half(), wanted[row, :length], encoding.word_of[row, :length], len(lessons))
+                    Example(window.half(), wanted[row, :length], encoding.covers[row, :length], len(lessons))
                 )
                 scores.append(level[row, real])
     return lessons, scores
