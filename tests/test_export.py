@@ -265,7 +265,9 @@ def test_the_tables_in_the_page_are_those_of_the_report():
 PIECES = st.sampled_from(["the", "film", "unbelievable", "goods", "É", "字", "can't", "x!!!", ",", "[SEP]", "  "])
 RAW = st.lists(PIECES, min_size=1, max_size=14).map(" ".join)
 SOME = st.lists(st.tuples(RAW, st.none() | st.sampled_from(["film", "a, b", ""])), min_size=1, max_size=4)
-TOKENIZERS = [TextTokenizer.of(make(1_000_000)) for make in (bert_like, roberta_like, gpt_like, bert_like_with_wide_tokens)]
+TOKENIZERS = [
+    TextTokenizer.of(make(1_000_000)) for make in (bert_like, roberta_like, gpt_like, bert_like_with_wide_tokens)
+]
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=["bert", "roberta", "gpt", "wide"])
