@@ -23,6 +23,7 @@ from expnet.methods.registry import find_method
 from expnet.network import ExpNet
 from expnet.progress import track
 from expnet.texts import Text, as_text
+from expnet.trust import trust_in
 from expnet.universal import UNIVERSAL, named, trust
 from expnet.windows import Reading, by_budget, in_chunks
 
@@ -41,7 +42,8 @@ class Explainer:
             classifier: The classifier.
             network: Its ExpNet.
             name: Of the ExpNet, for the provenance.
-            trust: How far its explanations can be trusted, in plain words.
+            trust: How far its explanations can be trusted, in plain words; by default what the network carries along
+                says of that.
 
         Raises:
             MismatchError: If the network was made for another architecture, or other layers or heads.
@@ -52,7 +54,7 @@ class Explainer:
         self.classifier = classifier
         self.network = None if network is None else network.eval()
         self.name = name
-        self.trust = trust
+        self.trust = trust or ("" if network is None else trust_in(network.config.provenance))
 
     @overload
     def explain(  # type: ignore[overload-overlap]  # a string is also a sequence of strings
@@ -248,8 +250,8 @@ def load(
 ) -> Explainer:
     """Load a classifier and its ExpNet.
 
-    Without `explainer`, any other model than a demo is explained by the universal ExpNet, which nobody marked a text
-    of its task for: `Explainer.trust` says how far that goes.
+    Without `explainer`, any other model than a demo is explained by the universal ExpNet. `Explainer.trust` says what
+    the explainer has learned from, what was held out, and how far that goes.
 
     Args:
         model: "demo/sentiment", "demo/acceptability" or "demo/hate-speech" (offline, extra `demo`), or the folder
@@ -269,7 +271,9 @@ def load(
     """
     classifier = load_classifier(model, revision=revision, device=device, dtype=dtype)
     if explainer is None and str(model).startswith("demo/"):
-        return Explainer(classifier, demo_network(str(model)), name=str(model))
+        network = demo_network(str(model))
+        known = {**network.config.provenance, "classifiers": [str(model)]}
+        return Explainer(classifier, network, name=str(model), trust=trust_in(known))
     name = str(explainer or "universal")
     return Explainer(classifier, named(name), name=name, trust=trust(UNIVERSAL[name]) if name in UNIVERSAL else "")
 

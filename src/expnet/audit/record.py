@@ -156,31 +156,13 @@ def trust(explainer: Explainer, explanation: Explanation) -> str:
             f"The method “{explanation.method}” was not learned from people: nothing is known here of how often people "
             "would mark the words it names."
         )
-    if explainer.trust:
-        return explainer.trust
-    return _learned(explainer.network.config.provenance)
+    return explainer.trust
 
 
 def seal(data: Mapping[str, Any]) -> str:
     """Return the hash of a record's other fields, which a careless edit breaks; it is no signature."""
     others = {name: value for name, value in data.items() if name != "sha256"}
     return sha256(json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=True))
-
-
-def _learned(known: Mapping[str, Any]) -> str:
-    """Say what an ExpNet has learned from, by what it carries along, and what came of it."""
-    texts = f"{known['texts']:,} texts" if isinstance(known.get("texts"), int) else "texts"
-    if "toward" in known or "teacher" in known:
-        model = f"the method “{known['toward']}”" if "toward" in known else "another explainer"
-        return f"The explainer has learned to imitate {model} on {texts} that nobody had marked."
-    marked = f"The explainer has learned from {texts} whose words people marked."
-    held_out, figure = known.get("dev texts"), known.get("dev average_precision")
-    if not held_out or not isinstance(figure, int | float):
-        return f"{marked} How well it agrees with people was not measured."
-    return (
-        f"{marked} On {held_out:,} others, which also served to choose it, its average precision was {figure:.2f}; 1 "
-        "would be perfect agreement with the people who marked them."
-    )
 
 
 def _checks(explainer: Explainer, text: Text, explanation: Explanation, count: int) -> tuple[tuple[Checked, ...], str]:

@@ -47,6 +47,11 @@ def fit(
     cache: Annotated[
         Path | None, typer.Option(help="Keep extracted features here; an interrupted run goes on from them.")
     ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Train in so many steps, instead of as the number of texts suggests.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch of MODEL on the hub.")] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default the best there is.")] = None,
 ) -> None:
     """Train an ExpNet for a classifier on texts whose words people marked."""
     from expnet.explainer import load_classifier
@@ -58,13 +63,14 @@ def fit(
     begin: Literal["universal", "nothing"] | ExpNet  # the universal one is read only if it is needed
     begin = "universal" if start == "universal" else "nothing" if start == "nothing" else named(start)
     network = training.fit(
-        load_classifier(model),
+        load_classifier(model, revision=revision, device=device),
         read(train, rationale=rationale).records,
         dev=None if dev is None else read(dev, rationale=rationale).records,
         start=begin,
         tier=tier.value,
         unmarked=[] if unmarked is None else texts_of(unmarked),
         config=None if epochs is None else with_tier(FitConfig(epochs=epochs, seed=seed), tier.value),
+        steps=steps,
         seed=seed,
         cache=cache,
         progress=True,

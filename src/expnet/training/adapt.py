@@ -11,14 +11,14 @@ from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.errors import InputError
 from expnet.features import normalise_within_text
-from expnet.heads import HeadFeatures, read_features
+from expnet.heads import HeadFeatures, Tier, read_features
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.network import ExpNet
 from expnet.progress import track
 from expnet.texts import Text
 from expnet.training.build import new_network
-from expnet.training.config import STUDENT, FitConfig
+from expnet.training.config import STUDENT, FitConfig, with_tier
 from expnet.training.examples import Example
 from expnet.training.judging import platt
 from expnet.training.loops import draw, one_cycle
@@ -35,7 +35,9 @@ def adapt(
     *,
     toward: str | None = None,
     share: float = 0.5,
-    config: FitConfig = STUDENT,
+    tier: Tier = "attention",
+    config: FitConfig | None = None,
+    seed: int = 0,
     progress: bool = False,
 ) -> ExpNet:
     """Train an ExpNet of one classifier to say of its texts what another or a method does, of the predicted class.
@@ -53,7 +55,10 @@ def adapt(
         texts: Texts like those to explain, unmarked; some hundred.
         toward: Name of a method to learn from, such as "leave_one_out" or "shapley_sampling".
         share: Of the method in a mixture, in (0, 1); each is standardised within each text before.
-        config: Of the new network; it must train by steps.
+        tier: "attention" makes an explainer that comes with the prediction, "gradient" one that takes a backward pass
+            as well. Not used with `config`.
+        config: Of the new network, instead of what suits the tier; it must train by steps.
+        seed: Of training; not used with `config`, which has its own.
         progress: Show progress bars.
 
     Raises:
@@ -61,6 +66,7 @@ def adapt(
         MethodError: If there is no such method.
         MismatchError: If the teacher does not fit the classifier.
     """
+    config = replace(with_tier(STUDENT, tier), seed=seed) if config is None else config
     if teacher is None and toward is None:
         raise InputError("There is nobody to learn from: pass a teacher, the name of a method as `toward`, or both.")
     if not 0 < share < 1:
@@ -88,7 +94,7 @@ def adapt(
     learned: dict[str, Any] = {} if teacher is None else {"teacher": dict(teacher.config.provenance)}
     if toward is not None:
         learned |= {"toward": toward} | ({} if teacher is None else {"share": share})
-    learned |= {"texts": len(texts), "fit": asdict(config)}
+    learned |= {"classifiers": [classifier.name or classifier.architecture], "texts": len(texts), "fit": asdict(config)}
     threshold = _ONE_DEVIATION if teacher is None else teacher.config.threshold
     student.config = replace(student.config, threshold=threshold, provenance=learned)
     return student

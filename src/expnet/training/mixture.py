@@ -135,6 +135,9 @@ def _sign(
     figures = {f"dev {name}": round(value, 4) for name, value in reached.items() if not np.isnan(value)}
     provenance = {
         "sources": [source.name or source.classifier.name for source in sources],
+        "classifiers": list(
+            dict.fromkeys(source.classifier.name or source.classifier.architecture for source in sources)
+        ),
         "texts": len(train),
         "dev texts": len(dev),
         **figures,
