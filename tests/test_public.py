@@ -35,6 +35,7 @@ ORDER = [
     "heads",
     "checkpoint",
     "network",
+    "trust",
     "universal",
     "rationales",
     "metrics",
