@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from expnet import lines
 from expnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ def texts_of(path: Path) -> "list[Text]":
     from expnet.rationales import read
     from expnet.texts import Text
 
-    if path.suffix == ".txt":
-        return [Text.of(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if lines.is_text(path):
+        return [Text.of(line) for line in lines.texts(path) if line.strip()]
     return [record.text for record in read(path).records]
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+from expnet import lines
 from expnet.errors import InputError, require_extra
 from expnet.rationales import Record, read
 from expnet.rationales.readers.table import recognise
@@ -38,8 +39,8 @@ def read_texts(
         ExpnetError: If the file cannot be read, or holds no text.
     """
     notes: list[str] = []
-    if path.name.endswith(".txt"):
-        records = _lines(path)
+    if lines.is_text(path):
+        records = [Record("", Text.of(line)) for line in lines.texts(path) if line.strip()]
     elif path.is_file() and column is None and pair is None and recognise(path):
         records = read(path).records
         if marked := sum(record.rationale is not None for record in records):
@@ -64,14 +65,6 @@ def name_of(text: Text) -> str:
 
 def _parts(record: Record) -> Sequence[str]:
     return [part for part in key_of(record) if part is not None]
-
-
-def _lines(path: Path) -> list[Record]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}. Expected a text a line, in UTF-8.") from error
-    return [Record("", Text.of(line)) for line in lines if line.strip()]
 
 
 def _table(path: Path, column: str, pair: str | None, notes: list[str]) -> Iterator[Record]:
