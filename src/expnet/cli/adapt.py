@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from expnet.cli.data import OffsetsName, OffsetsOption, TextField
 from expnet.cli.train import TierName, texts_of
 
 
@@ -22,6 +23,8 @@ def adapt(
     tier: Annotated[
         TierName, typer.Option(help="attention comes with the prediction; gradient takes a backward pass as well.")
     ] = TierName.attention,
+    offsets: OffsetsOption = OffsetsName.auto,
+    text: TextField = None,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Train an ExpNet on texts without marks: it learns from another ExpNet, from a method, or both."""
@@ -35,7 +38,7 @@ def adapt(
     network = training(
         load_classifier(model),
         None if teacher == "none" else named(teacher),
-        texts_of(texts),
+        texts_of(texts, offsets=offsets.value, text=text),
         toward=toward,
         share=share,
         config=replace(with_tier(STUDENT, tier.value), seed=seed),

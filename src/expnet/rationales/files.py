@@ -63,6 +63,11 @@ def json_elements(path: Path) -> Iterator[Row | Problem]:
         raise RationaleError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
+def is_document(path: Path) -> bool:
+    """Return whether a file holds one JSON document, by its name."""
+    return path.name.endswith((".json", ".json.gz"))
+
+
 def csv_header(path: Path) -> list[str] | Problem:
     """Return the names of a table's columns, none where it is empty."""
     lost: list[Problem] = []
