@@ -1,8 +1,9 @@
 """Where marks stand, whatever the tool that wrote them counts: characters, UTF-16 units or bytes of UTF-8."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar, get_args
 
+from expnet.errors import RationaleError
 from expnet.rationales.problems import RowError
 from expnet.texts import Text
 from expnet.words import Span
@@ -58,6 +59,22 @@ def placed(parse: Callable[[Place], Iterable[T]], offsets: Offsets, *, by_charac
 def fits(part: str, mark: Mark) -> bool:
     """Return whether a text has, in some unit, at the mark what the mark quotes; False if it quotes nothing."""
     return mark.quote is not None and bool(_spans(Text(part, None, ()), mark._replace(segment=0), UNITS))
+
+
+def unit_of(offsets: str) -> Unit:
+    """Return the unit of a format that counts characters unless the caller says otherwise.
+
+    Raises:
+        RationaleError: If there is no such unit.
+    """
+    check_offsets(offsets)
+    return next((unit for unit in UNITS if unit == offsets), "characters")
+
+
+def check_offsets(offsets: str) -> None:
+    """Raise RationaleError unless offsets are "auto" or a unit."""
+    if offsets not in get_args(Offsets):
+        raise RationaleError(f"Expected offsets to be one of {', '.join(get_args(Offsets))}, got {offsets!r}.")
 
 
 def at_mark(text: Text, mark: Mark, unit: Unit) -> Span:

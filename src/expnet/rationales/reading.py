@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from expnet.errors import RationaleError
-from expnet.rationales.offsets import Offsets, Unit
+from expnet.rationales.offsets import Offsets, check_offsets, unit_of
 from expnet.rationales.problems import Found, Problem, Reading, count_kinds
 from expnet.rationales.readers.options import Options
 from expnet.rationales.readers.shared import read_shared
@@ -58,10 +58,10 @@ def read(
     """
     path = Path(path)
     chosen = _format(path, format)
+    check_offsets(offsets)
     _check_taken(path, chosen, {"offsets": offsets, "text": text, "pair": pair, "choice": choice})
     if chosen.read is None:
-        unit: Unit = "characters" if offsets == "auto" else offsets
-        found = read_shared(path, rationale or "rationale", drop_overlap, unit)
+        found = read_shared(path, rationale or "rationale", drop_overlap, unit_of(offsets))
     else:
         rule = _rule(path, chosen, rationale, drop_overlap)
         found = chosen.read(path, Options(rule, offsets, text, pair, choice))
@@ -75,7 +75,7 @@ def read_records(
     *,
     rationale: str = "rationale",
     drop_overlap: str | None = None,
-    offsets: Unit = "characters",
+    offsets: Offsets = "auto",
 ) -> list[Record]:
     """Read records from JSON lines, plain or gzipped.
 
@@ -88,13 +88,13 @@ def read_records(
         path: A `.jsonl` or `.jsonl.gz` file.
         rationale: The field with the marks, such as `rationale_majority`; pairs add `_a` and `_b`.
         drop_overlap: Leave out lines whose `overlap` field names this set, to keep test texts out of training.
-        offsets: What spans count: "characters", "utf-16" units or bytes of "utf-8".
+        offsets: What spans count: "characters" (also "auto"), "utf-16" units or bytes of "utf-8".
 
     Raises:
         RationaleError: If a line cannot be read, named by file and line.
     """
     records: list[Record] = []
-    for item in _with_ids_of_their_own(str(path), read_shared(Path(path), rationale, drop_overlap, offsets)):
+    for item in _with_ids_of_their_own(str(path), read_shared(Path(path), rationale, drop_overlap, unit_of(offsets))):
         if isinstance(item, Problem):
             raise RationaleError(str(item))
         records.append(item[1])
@@ -140,8 +140,6 @@ def _format(path: Path, name: str) -> Format:
 
 
 def _check_taken(path: Path, chosen: Format, given: Mapping[str, str | None]) -> None:
-    if given["offsets"] not in get_args(Offsets):
-        raise RationaleError(f"Expected offsets to be one of {', '.join(get_args(Offsets))}, got {given['offsets']!r}.")
     for option, value in given.items():
         if value not in (None, "auto") and option not in chosen.takes:
             raise RationaleError(f"{path} is {chosen.reads}, for which {option}={value!r} says nothing; leave it out.")

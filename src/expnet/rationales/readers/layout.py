@@ -164,7 +164,8 @@ def _fields(
         return -quoting[name], name not in (options.text, options.pair), name != on, name != "text"
 
     likely.sort(key=rank)
-    return () if len(likely) > 1 and rank(likely[0]) == rank(likely[1]) else tuple(likely)
+    alike = len(likely) > 1 and rank(likely[0]) == rank(likely[1])
+    return () if alike and any(task.data.keys() >= set(likely[:2]) for task, _ in marks) else tuple(likely)
 
 
 def _by_name(on: str | None, names: Sequence[str]) -> tuple[str, ...]:
