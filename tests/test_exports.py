@@ -334,6 +334,9 @@ def test_projects_in_which_people_chose_a_label_only_have_no_rationale(tmp_path)
     rows = [task(1, {"text": DULL}, [choice("bad")], [choice("bad")]), task(2, {"text": FINE}, [choice("good")])]
     found = read(write(tmp_path / "e.json", *rows)).records
     assert [(record.label, record.rationale) for record in found] == [("bad", None), ("good", None)]
+    unnamed = task(1, {"review": DULL, "source": "imdb"}, [choice("bad", to="t")])
+    (record,) = read(write(tmp_path / "e.json", unnamed), text="review").records
+    assert (record.text.text, record.label, record.rationale) == (DULL, "bad", None)
     doccano = [{"id": 1, "text": DULL, "label": ["bad"]}, {"id": 2, "text": FINE, "label": ["good", "short"]}]
     found = read(write(tmp_path / "d.jsonl", *doccano)).records
     assert [(record.label, record.rationale) for record in found] == [("bad", None), (None, None)]

@@ -204,6 +204,16 @@ def test_a_line_of_400_mb_in_a_small_file_is_refused_with_little_memory(bombs, n
     assert int(held) < 120, f"{held} MiB"
 
 
+def test_a_cell_too_long_for_csv_spoils_its_row_and_what_follows_only_if_it_is_not_known_where_it_ends(tmp_path):
+    long = "x" * 200_000
+    one = text_file(tmp_path, f'text\n"{long}"\n"good"\n'.encode(), "one.csv")
+    several = text_file(tmp_path, f'text\n"a\n{long}\nb"\n"good"\n'.encode(), "several.csv")
+    problem, row = csv_rows(one)
+    assert (problem.line, problem.kind, row.fields) == (2, "broken", {"text": "good"})
+    (problem,) = csv_rows(several)
+    assert (problem.line, problem.kind) == (2, "too long")
+
+
 def test_problems_of_lines_are_problems_of_records(tmp_path, monkeypatch):
     monkeypatch.setattr(lines, "LONGEST", 100)
     path = text_file(tmp_path, b'{"text": "a"}\n' + b'{"text": "' + b"x" * 200 + b'"}\n', "a.jsonl")

@@ -92,6 +92,9 @@ def csv_rows(path: Path) -> Iterator[Row | Problem]:
         except csv.Error as error:
             if lost:
                 break  # a row without its end
+            if "field limit" in str(error) and reader.line_num > start:  # where the cell ends is not known
+                yield Problem(str(path), start, f"{error}, and the cell goes on over several lines", kind="too long")
+                break
             yield Problem(str(path), start, str(error))
             continue
         if header is None:

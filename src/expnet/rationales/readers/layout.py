@@ -108,6 +108,8 @@ class Layout:
         if result.about is None or result.about in self.marked:
             return result.about is None or self.segment(result.about, task) is not None
         shown = next((name for name in self.fields[result.about] if name in task.data), None)
+        if shown is None:  # nothing tells what it shows: the text, if there is nothing else
+            return not self.marked and len(self.fields) == 1
         return shown in self.of(task)
 
 
