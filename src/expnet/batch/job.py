@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from expnet.batch.files import InputFile, Place, Reader, common_schema, find_files, places, survey
-from expnet.batch.rows import check_columns, explain_rows, explain_sample, to_table
+from expnet.batch.rows import OK, check_columns, explain_rows, explain_sample, to_table
 from expnet.batch.settings import Settings
-from expnet.batch.shards import open_folder, shard_path, statuses, write_shard
+from expnet.batch.shards import first_failure, open_folder, shard_path, statuses, write_shard
 from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.identity import models, sha256, versions
@@ -51,11 +51,19 @@ Engine = Callable[[Work, Sequence[int]], Iterator[Counter[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a job did: rows by status, shards, and files in the folder that were of no known kind."""
+    """What a job did.
+
+    Attributes:
+        statuses: Rows by status.
+        shards: How many.
+        not_read: Files in the folder that were of no known kind.
+        failure: Status and error of the first row, where there are rows and not one of them was explained; else None.
+    """
 
     statuses: Counter[str]
     shards: int
     not_read: tuple[Path, ...]
+    failure: str | None = None
 
 
 def explain_file(
@@ -103,7 +111,8 @@ def explain_file(
     for _ in track(done, "explaining", show=progress, total=rows, size=Counter.total):
         pass
     found = sum((statuses(output, number) for number in numbers), Counter[str]())
-    return Summary(found, len(numbers), tuple(not_read))
+    failure = None if found[OK] or not found.total() else first_failure(output, settings.prefix)
+    return Summary(found, len(numbers), tuple(not_read), failure)
 
 
 def in_turn(explainer: Explainer) -> Engine:

@@ -86,6 +86,13 @@ def statuses(folder: Path, number: int) -> Counter[str]:
     return Counter(read_about(shard_path(folder, number))["statuses"])
 
 
+def first_failure(folder: Path, prefix: str) -> str:
+    """Return status and error of the first row."""
+    with readable(folder), shard_path(folder, 0).open("rb") as file:
+        row = pq.read_table(file, columns=[prefix + "status", prefix + "error"]).slice(0, 1).to_pylist()[0]
+    return f"{row[prefix + 'status']}: {row[prefix + 'error']}"
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
