@@ -12,6 +12,7 @@ SOURCE = Path(expnet.__file__).parent
 # From the ground up: a module may import what stands before it, never what stands after.
 ORDER = [
     "errors",
+    "lines",
     "progress",
     "writing",
     "memory",

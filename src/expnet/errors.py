@@ -1,5 +1,7 @@
 """Errors that say what came, what was expected and what to do about it."""
 
+from typing import Literal
+
 
 class ExpnetError(Exception):
     """Base of every error that expnet raises on purpose."""
@@ -11,6 +13,14 @@ class InputError(ExpnetError, ValueError):
 
 class TextTooLongError(InputError):
     """A text pair exceeds the model's limit in both parts, so that no window could hold it."""
+
+
+class LineError(InputError):
+    """A line of a file is not UTF-8 or too long, or a gzip file is cut off after it; `fault` says which."""
+
+    def __init__(self, file: str, line: int, reason: str, fault: Literal["encoding", "too long", "cut off"]) -> None:
+        super().__init__(f"{file}, {'after ' if fault == 'cut off' else ''}line {line}: {reason}")
+        self.line, self.reason, self.fault = line, reason, fault
 
 
 class RationaleError(ExpnetError, ValueError):

@@ -1,7 +1,5 @@
 """Parquet, Arrow, JSON lines and CSV as streams of rows."""
 
-import csv
-import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ import pyarrow.parquet as pq
 
 from expnet.batch.rows import Chunk
 from expnet.errors import BatchError
-from expnet.rationales.files import csv_rows, json_lines
+from expnet.rationales.files import csv_header, csv_rows, json_lines
 from expnet.rationales.problems import Problem, Row
 
 ARROW = (".parquet", ".arrow")
@@ -144,21 +142,19 @@ def _header(path: Path) -> list[str]:
     """Return the columns of a CSV file; nothing for JSON, whose columns its rows tell."""
     if not _is_csv(path):
         return []
-    try:
-        with (
-            readable(path),
-            (gzip.open if path.suffix == ".gz" else open)(
-                path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline=""
-            ) as file,
-        ):
-            return next(csv.reader(file), [])
-    except (EOFError, csv.Error) as error:
-        raise BatchError(f"The header of {path} cannot be read: {error}.") from error
+    header = csv_header(path)
+    if isinstance(header, Problem):
+        raise BatchError(
+            f"{header}: the names of the columns cannot be read. Is the file whole, and every quote closed?"
+        )
+    return header
 
 
 def _rows(path: Path) -> Iterator[Row | Problem]:
     """Yield rows; those that cannot be read as problems, unless all that follows is lost with them."""
     for row in csv_rows(path) if _is_csv(path) else json_lines(path):
+        if isinstance(row, Problem) and row.kind == "too long":
+            raise BatchError(str(row))
         if isinstance(row, Problem) and (row.kind == "cut off" or row.reason == "unexpected end of data"):
             raise BatchError(f"{row}: what follows cannot be read. Is the file whole, and every quote closed?")
         yield row

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from expnet.errors import InputError, RationaleError
 from expnet.rationales.records import Record
 
-Kind = Literal["cut off", "broken", "field", "text", "tokens", "marks", "label", "id", "leak"]
+Kind = Literal["cut off", "too long", "broken", "field", "text", "tokens", "marks", "label", "id", "leak"]
 
 
 class RowError(RationaleError):
@@ -23,7 +23,8 @@ class RowError(RationaleError):
 class Problem:
     """One thing wrong with a file: at which line (the first is 1; the row of a hub data set), and why.
 
-    A problem of kind "cut off" concerns all that should follow the line; line 0 the file as a whole.
+    A problem of kind "cut off" concerns all that should follow the line, "too long" also the line itself; line 0 is the
+    file as a whole.
     """
 
     file: str
