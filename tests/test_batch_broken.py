@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from expnet.batch.files import find_files, survey
+from expnet.batch.files import survey
+from expnet.batch.folders import find_files
 from expnet.cli.app import app
 from expnet.errors import BatchError, InputError
 from tests.batch_jobs import TEXTS, content, run, write_lines, write_parquet

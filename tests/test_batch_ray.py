@@ -57,4 +57,4 @@ def test_a_worker_that_loads_another_model_stops_the_job(tmp_path, load, cluster
     other = tiny_explainer(tiny_classifier(seed=1))
     with pytest.raises(BatchError, match=r"another model.*classifier_hash"):
         explain_file(other, source, tmp_path / "out", engine=on_ray(load, workers=1))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["_job.json"]
+    assert list(content(tmp_path / "out")) == ["_job.json"]
