@@ -18,7 +18,8 @@ from expnet.errors import BatchError
 
 _ADDED = ("label", "probability", "words", "scores", "status")
 _OF_A_SHARD = ("shard", "statuses")
-_NEEDED = {"text", "pair", "prefix", "classifier", "explainer", "classifier_hash", "tokenizer_hash", "explainer_hash"}
+_NEEDED = ("text", "prefix", "classifier", "classifier_hash", "tokenizer_hash", "explainer")
+_OR_NULL = ("pair", "explainer_hash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,9 @@ class Folder:
         """
         added = {name: self.run["prefix"] + name for name in _ADDED}
         given = {name: self.run[name] for name in ("text", "pair") if self.run[name] is not None}
-        wanted = {*added.values(), *given.values()}
         with readable(path), path.open("rb") as file:
             # By position, so that a column that is both, text and pair, does no harm.
-            table = pq.read_table(file, columns=sorted(wanted))
-        if missing := sorted(wanted - set(table.column_names)):
-            raise BatchError(f"{path} is damaged: it lacks the columns {', '.join(missing)}.")
+            table = pq.read_table(file, columns=sorted({*added.values(), *given.values()}))
         named = {name: table.column(column) for name, column in {**given, **added}.items()}
         named.setdefault("pair", pa.chunked_array([pa.nulls(len(table), pa.string())]))
         named["row"] = pa.chunked_array([pa.array(range(len(table)), pa.int64())])
@@ -71,11 +69,12 @@ def open_explained(path: Path) -> Folder:
     if not shards:
         raise BatchError(f"{path} holds no part-*.parquet: give a folder that `expnet explain-file` wrote.")
     first = _run(read_about(shards[0]))
-    if wrong := sorted(name for name in _NEEDED if not isinstance(first.get(name, 0), str | None)):
+    wrong = [name for name in _NEEDED if not isinstance(first.get(name), str)]
+    if wrong := wrong + [name for name in _OR_NULL if not isinstance(first.get(name, 0), str | None)]:
         raise BatchError(f"{shards[0]} is damaged: its metadata lacks {', '.join(wrong)}.")
     for number in range(max(len(shards), count_shards(path))):
         shard = shard_path(path, number)
-        if shard not in shards:
+        if not shard.is_file():
             raise BatchError(f"{shard.name} is missing in {path}: give the `expnet explain-file` that made it again.")
         about = read_about(shard)
         if (run := _run(about)) != first:
