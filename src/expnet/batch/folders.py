@@ -42,7 +42,7 @@ def find_files(source: Path) -> tuple[list[Path], list[Path]]:
 
 def name_in(root: Path, path: Path) -> str:
     """Return a file's name in the folder that is read; bytes that are not UTF-8 are spelled out."""
-    return _spelled(path.name if path == root else path.relative_to(root).as_posix())
+    return spelled(path.name if path == root else path.relative_to(root).as_posix())
 
 
 def partition_of(root: Path, path: Path) -> dict[str, str | None]:
@@ -53,13 +53,18 @@ def partition_of(root: Path, path: Path) -> dict[str, str | None]:
     """
     found: dict[str, str | None] = {}
     for folder in () if path == root else path.relative_to(root).parts[:-1]:
-        name, equals, value = (_spelled(unquote(part, errors="surrogateescape")) for part in folder.partition("="))
+        name, equals, value = (spelled(unquote(part, errors="surrogateescape")) for part in folder.partition("="))
         if not (name and equals):
             continue
         if name in found:
             raise BatchError(f"Two folders on the way to {path} give the column {name!r}: rename one.")
         found[name] = None if value == _NULL else value
     return found
+
+
+def spelled(name: str) -> str:
+    r"""Return a file's name with each byte that is not UTF-8 spelled out, as `caf\xe9`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _saved(source: Path) -> list[Path]:
@@ -127,7 +132,3 @@ def _raise(error: OSError) -> None:
 def _hidden(name: str) -> bool:
     """Whether Spark leaves out a name: `_year=2024` is a partition."""
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
-
-
-def _spelled(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
