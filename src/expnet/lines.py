@@ -7,24 +7,30 @@ the text. A byte order mark at the start of a file is no text. Files are UTF-8, 
 import codecs
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from io import BufferedIOBase
 from pathlib import Path
 
 from expnet.errors import InputError, LineError
 
+Opener = Callable[[Path], AbstractContextManager[BufferedIOBase]]
 LONGEST = 16 * 2**20  # bytes of a line, unpacked: a small .gz may hold a line that fills the memory
 
 
-def numbered(path: Path) -> Iterator[tuple[int, bytes]]:
+def numbered(path: Path, opener: Opener | None = None) -> Iterator[tuple[int, bytes]]:
     """Yield the number of each line, from 1, and its bytes with its end, without the byte order mark.
+
+    Args:
+        path: The file.
+        opener: Opens it in another way than `opened`.
 
     Raises:
         InputError: If there is no such file, or it may not be read.
         LineError: If a line is longer than `LONGEST` bytes, or a gzip file is cut off or damaged: what follows is lost.
     """
     try:
-        with opened(path) as file:
+        with (opener or opened)(path) as file:
             yield from split(file, str(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error

@@ -7,28 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from expnet.errors import InputError, LineError, RationaleError
-from expnet.lines import numbered, opened
+from expnet.lines import Opener, numbered, opened
 from expnet.rationales.documents import Document
 from expnet.rationales.problems import Problem, Row
 
 
-def lines(path: Path) -> Iterator[tuple[int, bytes] | Problem]:
+def lines(path: Path, opener: Opener | None = None) -> Iterator[tuple[int, bytes] | Problem]:
     """Yield each line as `expnet.lines.numbered` does, and a problem where what follows cannot be read.
 
     Raises:
         RationaleError: If there is no such file, or it may not be read.
     """
     try:
-        yield from numbered(path)
+        yield from numbered(path, opener)
     except LineError as error:
         yield _lost(path, error)
     except InputError as error:
         raise RationaleError(str(error)) from error
 
 
-def json_lines(path: Path) -> Iterator[Row | Problem]:
+def json_lines(path: Path, opener: Opener | None = None) -> Iterator[Row | Problem]:
     """Yield the JSON object of each line that is not blank."""
-    for line in lines(path):
+    for line in lines(path, opener):
         if isinstance(line, Problem):
             yield line
         elif line[1].strip():
@@ -68,20 +68,20 @@ def is_document(path: Path) -> bool:
     return path.name.endswith((".json", ".json.gz"))
 
 
-def csv_header(path: Path) -> list[str] | Problem:
+def csv_header(path: Path, opener: Opener | None = None) -> list[str] | Problem:
     """Return the names of a table's columns, none where it is empty."""
     lost: list[Problem] = []
     try:
-        header = next(csv.reader(_decoded(path, lost), strict=True), [])
+        header = next(csv.reader(_decoded(path, opener, lost), strict=True), [])
     except csv.Error as error:
         return lost[0] if lost else Problem(str(path), 1, str(error))
     return lost[0] if lost and not header else header
 
 
-def csv_rows(path: Path) -> Iterator[Row | Problem]:
+def csv_rows(path: Path, opener: Opener | None = None) -> Iterator[Row | Problem]:
     """Yield the rows of a table with a header, each as column to text."""
     lost: list[Problem] = []
-    reader = csv.reader(_decoded(path, lost), strict=True)
+    reader = csv.reader(_decoded(path, opener, lost), strict=True)
     header: list[str] | None = None
     while True:
         start = reader.line_num + 1
@@ -124,8 +124,8 @@ def _cells(path: Path, line: int, header: list[str], cells: list[str]) -> Row | 
     return Row(line, dict(zip(header, cells, strict=True)))
 
 
-def _decoded(path: Path, lost: list[Problem]) -> Iterator[str]:
-    for line in lines(path):
+def _decoded(path: Path, opener: Opener | None, lost: list[Problem]) -> Iterator[str]:
+    for line in lines(path, opener):
         if isinstance(line, Problem):
             lost.append(line)
         else:

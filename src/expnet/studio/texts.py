@@ -79,7 +79,8 @@ def _parts(record: Record) -> Sequence[str]:
 
 def _table(path: Path, column: str, pair: str | None, notes: list[str]) -> Iterator[Record]:
     require_extra("pyarrow", "batch")
-    from expnet.batch.files import Reader, find_files, survey
+    from expnet.batch.files import Reader, survey
+    from expnet.batch.folders import find_files
 
     wanted = [column] + ([] if pair is None else [pair])
     paths, unknown = find_files(path)
