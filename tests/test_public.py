@@ -14,6 +14,7 @@ ORDER = [
     "errors",
     "progress",
     "writing",
+    "parsing",
     "memory",
     "words",
     "texts",

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from expnet.errors import MismatchError, ModelError
+from expnet.parsing import parse_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 D = TypeVar("D")
@@ -36,7 +37,7 @@ def read(
     """Read configuration and weights from a folder or the hub.
 
     Raises:
-        ModelError: If a file is missing or damaged. Other weight formats are not looked for.
+        ModelError: If a file is missing or damaged, or a weight is not finite. Other formats are not looked for.
     """
     paths = []
     for file in (CONFIG, WEIGHTS):
@@ -62,12 +63,14 @@ def read(
             ) from error
         paths.append(Path(downloaded))
     try:
-        config = json.loads(paths[0].read_text(encoding="utf-8"))
+        config = parse_json(paths[0].read_bytes())
         weights = load_file(paths[1])
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
+    except (ValueError, SafetensorError) as error:
         raise ModelError(f"The saved ExpNet in {name_or_path} is damaged: {error}") from error
     if not isinstance(config, dict):
         raise ModelError(f"{paths[0]} holds no JSON object.")
+    if infinite := sorted(name for name, tensor in weights.items() if not tensor.isfinite().all()):
+        raise ModelError(f"The saved ExpNet in {name_or_path} is damaged: NaN or infinity in {', '.join(infinite)}.")
     return config, weights
 
 
