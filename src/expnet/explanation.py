@@ -27,7 +27,7 @@ from expnet.texts import Text
 SCHEMA = 1
 _LONGEST = 2**31 - 1  # characters; the columns of files are 32 bits wide
 _FIELDS = {
-    "words": listed(table(ANYTHING)),
+    "words": listed(ANYTHING),
     "text": TEXT,
     "pair": optional(TEXT),
     "label": TEXT,
@@ -48,7 +48,7 @@ _WORD_FIELDS = {
     "score": number(),
     "seen": FLAG,
 }
-_DEFAULTS = {"signed": False, "calibrated": False, "windows": 1, "threshold": None, "provenance": {}}
+_DEFAULTS: Mapping[str, Any] = {"signed": False, "calibrated": False, "windows": 1, "threshold": None, "provenance": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,21 +142,19 @@ class Explanation:
         """Read what `to_dict` wrote.
 
         Raises:
-            InputError: If a field is missing, unknown or of another type, a figure is not finite, a word lies outside
-                its text, or the schema is another one.
+            InputError: If a field is missing, unknown or of another type, a figure is not finite,
+                or the schema is another one.
         """
         given = dict(data)
         if (schema := given.pop("schema", None)) != SCHEMA:
             raise InputError(f"Expected an explanation of schema {SCHEMA}, got schema {schema!r}.")
         try:
-            check_fields(_DEFAULTS | given, _FIELDS)
             for word in given["words"]:
                 check_fields({"seen": True, **word}, _WORD_FIELDS)
-            found = cls(**given | {"words": tuple(Word(**word) for word in given["words"])})
-            _check_spans(found)
-        except ValueError as error:
+            check_fields({**_DEFAULTS, **given}, _FIELDS)
+            return cls(**given | {"words": tuple(Word(**word) for word in given["words"])})
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"This is no explanation: {error}.") from error
-        return found
 
     def to_json(self, *, indent: int | None = None) -> str:
         """Return one JSON object; without `indent` on one line."""
@@ -186,15 +184,3 @@ class Explanation:
 
     def __str__(self) -> str:
         return terminal.plain_or_coloured(self)
-
-
-def _check_spans(explanation: Explanation) -> None:
-    """Raise a `ValueError` if a word lies outside its text, or not behind the word before it."""
-    lengths, before = (len(explanation.text), len(explanation.pair or "")), (0, 0)
-    for word in explanation.words:
-        at = f"the word from {word.start} to {word.end} of segment {word.segment}"
-        if not word.start <= word.end <= lengths[word.segment]:
-            raise ValueError(f"{at} lies outside its text, which has {lengths[word.segment]} characters")
-        if (word.segment, word.start) < before:
-            raise ValueError(f"{at} stands before the end of the word before it")
-        before = (word.segment, word.end)

@@ -45,8 +45,10 @@ def check_fields(values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
     Raises:
         ValueError: With every field that is missing, unknown, or of another type or range.
     """
-    problems = [f"{name!r} is missing" for name in kinds if name not in values]
-    problems += [f"{str(name)[:60]!r} is unknown" for name in values if name not in kinds]
+    missing = sorted(kinds.keys() - values.keys())
+    unknown = sorted(str(name)[:60] for name in values.keys() - kinds.keys())
+    problems = [f"it lacks {missing}"] if missing else []
+    problems += [f"it has the unknown fields {unknown[:5]}"] if unknown else []
     problems += [
         f"{name}={_shown(values[name])}, expected {kind.described}"
         for name, kind in kinds.items()
@@ -138,6 +140,5 @@ def _children(value: Any) -> list[Any]:
 
 
 def _shown(value: Any) -> str:
-    return (
-        repr(value) if isinstance(value, int | float | str | None) and len(str(value)) < 80 else f"{repr(value)[:80]}…"
-    )
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:80]}…"

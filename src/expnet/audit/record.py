@@ -240,7 +240,8 @@ def _without_text(record: Record) -> Record:
 def _blanked(explanation: Explanation, text: Part, pair: Part | None) -> Explanation:
     """Put dots for the characters of words and blanks for all others."""
     first = _dotted([word for word in explanation.words if word.segment == 0], text.characters)
-    second = pair and _dotted([word for word in explanation.words if word.segment == 1], pair.characters)
+    rest = [word for word in explanation.words if word.segment == 1]
+    second = None if pair is None else _dotted(rest, pair.characters)
     words = tuple(replace(word, text=f"characters {word.start + 1}–{word.end}") for word in explanation.words)
     kept = {name: value for name, value in explanation.provenance.items() if name in ("classifier", "explainer")}
     return replace(explanation, text=first, pair=second, words=words, provenance=kept)
@@ -249,6 +250,8 @@ def _blanked(explanation: Explanation, text: Part, pair: Part | None) -> Explana
 def _dotted(words: Sequence[Word], characters: int) -> str:
     pieces, end = list[str](), 0
     for word in words:
+        if not end <= word.start <= word.end <= characters:
+            raise ValueError(f"a word of the characters {word.start} to {word.end} in a text of {characters:,}")
         pieces += [" " * (word.start - end), _BLANK * (word.end - word.start)]
         end = word.end
     return "".join([*pieces, " " * (characters - end)])

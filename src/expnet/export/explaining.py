@@ -174,9 +174,7 @@ class OnnxExplainer:
 def _check_fits(session: "InferenceSession", manifest: Manifest, folder: str | Path) -> None:
     gives, reads = [each.name for each in session.get_outputs()], {each.name for each in session.get_inputs()}
     if gives != ["logits", "scores"] or len(session.get_outputs()[0].shape) != 2:
-        raise MismatchError(
-            f"The graph in {folder} gives {', '.join(gives)}; expected logits and scores. Export again."
-        )
+        raise MismatchError(f"The graph in {folder} gives {', '.join(gives)}, not logits and scores. Export again.")
     classes = session.get_outputs()[0].shape[1]
     if classes != len(manifest.labels):
         raise MismatchError(
