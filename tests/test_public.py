@@ -30,6 +30,8 @@ ORDER = [
     "attention.capture",
     "attention.signals",
     "attention.probe",
+    "modelfiles",
+    "adapters",
     "loading",
     "classifier",
     "features",
