@@ -14,29 +14,10 @@ if TYPE_CHECKING:
 
 WEIGHTS = "adapter_model.safetensors"
 # Kinds that read no other file than this one, and are merged exactly.
-_MERGED = [
-    "ADALORA",
-    "BOFT",
-    "C3A",
-    "DELORA",
-    "FOURIERFT",
-    "GRALORA",
-    "HIRA",
-    "HRA",
-    "IA3",
-    "LN_TUNING",
-    "LOHA",
-    "LOKR",
-    "LORA",
-    "MISS",
-    "OFT",
-    "RANDLORA",
-    "ROAD",
-    "SHIRA",
-    "VBLORA",
-    "VERA",
-    "WAVEFT",
-]
+_MERGED = {
+    *("LORA", "ADALORA", "BOFT", "C3A", "DELORA", "FOURIERFT", "GRALORA", "HIRA", "HRA", "IA3", "LN_TUNING"),
+    *("LOHA", "LOKR", "MISS", "OFT", "RANDLORA", "ROAD", "SHIRA", "VBLORA", "VERA", "WAVEFT"),
+}
 # What would import a module by name, or copy layers as often as it says.
 _UNSAFE = ("megatron_config", "layer_replication")
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from expnet.errors import MismatchError, ModelError
 from expnet.parsing import parse_json
 
+_LARGEST = 1e9  # of a weight; training stays far below, and sums of larger ones overflow
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 D = TypeVar("D")
 
@@ -37,7 +38,8 @@ def read(
     """Read configuration and weights from a folder or the hub.
 
     Raises:
-        ModelError: If a file is missing or damaged, or a weight is not finite. Other formats are not looked for.
+        ModelError: If a file is missing or damaged, or a weight is not finite or beyond 1e9.
+            Other formats are not looked for.
     """
     paths = []
     for file in (CONFIG, WEIGHTS):
@@ -69,8 +71,11 @@ def read(
         raise ModelError(f"The saved ExpNet in {name_or_path} is damaged: {error}") from error
     if not isinstance(config, dict):
         raise ModelError(f"{paths[0]} holds no JSON object.")
-    if infinite := sorted(name for name, tensor in weights.items() if not tensor.isfinite().all()):
-        raise ModelError(f"The saved ExpNet in {name_or_path} is damaged: NaN or infinity in {', '.join(infinite)}.")
+    if wrong := sorted(name for name, tensor in weights.items() if not (tensor.abs() <= _LARGEST).all()):
+        raise ModelError(
+            f"The saved ExpNet in {name_or_path} is damaged: {', '.join(wrong)} holds NaN, infinity or a number beyond "
+            f"{_LARGEST:.0e}."
+        )
     return config, weights
 
 

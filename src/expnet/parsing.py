@@ -32,7 +32,7 @@ def parse_json(content: str | bytes) -> Any:
         data = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except RecursionError as error:
         raise ValueError(f"its lists and objects are nested more than {MOST_LEVELS} deep") from error
-    level, deep = [data], 0
+    level, deep = [data], 1
     while level := [child for each in level for child in _children(each)]:
         if (deep := deep + 1) > MOST_LEVELS:
             raise ValueError(f"its lists and objects are nested more than {MOST_LEVELS} deep")

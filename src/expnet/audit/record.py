@@ -131,7 +131,7 @@ class Record:
             check_fields(fields, _FIELDS)
             return cls(**{**fields, **_parsed(fields), "changed": changed})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"The record is damaged: {error}.") from error
+            raise InputError(f"The record is damaged: {str(error).rstrip('.')}.") from error
 
 
 def record_decision(

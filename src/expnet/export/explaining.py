@@ -71,6 +71,8 @@ class OnnxExplainer:
             tokenizer = Tokenizer.from_file(str(Path(folder) / TOKENIZER))
         except Exception as error:  # tokenizers raises nothing narrower
             raise ModelError(f"{Path(folder) / TOKENIZER} is damaged: {error}") from error
+        tokenizer.no_truncation()  # a file could ask for both, at any length
+        tokenizer.no_padding()
         _check_fits(session, manifest, folder)
         return cls(session, tokenizer, manifest)
 
@@ -126,7 +128,10 @@ class OnnxExplainer:
         found = []
         for index, text in enumerate(texts):
             rows = np.flatnonzero(encoded.text_of == index)
-            words = pool_words([encoded.windows[row] for row in rows], [scores[row] for row in rows], len(text.words))
+            with np.errstate(invalid="ignore"):  # NaN is found, and refused, in `scored`
+                words = pool_words(
+                    [encoded.windows[row] for row in rows], [scores[row] for row in rows], len(text.words)
+                )
             found.append(self._explanation(text, words, probabilities[rows].mean(0), encoded, index, target))
         return found
 
