@@ -12,7 +12,7 @@ from expnet import __version__
 from expnet.classifier import Classifier, Prediction
 from expnet.demo import demo_classifier, demo_network
 from expnet.encoding import Encoding, pool_words
-from expnet.errors import InputError, NonFiniteError
+from expnet.errors import InputError
 from expnet.explanation import Explanation, scored
 from expnet.heads import read_features
 from expnet.loading import dtype_named
@@ -176,10 +176,7 @@ class Explainer:
             target = self._predicted(encoding, prediction)
         else:
             target = torch.full_like(encoding.text_of, job.target)
-        scores = job.method.attribute(self.classifier, encoding, target, options=job.options, seed=job.seed)
-        if not scores.isfinite().all():
-            raise NonFiniteError(f"The method {job.method.name!r} returned NaN or infinity for some of the texts.")
-        return scores, prediction
+        return job.method.attribute(self.classifier, encoding, target, options=job.options, seed=job.seed), prediction
 
     @staticmethod
     def _predicted(encoding: Encoding, prediction: Prediction) -> torch.Tensor:
@@ -208,7 +205,7 @@ class Explainer:
         return Explanation(
             text=text.text,
             pair=text.pair,
-            words=scored(text, scores.tolist(), read),
+            words=scored(text, scores.tolist(), read, method=job.method.name),
             label=self.classifier.labels[chosen],
             probability=float(probabilities[chosen]),
             probabilities=dict(zip(self.classifier.labels, probabilities.tolist(), strict=True)),

@@ -1,16 +1,54 @@
 """The frozen result: a text, its words with their scores, and what made them."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from expnet.errors import InputError
+from expnet.errors import InputError, NonFiniteError
+from expnet.parsing import (
+    ANYTHING,
+    FLAG,
+    TEXT,
+    check_fields,
+    listed,
+    number,
+    one_of,
+    optional,
+    parse_json,
+    table,
+    whole,
+)
 from expnet.render import html, terminal
 from expnet.texts import Text
 
 SCHEMA = 1
+_LONGEST = 2**31 - 1  # characters; the columns of files are 32 bits wide
+_FIELDS = {
+    "words": listed(ANYTHING),
+    "text": TEXT,
+    "pair": optional(TEXT),
+    "label": TEXT,
+    "probability": number(),
+    "probabilities": table(number()),
+    "method": TEXT,
+    "signed": FLAG,
+    "calibrated": FLAG,
+    "windows": whole(0, _LONGEST),
+    "threshold": optional(number()),
+    "provenance": table(TEXT),
+}
+_WORD_FIELDS = {
+    "text": TEXT,
+    "start": whole(0, _LONGEST),
+    "end": whole(0, _LONGEST),
+    "segment": one_of(0, 1),
+    "score": number(),
+    "seen": FLAG,
+}
+_DEFAULTS: Mapping[str, Any] = {"signed": False, "calibrated": False, "windows": 1, "threshold": None, "provenance": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +67,23 @@ class Word:
     seen: bool = True
 
 
-def scored(text: Text, scores: Sequence[float], read: tuple[int, int]) -> tuple[Word, ...]:
-    """Return the words of a text with their scores.
+def scored(text: Text, scores: Sequence[float], read: tuple[int, int], *, method: str) -> tuple[Word, ...]:
+    """Return the words of a text with their scores; every score that leaves an explainer passes here.
 
     Args:
         text: The text.
         scores: One for each of its words.
         read: How many characters of the text and of its pair the model read.
+        method: What made the scores, for the error.
+
+    Raises:
+        NonFiniteError: If a score is NaN or infinite.
     """
+    if infinite := sum(not math.isfinite(score) for score in scores):
+        raise NonFiniteError(
+            f"The method {method!r} returned NaN or infinity for {infinite} of {len(scores)} words. The weights of the "
+            "model or of its explainer are damaged or too large, or their precision is too low."
+        )
     return tuple(
         Word(text.word(span), span.start, span.end, span.segment, score, span.start < read[span.segment])
         for span, score in zip(text.words, scores, strict=True)
@@ -95,14 +142,18 @@ class Explanation:
         """Read what `to_dict` wrote.
 
         Raises:
-            InputError: If a field is missing or unknown, or the schema is another one.
+            InputError: If a field is missing, unknown or of another type, a figure is not finite,
+                or the schema is another one.
         """
-        fields = dict(data)
-        if (schema := fields.pop("schema", None)) != SCHEMA:
+        given = dict(data)
+        if (schema := given.pop("schema", None)) != SCHEMA:
             raise InputError(f"Expected an explanation of schema {SCHEMA}, got schema {schema!r}.")
         try:
-            return cls(**fields | {"words": tuple(Word(**word) for word in fields["words"])})
-        except (KeyError, TypeError) as error:
+            for word in given["words"]:
+                check_fields({"seen": True, **word}, _WORD_FIELDS)
+            check_fields({**_DEFAULTS, **given}, _FIELDS)
+            return cls(**given | {"words": tuple(Word(**word) for word in given["words"])})
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"This is no explanation: {error}.") from error
 
     def to_json(self, *, indent: int | None = None) -> str:
@@ -113,8 +164,8 @@ class Explanation:
     def from_json(cls, text: str) -> "Explanation":
         """Read what `to_json` wrote."""
         try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
+            data = parse_json(text)
+        except ValueError as error:
             raise InputError(f"This is no JSON: {error}.") from error
         if not isinstance(data, dict):
             raise InputError(f"Expected a JSON object, got {type(data).__name__}.")

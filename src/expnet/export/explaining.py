@@ -20,6 +20,17 @@ from expnet.windows import in_chunks
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+# What onnxruntime raises of a graph it cannot run; its errors have no base of their own.
+_REFUSALS = (
+    "Fail",
+    "InvalidArgument",
+    "InvalidGraph",
+    "InvalidProtobuf",
+    "NoSuchFile",
+    "NotImplemented",
+    "RuntimeException",
+)
+
 
 class OnnxExplainer:
     """Explains as the `Explainer` that was exported does; make it with `OnnxExplainer.load`."""
@@ -54,12 +65,14 @@ class OnnxExplainer:
         settings.intra_op_num_threads = threads
         try:
             session = onnxruntime.InferenceSession(Path(folder) / GRAPH, settings, providers=list(providers))
-        except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.NoSuchFile) as error:
+        except tuple(getattr(errors, name) for name in _REFUSALS) as error:
             raise ModelError(f"onnxruntime cannot run {Path(folder) / GRAPH}: {error}") from error
         try:
             tokenizer = Tokenizer.from_file(str(Path(folder) / TOKENIZER))
         except Exception as error:  # tokenizers raises nothing narrower
             raise ModelError(f"{Path(folder) / TOKENIZER} is damaged: {error}") from error
+        tokenizer.no_truncation()  # a file could ask for both, at any length
+        tokenizer.no_padding()
         _check_fits(session, manifest, folder)
         return cls(session, tokenizer, manifest)
 
@@ -115,7 +128,10 @@ class OnnxExplainer:
         found = []
         for index, text in enumerate(texts):
             rows = np.flatnonzero(encoded.text_of == index)
-            words = pool_words([encoded.windows[row] for row in rows], [scores[row] for row in rows], len(text.words))
+            with np.errstate(invalid="ignore"):  # NaN is found, and refused, in `scored`
+                words = pool_words(
+                    [encoded.windows[row] for row in rows], [scores[row] for row in rows], len(text.words)
+                )
             found.append(self._explanation(text, words, probabilities[rows].mean(0), encoded, index, target))
         return found
 
@@ -148,7 +164,7 @@ class OnnxExplainer:
         return Explanation(
             text=text.text,
             pair=text.pair,
-            words=scored(text, scores.tolist(), read),
+            words=scored(text, scores.tolist(), read, method="expnet"),
             label=labels[chosen],
             probability=float(probabilities[chosen]),
             probabilities=dict(zip(labels, probabilities.tolist(), strict=True)),
@@ -161,7 +177,10 @@ class OnnxExplainer:
 
 
 def _check_fits(session: "InferenceSession", manifest: Manifest, folder: str | Path) -> None:
-    classes, reads = session.get_outputs()[0].shape[1], {each.name for each in session.get_inputs()}
+    gives, reads = [each.name for each in session.get_outputs()], {each.name for each in session.get_inputs()}
+    if gives != ["logits", "scores"] or len(session.get_outputs()[0].shape) != 2:
+        raise MismatchError(f"The graph in {folder} gives {', '.join(gives)}, not logits and scores. Export again.")
+    classes = session.get_outputs()[0].shape[1]
     if classes != len(manifest.labels):
         raise MismatchError(
             f"The graph in {folder} gives {classes} logits, but its JSON names {len(manifest.labels)} classes. "

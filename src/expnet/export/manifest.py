@@ -6,9 +6,21 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from expnet.errors import MismatchError, ModelError
+from expnet.parsing import FLAG, TEXT, check_fields, listed, number, one_of, parse_json, table, whole
 
 GRAPH, TOKENIZER, MANIFEST = "model.onnx", "tokenizer.json", "export.json"
 SCHEMA = 1
+_FIELDS = {
+    "labels": listed(TEXT, 1, 100_000),
+    "multi_label": FLAG,
+    "max_length": whole(1, 2**31 - 1),
+    "pad": whole(0, 2**31 - 1),
+    "typed": FLAG,
+    "threshold": number(0, 1),
+    "provenance": table(TEXT),
+    "versions": table(TEXT),
+    "schema": one_of(SCHEMA),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +70,8 @@ def read_manifest(folder: Path) -> Manifest:
         if not (folder / name).is_file():
             raise ModelError(f"{folder} is no exported explainer: it holds no {name}. Write one with `expnet export`.")
     try:
-        data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        data = parse_json((folder / MANIFEST).read_bytes())
+    except ValueError as error:
         raise ModelError(f"{folder / MANIFEST} is damaged: {error}") from error
     known = {field.name for field in fields(Manifest)}
     if not isinstance(data, dict) or data.keys() != known or data["schema"] != SCHEMA:
@@ -68,4 +80,8 @@ def read_manifest(folder: Path) -> Manifest:
             f"Expected {folder / MANIFEST} to hold schema {SCHEMA} with the fields {sorted(known)}, got {found}: it "
             "was written by another version of expnet. Export again."
         )
+    try:
+        check_fields(data, _FIELDS)
+    except ValueError as error:
+        raise ModelError(f"{folder / MANIFEST} is damaged: {error}.") from error
     return Manifest(**data | {"labels": tuple(data["labels"])})

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
-from expnet.errors import InputError
+from expnet.errors import InputError, NonFiniteError
 from expnet.features import normalise_within_text
 from expnet.heads import HeadFeatures, Tier, read_features
 from expnet.methods.method import Method
@@ -65,6 +65,7 @@ def adapt(
         InputError: If there is no text with a word, nobody to learn from, or the configuration does not suit.
         MethodError: If there is no such method.
         MismatchError: If the teacher does not fit the classifier.
+        NonFiniteError: If the teacher or the method returns NaN or infinity.
     """
     config = replace(with_tier(STUDENT, tier), seed=seed) if config is None else config
     if teacher is None and toward is None:
@@ -126,6 +127,8 @@ class _Teaching:
             values = self.method.attribute(classifier, encoding, target, options={}, seed=self.seed)
             parts.append(self.share * _standard(values, real))
         wanted = _standard(torch.stack(parts).sum(0), real)
+        if not wanted[real].isfinite().all():  # NaN means further on that nobody could say
+            raise NonFiniteError("The explainer or method to imitate returned NaN or infinity for some of the texts.")
         return wanted, wanted.sigmoid() if scores is None else scores
 
 

@@ -131,7 +131,8 @@ def _build(base: str | Path, names: list[str], config: FinetuneConfig) -> "PreTr
     import torch
     from transformers import set_seed
 
-    from expnet.loading import load_weights, safe_config
+    from expnet.loading import load_weights
+    from expnet.modelfiles import safe_config
 
     settings = safe_config(str(base))
     settings.id2label, settings.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
