@@ -45,9 +45,7 @@ def main() -> None:
         records = [each for each in read_records(args.data / f"{place}.jsonl.gz") if each.rationale]
         records = [records[i] for i in draw(records, count, 0)]
         reached = {
-            system: np.array(
-                [agreement(explainers[name], method, each) for each in track(records, f"{place} {system}")]
-            )
+            system: np.array([agreement(explainers[name], method, each) for each in track(records, place, show=True)])
             for system, (name, method) in SYSTEMS.items()
         }
         report[place] = {name: asdict(estimate(values)) for name, values in reached.items()} | {
