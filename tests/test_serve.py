@@ -492,7 +492,7 @@ def test_texts_are_in_the_log_only_if_it_was_asked_for(explainer, caplog, monkey
         client.post(EXPLAIN, json={"instances": [SECRET], "target": SECRET, "method": SECRET})
         client.post(EXPLAIN, json={"instances": [SECRET], SECRET: 1})
         client.get(f"/{SECRET}?text={SECRET}")
-        client.post("/", data={"text": SECRET, "method": SECRET})
+        client.post("/", data={"text": SECRET, "method": SECRET}, headers={"origin": "http://testserver"})
         monkeypatch.setattr(Explainer, "explain", fail)
         failed = client.post(EXPLAIN, json={"instances": [SECRET]})
     assert error(failed, 500) == "The server failed; its log says where."
@@ -536,5 +536,5 @@ def test_every_answer_has_the_headers_that_keep_pages_harmless(client):
         assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr")
         assert "frame-ancestors 'none'" in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["referrer-policy"] == "same-origin"  # without any, forms would come from nowhere
         assert answer.headers["cache-control"] == "no-store"

@@ -24,7 +24,10 @@ def create_app(desk: Desk, *, limits: Limits | None = None, hosts: Sequence[str]
     Args:
         desk: The texts, the marks and the model.
         limits: Of requests, in bytes and seconds.
-        hosts: Names that browsers may use for this server, or None for any.
+        hosts: Names that browsers may use for this server, or None for any, as for `expnet.serve.create_app`.
+
+    Raises:
+        InputError: If one of them cannot be a name.
     """
 
     @asynccontextmanager
