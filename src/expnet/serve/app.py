@@ -17,6 +17,7 @@ from expnet.serve.guard import Guard
 from expnet.serve.limits import Limits
 from expnet.serve.metrics import Metrics
 from expnet.serve.models import Models, Served, check_name, offered
+from expnet.serve.origins import known_names
 from expnet.serve.tasks import TRIAL, Explain, Predict
 from expnet.serve.worker import Worker
 
@@ -75,7 +76,7 @@ def create_app(
     app.add_middleware(
         Guard,
         limits=limits,
-        hosts=hosts,
+        names=None if hosts is None else known_names(hosts),
         answered=metrics.answered,
         log_texts=log_texts,
     )

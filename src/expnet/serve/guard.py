@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from expnet.errors import RefusedError
 from expnet.serve.failures import logger, where
 from expnet.serve.limits import Limits
-from expnet.serve.origins import check_request, known_names
+from expnet.serve.origins import check_request
 from expnet.serve.refusals import GONE, response
 
 # A client that is still sending would not read a refusal: somewhat larger bodies are received, and thrown away.
@@ -37,7 +37,7 @@ class Guard:
         app: ASGIApp,
         *,
         limits: Limits,
-        hosts: Sequence[str] | None,
+        names: frozenset[str] | None,
         answered: Callable[[str, int, float], None],
         log_texts: bool,
     ) -> None:
@@ -46,16 +46,13 @@ class Guard:
         Args:
             app: The application.
             limits: Of bodies, in bytes and seconds.
-            hosts: Names that clients may use for this server, or None for any; see `origins.check_request`.
+            names: Those that clients may use for this server; see `origins.check_request`.
             answered: Told the route, the status and the seconds of each request.
             log_texts: Log bodies and whole tracebacks.
-
-        Raises:
-            InputError: If one of `hosts` is neither a name nor an address.
         """
         self._app = app
         self._limits = limits
-        self._names = None if hosts is None else known_names(hosts)
+        self._names = names
         self._answered = answered
         self._log_texts = log_texts
 
