@@ -103,9 +103,13 @@ class Record:
         fields = {name: value for name, value in data.items() if name not in ("kind", "schema", "sha256")}
         changed = data.get("sha256") != seal(data)
         try:
-            return checkpoint.parse(cls, {**fields, **_parsed(fields), "changed": changed})
-        except (MismatchError, KeyError, TypeError, AttributeError) as error:
+            record = checkpoint.parse(cls, {**fields, **_parsed(fields), "changed": changed})
+            whole = json.loads(json.dumps(record.to_dict()))
+        except (MismatchError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise InputError(f"The record is damaged: {error}.") from error
+        if whole | {"sha256": ""} != data | {"sha256": ""}:  # what is not read, nothing could compare
+            raise InputError("The record is damaged: it holds fields or values that records of this kind do not have.")
+        return record
 
 
 def record_decision(
