@@ -129,9 +129,13 @@ class Record:
         changed = data.get("sha256") != seal(data)
         try:
             check_fields(fields, _FIELDS)
-            return cls(**{**fields, **_parsed(fields), "changed": changed})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            record = cls(**{**fields, **_parsed(fields), "changed": changed})
+            whole = json.loads(json.dumps(record.to_dict()))
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise InputError(f"The record is damaged: {str(error).rstrip('.')}.") from error
+        if whole | {"sha256": ""} != data | {"sha256": ""}:  # what is not read, nothing could compare
+            raise InputError("The record is damaged: it holds fields or values that records of this kind do not have.")
+        return record
 
 
 def record_decision(

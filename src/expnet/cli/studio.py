@@ -50,7 +50,8 @@ def studio(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="Name that browsers may use for this server; repeat it.")
+        list[str] | None,
+        typer.Option(help="Name that browsers may use for this server, beside localhost and addresses; repeat it."),
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Of the processor; 0 is all.")] = 0,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default the best there is.")] = None,
@@ -91,5 +92,5 @@ def studio(
     app = create_app(desk, limits=limits, hosts=names(host, allow_host))
     for line in (*notes, f"{desk.progress().marked} of {len(desk.texts)} texts are marked. You mark as {annotator}."):
         print(printable(line), file=sys.stderr)
-    print(f"http://{host}:{port}/", file=sys.stderr)
+    print(f"http://{f'[{host}]' if ':' in host else host}:{port}/", file=sys.stderr)
     run(app, limits, host=host, port=port)
