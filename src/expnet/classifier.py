@@ -1,7 +1,7 @@
 """One Hugging Face classifier with its tokenizer: load, encode, predict, trace."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from expnet.encoding import Encoding, TextTokenizer, encode, pack
 from expnet.errors import ModelError, NonFiniteError
 from expnet.labels import class_index
 from expnet.loading import load_model
-from expnet.texts import Text
+from expnet.texts import Text, as_texts
 from expnet.windows import Reading, read_texts
 
 # Tokens in one forward pass: enough to keep the processor busy, little enough for a laptop.
@@ -146,14 +146,15 @@ class Classifier:
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
-    def encode(self, texts: Sequence[Text], *, overlap: int | None = None, truncate: bool = False) -> Encoding:
+    def encode(self, texts: Iterable[str | Text], *, overlap: int | None = None, truncate: bool = False) -> Encoding:
         """Tokenize texts; see `expnet.encoding.encode`."""
+        texts = as_texts(texts)
         return encode(self.text_tokenizer, texts, max_length=self.max_length, overlap=overlap, truncate=truncate)
 
-    def read(self, texts: Sequence[Text], *, truncate: bool = False) -> list[Reading]:
+    def read(self, texts: Iterable[str | Text], *, truncate: bool = False) -> list[Reading]:
         """Tokenize texts without joining them to a batch: `pack` joins those that are to be read together."""
         backend = self.text_tokenizer.backend
-        return list(read_texts(backend, texts, max_length=self.max_length, truncate=truncate))
+        return list(read_texts(backend, as_texts(texts), max_length=self.max_length, truncate=truncate))
 
     def pack(self, texts: Sequence[Text], readings: Sequence[Reading]) -> Encoding:
         """Join texts, tokenized by `read`, to one batch."""

@@ -22,7 +22,7 @@ from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.network import ExpNet
 from expnet.progress import track
-from expnet.texts import Text, as_text
+from expnet.texts import Text, as_text, as_texts
 from expnet.universal import UNIVERSAL, named, trust
 from expnet.windows import Reading, by_budget, in_chunks
 
@@ -68,7 +68,7 @@ class Explainer:
     @overload
     def explain(
         self,
-        texts: Sequence[str | Text],
+        texts: Iterable[str | Text],
         *,
         method: str = ...,
         options: Mapping[str, Any] = ...,
@@ -80,7 +80,7 @@ class Explainer:
 
     def explain(
         self,
-        texts: str | Text | Sequence[str | Text],
+        texts: str | Text | Iterable[str | Text],
         *,
         method: str = _LEARNED,
         options: Mapping[str, Any] = MappingProxyType({}),
@@ -94,8 +94,9 @@ class Explainer:
         Words get the largest score of their tokens, or the sum of them if the method's scores are signed.
 
         Args:
-            texts: Strings, or `Text` for pairs and pre-split words. A blank text gives an explanation without words
-                (an error where the tokenizer adds no special tokens, so that there is nothing to read).
+            texts: A string, or `Text` for pairs and pre-split words; or a list, generator, array or column of them. A
+                blank text gives an explanation without words (an error where the tokenizer adds no special tokens, so
+                that there is nothing to read).
             method: Name of the attribution method; `expnet methods` lists them. "expnet" is the explainer's own
                 network, which comes with the prediction: one that sees attention alone takes nothing but that pass,
                 one that sees gradients a backward pass, too ("expnet_gradient"). Others run after the prediction.
@@ -110,7 +111,8 @@ class Explainer:
             An explanation, or a list of them in the order of the texts.
 
         Raises:
-            InputError: If a text is no string, there is no such class, or the classifier has no ExpNet.
+            InputError: If a text is no string, the texts are a dictionary, a set or a frame, there is no such class, or
+                the classifier has no ExpNet.
             MethodError: If there is no such method.
             OptionError: If it cannot run with these options.
             UnsupportedModelError: If it does not suit this classifier.
@@ -122,9 +124,7 @@ class Explainer:
         job = _Job(found, options, seed, None if target is None else self.classifier.target_index(target), truncate)
         if isinstance(texts, str | Text):
             return self._chunk([as_text(texts)], job)[0]
-        if not isinstance(texts, Iterable):
-            raise InputError(f"Expected a text or a list of texts, got {type(texts).__name__}.")
-        items = [as_text(text) for text in texts]
+        items = as_texts(texts)
         done: dict[int, Explanation] = {}
         for part in track(in_chunks(items), "explaining", show=progress, total=len(items), size=len):
             done.update(zip(part, self._chunk([items[i] for i in part], job), strict=True))

@@ -12,6 +12,7 @@ from expnet.errors import InputError, MismatchError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation
 from expnet.identity import models, sha256, versions
+from expnet.labels import as_target
 from expnet.metrics.removal import Checked, check
 from expnet.texts import Text, as_text
 
@@ -38,6 +39,10 @@ class Asked:
     target: str | int | None = None
     truncate: bool = False
     count: int = 3
+
+    def __post_init__(self) -> None:
+        if self.target is not None:  # plain, because records are written to files
+            object.__setattr__(self, "target", as_target(self.target))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

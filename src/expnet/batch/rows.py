@@ -144,19 +144,13 @@ def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> 
         limit = f"max_characters, {settings.max_characters:,}"
         return Outcome("too long", f"{count:,} characters are more than {limit}: split the text, or raise the limit.")
     try:
-        wanted = None if target is None else _target(explainer, target)
+        wanted = None if target is None else explainer.classifier.target_index(target)
     except InputError as error:
         return Outcome("unknown target", str(error))
     try:
         return _Request(row, Text.of(text, pair), wanted)
     except InputError as error:
         return Outcome("invalid", str(error))
-
-
-def _target(explainer: Explainer, target: Any) -> int:
-    if isinstance(target, bool) or not isinstance(target, str | int):
-        raise InputError(f"Expected a class by name or index, got {type(target).__name__}: {str(target)[:60]!r}.")
-    return explainer.classifier.target_index(target)
 
 
 def _explain(explainer: Explainer, requests: Sequence[_Request], settings: Settings) -> list[Outcome]:
