@@ -9,6 +9,7 @@ from typing import Any, Literal, overload
 import torch
 
 from expnet import __version__
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier, Prediction
 from expnet.demo import demo_classifier, demo_network
 from expnet.encoding import Encoding, pool_words
@@ -32,6 +33,7 @@ _LEARNED = "expnet"
 class Explainer:
     """Explains the predictions of one classifier: with its ExpNet for the price of the prediction, or otherwise."""
 
+    @torch_defaults()
     def __init__(
         self, classifier: Classifier, network: ExpNet | None = None, *, name: str = "", trust: str = ""
     ) -> None:
@@ -78,6 +80,7 @@ class Explainer:
         progress: bool = ...,
     ) -> list[Explanation]: ...
 
+    @torch_defaults()
     def explain(
         self,
         texts: str | Text | Iterable[str | Text],

@@ -1,7 +1,6 @@
 """Load a classifier from files that nobody needs to trust: no remote code, no pickles."""
 
 import json
-import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,14 +23,16 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, logging
 from transformers.utils.hub import cached_file
 from transformers.utils.peft_utils import find_adapter_config_file
 
+from expnet.ambient import torch_defaults
 from expnet.errors import ExpnetError, ModelError, UnsafeModelError, require_extra
+from expnet.locks import Lock
 
 # Anything else in a config, even a flash_attention_2 that is not installed, would be fetched from the hub and run
 # as a kernel, whatever the caller asked for. True and False stand in flags of older versions.
 _KNOWN_ATTENTION = {None, True, False, "eager", "sdpa", "flex_attention"}
 _DTYPES = {str(kind).removeprefix("torch."): kind for kind in (torch.float32, torch.bfloat16, torch.float16)}
 # Verbosity, progress bars and torch's default dtype, which loading changes for a while, are global.
-_LOADING = threading.RLock()
+_LOADING = Lock()
 
 
 def dtype_named(name: str) -> torch.dtype:
@@ -45,6 +46,7 @@ def dtype_named(name: str) -> torch.dtype:
     return _DTYPES[name]
 
 
+@torch_defaults()
 def load_model(
     name_or_path: str | Path,
     *,

@@ -1,4 +1,4 @@
-"""Locks that a forked process finds free, and what a fork must put right."""
+"""Locks for threads that do not hang a forked process."""
 
 import os
 import threading
@@ -8,9 +8,9 @@ from weakref import WeakSet
 
 
 class Lock:
-    """A lock that its thread may take again, and that is free in a forked process whoever held it before.
+    """A lock that its thread may take again, and that a forked process finds free if another thread held it.
 
-    Threads do not outlive a fork: a lock that another one held would stay locked in the child for ever.
+    Only the thread that forks lives on in the child: what another one held would stay locked there for ever.
     """
 
     def __init__(self) -> None:
@@ -18,8 +18,9 @@ class Lock:
         _LOCKS.add(self)
 
     def renew(self) -> None:
-        """Forget who holds it."""
-        self._lock = threading.RLock()
+        """Forget a holder that is another thread."""
+        if not self._lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition asks it
+            self._lock = threading.RLock()
 
     def __enter__(self) -> None:
         self._lock.acquire()

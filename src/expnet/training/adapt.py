@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.errors import InputError
@@ -28,6 +29,7 @@ _BATCH = 32
 _ONE_DEVIATION = torch.tensor(1.0).sigmoid().item()
 
 
+@torch_defaults()
 def adapt(
     classifier: Classifier,
     teacher: ExpNet | None,

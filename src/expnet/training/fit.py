@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.errors import InputError, UnsupportedModelError
 from expnet.heads import Tier
@@ -22,6 +23,7 @@ ENOUGH_TO_ADAPT = 100
 _MANY_MARKS = 500
 
 
+@torch_defaults()
 def fit(
     classifier: Classifier,
     train: Sequence[Record],
