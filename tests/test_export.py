@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -78,14 +77,6 @@ def explainer(folders) -> Explainer:
 @pytest.fixture(scope="module")
 def exported(folders) -> OnnxExplainer:
     return OnnxExplainer.load(folders.exported, threads=1)
-
-
-@pytest.fixture
-def unchecked():
-    """What a user gets, for whom nobody checks types."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def assert_same(ours, theirs, tolerance=1e-5):

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from expnet.errors import ModelError
+from expnet.errors import InputError, ModelError
 from expnet.texts import Text
 from expnet.windows import Reading, read_texts
 from expnet.words import Pool
@@ -21,11 +21,19 @@ from expnet.words import Pool
 
 @dataclass(frozen=True, slots=True)
 class TextTokenizer:
-    """A tokenizer's own engine, copied, so that nobody else's truncation or padding settings matter."""
+    """A tokenizer's own engine, copied, so that nobody else's truncation or padding settings matter.
+
+    Attributes:
+        backend: The engine.
+        pad: Id that the model takes for padding; without one, only windows of equal length can be read together.
+        typed: Whether the model reads token type ids.
+        vocabulary: Rows in the model's table of embeddings; None where that is unknown.
+    """
 
     backend: Tokenizer
-    pad: int
+    pad: int | None
     typed: bool
+    vocabulary: int | None = None
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> "TextTokenizer":
@@ -42,7 +50,7 @@ class TextTokenizer:
         backend = copy.deepcopy(tokenizer.backend_tokenizer)
         backend.no_truncation()
         backend.no_padding()
-        return cls(backend, tokenizer.pad_token_id or 0, "token_type_ids" in tokenizer.model_input_names)
+        return cls(backend, tokenizer.pad_token_id, "token_type_ids" in tokenizer.model_input_names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,8 @@ class Encoding:
     counted within its own text; both are 0 where it covers none, as special tokens and padding do. `token_of` counts
     the tokens of a text through all its windows, so that tokens in the overlap of two windows carry the same number;
     -1 for special tokens and padding. `read` holds for each text how many characters of it and of its pair were read:
-    all, unless truncation was asked for.
+    all, unless truncation was asked for. `pad` is what the model takes for padding; None if nothing, so that a model
+    can only read windows of equal length together.
     """
 
     texts: tuple[Text, ...]
@@ -67,6 +76,7 @@ class Encoding:
     token_of: Int[Tensor, "batch tokens"]
     type_ids: Int[Tensor, "batch tokens"] | None
     read: tuple[tuple[int, int], ...]
+    pad: int | None = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -117,7 +127,7 @@ def encode(
 
     Raises:
         InputError: If there is no text, the overlap leaves no room to move, the special tokens fill a whole window,
-            or a blank text meets a tokenizer that adds no special tokens.
+            a blank text meets a tokenizer that adds no special tokens, or a token is not in the model's table.
         TextTooLongError: If both parts of a pair are too long.
     """
     readings = read_texts(tokenizer.backend, texts, max_length=max_length, overlap=overlap, truncate=truncate)
@@ -125,14 +135,20 @@ def encode(
 
 
 def pack(tokenizer: TextTokenizer, texts: Sequence[Text], readings: Sequence[Reading]) -> Encoding:
-    """Join what `read_texts` made of some texts to one batch, padded on the right."""
+    """Join what `read_texts` made of some texts to one batch, padded on the right.
+
+    Raises:
+        InputError: If a token has no row in the model's table of embeddings.
+    """
     text_of: list[int] = []
     windows: list[Tensor] = []
     for index, reading in enumerate(readings):
         table = np.array(reading.fields).T  # a window is a choice of its rows
         windows += [torch.from_numpy(table[positions]) for positions in reading.windows]
         text_of += [index] * len(reading.windows)
-    return _padded(tuple(texts), text_of, windows, tokenizer, tuple(reading.read for reading in readings))
+    encoding = _padded(tuple(texts), text_of, windows, tokenizer, tuple(reading.read for reading in readings))
+    _check_ids(encoding, tokenizer)
+    return encoding
 
 
 def pool_words(
@@ -204,7 +220,7 @@ def _padded(
     return Encoding(
         texts=texts,
         text_of=torch.tensor(text_of),
-        ids=ids.masked_fill(~mask, tokenizer.pad),
+        ids=ids.masked_fill(~mask, tokenizer.pad or 0),
         mask=mask,
         special=special.bool(),
         offsets=torch.stack([start, end], dim=-1),
@@ -213,6 +229,21 @@ def _padded(
         token_of=token_of.masked_fill(~mask, -1),
         type_ids=type_ids if tokenizer.typed else None,
         read=read,
+        pad=tokenizer.pad,
+    )
+
+
+def _check_ids(encoding: Encoding, tokenizer: TextTokenizer) -> None:
+    beyond = encoding.mask & (encoding.ids >= (torch.inf if tokenizer.vocabulary is None else tokenizer.vocabulary))
+    if not beyond.any():
+        return
+    row, place = beyond.nonzero()[0].tolist()
+    token = int(encoding.ids[row, place])
+    text = encoding.texts[int(encoding.text_of[row])].text
+    raise InputError(
+        f"The text {text[:60]!r} holds the token {tokenizer.backend.id_to_token(token)!r} with the id {token}, but the "
+        f"model has embeddings for {tokenizer.vocabulary} ids, from 0 on. The tokenizer belongs to another model, or "
+        "was extended without model.resize_token_embeddings and training."
     )
 
 

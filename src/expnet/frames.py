@@ -70,6 +70,11 @@ def explain_frame(
     from expnet.batch.rows import check_columns, explain_sample
     from expnet.batch.settings import Settings
 
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(
+            f"Expected a pandas frame, got {type(frame).__name__}: build one from a column "
+            "of texts, or pass a list of them to Explainer.explain."
+        )
     settings = Settings(
         text=text,
         pair=pair,

@@ -11,6 +11,7 @@ from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation, Word
 from expnet.identity import models, sha256, versions
+from expnet.labels import as_target
 from expnet.metrics.removal import Checked, check
 from expnet.parsing import ANYTHING, FLAG, TEXT, Kind, check_fields, listed, number, optional, parse_json, table, whole
 from expnet.texts import Text, as_text
@@ -63,6 +64,10 @@ class Asked:
     target: str | int | None = None
     truncate: bool = False
     count: int = 3
+
+    def __post_init__(self) -> None:
+        if self.target is not None:  # plain, because records are written to files
+            object.__setattr__(self, "target", as_target(self.target))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from numbers import Integral
 from typing import Any
 
 import pyarrow as pa
@@ -165,19 +164,13 @@ def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> 
         limit = f"max_characters, {settings.max_characters:,}"
         return Outcome("too long", f"{count:,} characters are more than {limit}: split the text, or raise the limit.")
     try:
-        wanted = None if target is None else _target(explainer, target)
+        wanted = None if target is None else explainer.classifier.target_index(target)
     except InputError as error:
         return Outcome("unknown target", str(error))
     try:
         return _Request(row, Text.of(text, pair), wanted)
     except InputError as error:
         return Outcome("invalid", str(error))
-
-
-def _target(explainer: Explainer, target: Any) -> int:
-    if isinstance(target, bool) or not isinstance(target, str | Integral):
-        raise InputError(f"Expected a class by name or index, got {type(target).__name__}: {str(target)[:60]!r}.")
-    return explainer.classifier.target_index(target if isinstance(target, str) else int(target))
 
 
 def _explain(explainer: Explainer, requests: Sequence[_Request], settings: Settings) -> list[Outcome]:

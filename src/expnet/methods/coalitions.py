@@ -12,7 +12,7 @@ from expnet.attention.intercept import run
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.methods.passes import budget, by_part, generator_of
-from expnet.methods.replacement import Replacement, baseline_embedding
+from expnet.methods.replacement import Replacement, baseline_embedding, pad_id
 
 Output = Literal["logit", "probability"]
 Unit = Literal["token", "word"]
@@ -96,7 +96,8 @@ def values(game: Game, coalitions: Bool[Tensor, "batch coalitions players"]) -> 
     stay = keep if game.replacement == "delete" else game.part.mask[window]
     lengths, order = stay.sum(1).sort(stable=True)
     found = torch.zeros(len(order))
-    for start, stop in _spans(lengths.clamp(min=1).tolist(), budget(game.classifier.model.device)):
+    even = game.part.pad is None
+    for start, stop in _spans(lengths.clamp(min=1).tolist(), budget(game.classifier.model.device), even=even):
         rows = order[start:stop]
         found[rows] = _forward(game, window[rows], keep[rows], stay[rows])
     return found[place].view(coalitions.shape[:2])
@@ -139,11 +140,12 @@ def _at_tokens(of_players: Tensor, player_of: Tensor, otherwise: bool | float) -
     return widened.gather(1, player_of.remainder(widened.shape[1]))
 
 
-def _spans(lengths: list[int], most: int) -> list[tuple[int, int]]:
-    """Cut ascending lengths into batches of at most so many tokens, of one row at least."""
+def _spans(lengths: list[int], most: int, *, even: bool) -> list[tuple[int, int]]:
+    """Cut ascending lengths into batches of at most so many tokens, of one row at least, or of equal ones only."""
     spans, start = [], 0
     for stop in range(1, len(lengths) + 1):
-        if stop == len(lengths) or lengths[stop] * (stop + 1 - start) > most:
+        full = stop == len(lengths) or lengths[stop] * (stop + 1 - start) > most
+        if full or (even and lengths[stop] != lengths[start]):
             spans.append((start, stop))
             start = stop
     return spans
@@ -155,7 +157,8 @@ def _forward(game: Game, window: Tensor, keep: Tensor, stay: Tensor) -> Float[Te
     place = (~stay).byte().argsort(dim=1, stable=True)[:, : max(1, int(stay.sum(1).max()))]
     inputs = {name: tensor[window].gather(1, place) for name, tensor in game.part.inputs().items()}
     present = stay.gather(1, place)
-    inputs["input_ids"] = inputs["input_ids"].masked_fill(~present, classifier.pad_id)
+    if not present.all():
+        inputs["input_ids"] = inputs["input_ids"].masked_fill(~present, pad_id(classifier))
     present[:, 0] = True
     inputs["attention_mask"] = present.long()
     missing = (~keep).gather(1, place)[:, :, None].to(device)

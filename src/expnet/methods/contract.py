@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.errors import ContractError
@@ -63,6 +64,7 @@ class _Case:
         )
 
 
+@torch_defaults()
 def check_method(
     method: Method,
     classifier: Classifier | None = None,

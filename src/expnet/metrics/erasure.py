@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from expnet.ambient import torch_defaults
 from expnet.attention.intercept import run
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
@@ -35,6 +36,7 @@ class Erasure:
     erased: Float[ndarray, "texts samples"]
 
 
+@torch_defaults()
 def soft_erasure(
     classifier: Classifier,
     encoding: Encoding,

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier, batches
 from expnet.encoding import Encoding, overlaps
 from expnet.errors import InputError
@@ -39,6 +40,7 @@ class Curves:
     words: Int[ndarray, " texts"]
 
 
+@torch_defaults()
 def perturbation_curves(
     classifier: Classifier,
     encoding: Encoding,
@@ -121,6 +123,7 @@ def insertion_area(curves: Curves) -> Float[ndarray, " texts"]:
     return _area(curves.kept, curves.fractions)
 
 
+@torch_defaults()
 def leave_one_out_deltas(
     classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, replacement: Replacement = "mask"
 ) -> list[Float[ndarray, " _"]]:
@@ -157,6 +160,7 @@ def leave_one_out_correlation(scores: Float[ndarray, " words"], deltas: Float[nd
     return kendall_tau(scores[known], deltas[known]), rank_correlation(scores[known], deltas[known])
 
 
+@torch_defaults()
 def random_ranking(encoding: Encoding, *, seed: int) -> list[Float[ndarray, " _"]]:
     """Return a random score for each word: the control. The same text gets the same scores in every batch.
 

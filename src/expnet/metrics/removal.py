@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.explanation import Explanation
 from expnet.metrics.faithfulness import (
@@ -38,6 +39,7 @@ class Checked:
     alone: float
 
 
+@torch_defaults()
 def check(
     classifier: Classifier, text: Text, explanations: Sequence[Explanation], *, count: int
 ) -> tuple[Checked, ...]:

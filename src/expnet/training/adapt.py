@@ -1,12 +1,13 @@
 """Make an ExpNet at home in a classifier by texts that nobody has marked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.errors import InputError, NonFiniteError
@@ -16,7 +17,7 @@ from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.network import ExpNet
 from expnet.progress import track
-from expnet.texts import Text
+from expnet.texts import Text, as_texts
 from expnet.training.build import new_network
 from expnet.training.config import STUDENT, FitConfig, with_tier
 from expnet.training.examples import Example
@@ -28,10 +29,11 @@ _BATCH = 32
 _ONE_DEVIATION = torch.tensor(1.0).sigmoid().item()
 
 
+@torch_defaults()
 def adapt(
     classifier: Classifier,
     teacher: ExpNet | None,
-    texts: Sequence[Text],
+    texts: Iterable[str | Text],
     *,
     toward: str | None = None,
     share: float = 0.5,
@@ -74,6 +76,7 @@ def adapt(
         raise InputError(f"The share of the method in a mixture lies between 0 and 1, got {share}.")
     if teacher is not None:
         teacher.check_fits(classifier.architecture, classifier.support)
+    texts = as_texts(texts)
     ask = _Teaching(teacher, None if toward is None else find_method(toward), share, config.seed)
     student = new_network(classifier, config)
     if not config.steps:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.features import FeatureConfig
@@ -33,6 +34,7 @@ class Example:
     text: int
 
 
+@torch_defaults()
 def extract(
     classifier: Classifier,
     records: Sequence[Record],

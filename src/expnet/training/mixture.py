@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.errors import InputError, RationaleError
 from expnet.network import ExpNet
@@ -37,6 +38,7 @@ class Source:
     family: str = ""
 
 
+@torch_defaults()
 def fit_mixture(
     sources: Sequence[Source],
     *,
