@@ -99,8 +99,8 @@ def assert_same(ours, theirs, tolerance=1e-5):
             replace(
                 each,
                 words=tuple(replace(word, score=0.0) for word in each.words),
-                probability=0.0,
-                probabilities={},
+                output=0.0,
+                outputs={},
                 provenance={name: value for name, value in each.provenance.items() if name != "attention"},
             )
             for each in (one, other)

@@ -30,6 +30,7 @@ ORDER = [
     "attention.signals",
     "attention.probe",
     "loading",
+    "prediction",
     "classifier",
     "features",
     "heads",

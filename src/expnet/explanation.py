@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from expnet.errors import InputError
+from expnet.labels import Kind, target_note
 from expnet.render import html, terminal
 from expnet.texts import Text
 
 SCHEMA = 1
+# What JSON calls `output` and `outputs`, so that nobody can take a value for a probability.
+_KEYS: dict[Kind, tuple[str, str]] = {"probability": ("probability", "probabilities"), "value": ("value", "values")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,12 @@ class Explanation:
         text: The text as given.
         pair: The second text of a pair, or None.
         words: Words in reading order, the text's before the pair's; none if the text is blank.
-        label: Name of the class explained: the predicted one unless another target was asked for.
-        probability: Its probability, in [0, 1].
-        probabilities: Every class name with its probability. They sum to 1 unless the classifier is multi-label.
+        label: Name of the class explained: the predicted one unless another target was asked for. Of a regression, the
+            name of the output explained.
+        output: What the model says of it: the probability of the class, in [0, 1], or the value of a regression, in
+            its own units. `kind` says which.
+        outputs: Every class name with its probability, which sum to 1 unless the classifier is multi-label; or every
+            output of a regression with its value.
         method: Name of the attribution method.
         signed: Whether scores may be negative, that is, speak against `label`. If not, they only tell how much a
             word matters.
@@ -62,20 +68,58 @@ class Explanation:
         windows: How many overlapping windows the text was read in; 1 if it fits the model.
         threshold: Score from which on a word counts as part of the rationale, or None if the method has none.
         provenance: Model, explainer, versions: whatever is needed to compute the same again.
+        kind: What the outputs are, "probability" or "value".
+        uses_target: Whether the scores are those of `label`. If not, the method does not look at the class, and the
+            scores are the same whichever class is asked for.
     """
 
     text: str
     pair: str | None
     words: tuple[Word, ...]
     label: str
-    probability: float
-    probabilities: Mapping[str, float]
+    output: float
+    outputs: Mapping[str, float]
     method: str
     signed: bool = False
     calibrated: bool = False
     windows: int = 1
     threshold: float | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+    kind: Kind = "probability"
+    uses_target: bool = True
+
+    @property
+    def probability(self) -> float:
+        """The probability of the class explained, in [0, 1].
+
+        Raises:
+            InputError: If the model is a regression, which gives none.
+        """
+        self._check_kind()
+        return self.output
+
+    @property
+    def probabilities(self) -> Mapping[str, float]:
+        """Every class name with its probability.
+
+        Raises:
+            InputError: If the model is a regression, which gives none.
+        """
+        self._check_kind()
+        return self.outputs
+
+    def _check_kind(self) -> None:
+        if self.kind == "value":
+            raise InputError(
+                f"The model is a regression: it gives {self.label!r} the value {self.output:.4g}, and no probability. "
+                "Read `output` and `outputs`."
+            )
+
+    @property
+    def target_note(self) -> str:
+        """A sentence that says that the words do not depend on the class, or "" where they do or there is only one."""
+        free = not self.uses_target and len(self.outputs) > 1
+        return target_note([self.method], self.kind) if free else ""
 
     @property
     def truncated(self) -> bool:
@@ -87,8 +131,13 @@ class Explanation:
         return tuple(sorted(self.words, key=lambda word: -word.score)[:k])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types; `from_dict` gives an equal explanation back."""
-        return {"schema": SCHEMA, **asdict(self)}
+        """Return plain JSON types; `from_dict` gives an equal explanation back.
+
+        What the model says is under `probability` and `probabilities`, or, of a regression, `value` and `values`.
+        """
+        fields = asdict(self)
+        keys = dict(zip(("output", "outputs"), _KEYS[fields.pop("kind")], strict=True))
+        return {"schema": SCHEMA, **{keys.get(name, name): value for name, value in fields.items()}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Explanation":
@@ -100,8 +149,12 @@ class Explanation:
         fields = dict(data)
         if (schema := fields.pop("schema", None)) != SCHEMA:
             raise InputError(f"Expected an explanation of schema {SCHEMA}, got schema {schema!r}.")
+        kind: Kind = "value" if "value" in fields else "probability"
+        one, every = _KEYS[kind]
         try:
-            return cls(**fields | {"words": tuple(Word(**word) for word in fields["words"])})
+            fields["words"] = tuple(Word(**word) for word in fields["words"])
+            fields |= {"kind": kind, "output": fields.pop(one), "outputs": fields.pop(every)}
+            return cls(**fields)
         except (KeyError, TypeError) as error:
             raise InputError(f"This is no explanation: {error}.") from error
 

@@ -52,8 +52,9 @@ def explain_frame(
         progress: Show a progress bar.
 
     Returns:
-        A new frame, with the columns `label`, `probability`, `words`, `starts`, `ends`, `segments`, `scores`,
-        `truncated`, `status` and `error` added; lists are NumPy arrays, as `pandas.read_parquet` gives them.
+        A new frame, with the columns `label`, `probability` (`value` for a regression), `words`, `starts`, `ends`,
+        `segments`, `scores`, `uses_target` (False where the scores do not depend on the class asked for), `truncated`,
+        `status` and `error` added; lists are NumPy arrays, as `pandas.read_parquet` gives them.
 
     Raises:
         MissingExtraError: If pandas or pyarrow is not installed.
@@ -79,7 +80,7 @@ def explain_frame(
         max_characters=max_characters,
         prefix=prefix,
     )
-    check_columns([name for name in frame.columns if isinstance(name, str)], settings)
+    check_columns([name for name in frame.columns if isinstance(name, str)], settings, explainer.classifier.kind)
     if twice := [name for name in settings.columns if list(frame.columns).count(name) > 1]:
         raise InputError(f"The frame has more than one column {twice[0]!r}: rename or drop all but one.")
     explain_sample(explainer, settings)
@@ -100,9 +101,10 @@ def _added(explainer: Explainer, part: "pd.DataFrame", settings: "Settings") -> 
     # Arrow cannot hold every column that pandas can; it only counts the rows.
     rows = pa.table({"": pa.array(range(len(part)), pa.int64())})
     cells = {name: _cells(part[name]) for name in settings.columns}
+    kind = explainer.classifier.kind
     outcomes = explain_rows(explainer, Chunk(rows, cells, {}), settings)
-    added: pd.DataFrame = to_table(rows, outcomes, "").drop_columns("").to_pandas()
-    return added.set_axis([field.name for field in added_fields(settings.prefix)], axis=1)
+    added: pd.DataFrame = to_table(rows, outcomes, "", kind).drop_columns("").to_pandas()
+    return added.set_axis([field.name for field in added_fields(settings.prefix, kind)], axis=1)
 
 
 def _cells(column: "pd.Series[Any]") -> list[Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -44,7 +44,7 @@ def probe(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Support:
             "attention between the pooled token and the text. Perturbation or gradient methods need no attention."
         )
     with torch.no_grad(), borrow(model):
-        logits = _class_logits(model, model(**inputs))
+        logits = class_logits(model, model(**inputs))
     if not logits.isfinite().all():
         raise NonFiniteError(
             f"{type(model).__name__} returns {int((~logits.isfinite()).sum())} logits of {logits.numel()} that are "
@@ -98,7 +98,12 @@ def find_anchor(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Anchor:
     )
 
 
-def _class_logits(model: PreTrainedModel, outputs: Any) -> Tensor:
+def class_logits(model: PreTrainedModel, outputs: Any) -> Float[Tensor, "batch classes"]:
+    """Return the logits in what a model gave.
+
+    Raises:
+        UnsupportedModelError: If there are none, or not a row for each text.
+    """
     logits = getattr(outputs, "logits", None)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         got = f"logits of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "no logits"

@@ -59,12 +59,17 @@ def open_explained(path: Path) -> Folder:
     """Find the shards of a finished job.
 
     Raises:
-        BatchError: If the folder holds none, one is missing, or they are of several jobs.
+        BatchError: If the folder holds none, one is missing, they are of several jobs, or the model is a regression.
     """
     shards = tuple(sorted(path.glob("part-*.parquet")))
     if not shards:
         raise BatchError(f"{path} holds no part-*.parquet: give a folder that `expnet explain-file` wrote.")
     first = _run(shards[0])
+    if first.get("kind") == "value":
+        raise BatchError(
+            f"{path} holds the values of a regression, and the record of a file counts classes and compares their "
+            "probabilities: read the column `value` with a tool for data frames."
+        )
     for number, shard in enumerate(shards):
         if shard != shard_path(path, number):
             missing = shard_path(path, number).name

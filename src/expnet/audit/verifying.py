@@ -79,9 +79,11 @@ def _origins(record: Record, again: Record) -> Iterator[Difference]:
 
 def _scores(record: Record, again: Record, tolerance: int | float) -> Iterator[Difference]:
     was, now = record.explanation, again.explanation
-    for name in ("label", "method", "signed", "calibrated", "windows"):
+    for name in ("label", "method", "signed", "calibrated", "windows", "kind"):
         if getattr(was, name) != getattr(now, name):
             yield Difference(name, getattr(was, name), getattr(now, name))
+    if was.uses_target != now.uses_target:  # older records do not hold it
+        yield Difference("uses_target", was.uses_target, now.uses_target, matters=False)
     spans = [[(word.start, word.end, word.segment, word.seen) for word in each.words] for each in (was, now)]
     if spans[0] != spans[1]:
         yield Difference("words", f"{len(spans[0])} of them", f"{len(spans[1])}, or others")
@@ -99,9 +101,9 @@ def _figures(record: Record) -> dict[str, float]:
         f"{name} of {each.name}": getattr(each, name) for each in record.checks for name in ("without", "alone")
     }
     return {
-        "probability": explanation.probability,
+        explanation.kind: explanation.output,
         "threshold": -1.0 if explanation.threshold is None else explanation.threshold,
-        **{f"probability of {name}": share for name, share in explanation.probabilities.items()},
+        **{f"{explanation.kind} of {name}": output for name, output in explanation.outputs.items()},
         **{f"score of word {number}": word.score for number, word in enumerate(explanation.words, start=1)},
         **checks,
     }

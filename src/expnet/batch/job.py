@@ -39,7 +39,7 @@ class Work:
         chunk = reader.read(number)
         outcomes = explain_rows(explainer, chunk, self.settings)
         found = Counter(outcome.status for outcome in outcomes)
-        table = to_table(chunk.table, outcomes, self.settings.prefix)
+        table = to_table(chunk.table, outcomes, self.settings.prefix, explainer.classifier.kind)
         about = {**self.run, "shard": {"number": number, **asdict(self.places[number])}, "statuses": dict(found)}
         write_shard(shard_path(self.output, number), table, about)
         return found
@@ -51,11 +51,15 @@ Engine = Callable[[Work, Sequence[int]], Iterator[Counter[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a job did: rows by status, shards, and files in the folder that were of no known kind."""
+    """What a job did: rows by status, shards, and files in the folder that were of no known kind.
+
+    `note` says so where a class was asked for that the scores do not depend on.
+    """
 
     statuses: Counter[str]
     shards: int
     not_read: tuple[Path, ...]
+    note: str = ""
 
 
 def explain_file(
@@ -93,7 +97,7 @@ def explain_file(
     files = tuple(survey(path, source, settings.shard_rows) for path in paths)
     schema = common_schema(files)
     if schema.names:  # an empty file has none
-        check_columns(schema.names, settings)
+        check_columns(schema.names, settings, explainer.classifier.kind)
     work = Work(files, places(files), schema, settings, output, fingerprint(explainer, settings, files))
     open_folder(output, work.run)
     numbers = range(len(work.places))
@@ -103,7 +107,8 @@ def explain_file(
     for _ in track(done, "explaining", show=progress, total=rows, size=Counter.total):
         pass
     found = sum((statuses(output, number) for number in numbers), Counter[str]())
-    return Summary(found, len(numbers), tuple(not_read))
+    asked = settings.target is not None or settings.target_column is not None
+    return Summary(found, len(numbers), tuple(not_read), work.run["target_note"] if asked else "")
 
 
 def in_turn(explainer: Explainer) -> Engine:
@@ -128,6 +133,8 @@ def fingerprint(explainer: Explainer, settings: Settings, files: Sequence[InputF
         **asked,
         "options": {name: _short(value) for name, value in asked["options"].items()},
         **models(explainer),
+        "kind": sample.kind,
+        "target_note": sample.target_note,
         "signed": sample.signed,
         "calibrated": sample.calibrated,
         "threshold": sample.threshold,

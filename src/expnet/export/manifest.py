@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import get_args
 
 from expnet.errors import MismatchError, ModelError
+from expnet.labels import Kind, refuse_twins
 
 GRAPH, TOKENIZER, MANIFEST = "model.onnx", "tokenizer.json", "export.json"
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +19,7 @@ class Manifest:
 
     Attributes:
         labels: Class names in the order of the logits.
+        kind: What the outputs are: "probability", or "value" for a regression.
         multi_label: Whether each class has a probability of its own.
         max_length: Most tokens in one window, special tokens included.
         pad: Id that fills up shorter windows.
@@ -28,6 +31,7 @@ class Manifest:
     """
 
     labels: tuple[str, ...]
+    kind: Kind
     multi_label: bool
     max_length: int
     pad: int
@@ -68,4 +72,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"Expected {folder / MANIFEST} to hold schema {SCHEMA} with the fields {sorted(known)}, got {found}: it "
             "was written by another version of expnet. Export again."
         )
+    if data["kind"] not in get_args(Kind):
+        raise ModelError(f"{folder / MANIFEST} is damaged: its kind is {data['kind']!r}.")
+    refuse_twins(data["labels"])
     return Manifest(**data | {"labels": tuple(data["labels"])})
