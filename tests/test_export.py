@@ -242,7 +242,7 @@ def _changed(**fields):
         (_filled(MANIFEST, "[]"), MismatchError, "got list"),
         (_filled(GRAPH, "no graph"), ModelError, "cannot run .*model.onnx"),
         (_filled(TOKENIZER, "{}"), ModelError, "tokenizer.json is damaged"),
-        (_changed(schema=2), MismatchError, "schema 1 .* got schema 2"),
+        (_changed(schema=1), MismatchError, "schema 2 .* got schema 1"),
         (_changed(more=1), MismatchError, "'more'"),
         (_changed(labels=["yes", "no"]), MismatchError, "gives 3 logits, but its JSON names 2 classes"),
         (_changed(typed=False), MismatchError, "reads .*token_type_ids"),
@@ -275,6 +275,7 @@ def test_arrays_and_pooling_are_those_of_torch(tokenizer, pairs, truncate, seed)
     theirs = torch_encode(tokenizer, texts, max_length=16, truncate=truncate)
     manifest = Manifest(
         labels=("a",),
+        kind="probability",
         multi_label=False,
         max_length=16,
         pad=tokenizer.pad,
