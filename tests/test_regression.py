@@ -261,3 +261,8 @@ def test_a_saved_mlflow_model_has_the_column_in_its_signature(tmp_path):
     assert "value" in loaded.metadata.get_output_schema().input_names()
     found = loaded.predict(pd.DataFrame({"text": [TEXT]}))
     assert found["value"].tolist() == pytest.approx(raw(stars()), abs=1e-5)
+
+
+def test_rise_whose_scores_are_never_negative_is_refused():
+    with pytest.raises(InputError, match="rise needs the probability of a class"):
+        stars().explain(TEXT, method="rise")

@@ -251,7 +251,7 @@ class Classifier:
         if self.kind == "value":
             raise InputError(
                 f"{what} needs the probability of a class, and this model is a regression, which gives values "
-                f"({', '.join(self.labels[:5])}): explain it, but check it in its own units."
+                f"({', '.join(self.labels[:5])}). Choose another method or measure."
             )
 
     def _check_names(self) -> None:
