@@ -11,12 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from expnet.attention.borrow import borrow
+from expnet.attention.borrow import borrow, class_logits
 from expnet.attention.capture import Trace, capture
-from expnet.attention.probe import Support, class_logits, probe
+from expnet.attention.probe import Support, probe
 from expnet.encoding import Encoding, TextTokenizer, encode, pack
 from expnet.errors import InputError, ModelError, NonFiniteError
-from expnet.labels import Kind, class_index, class_names, output_index
+from expnet.labels import OutputKind, class_index, class_names, output_index
 from expnet.loading import load_model
 from expnet.prediction import Prediction
 from expnet.texts import Text
@@ -60,7 +60,7 @@ class Classifier:
         self.name = name
         self.labels = class_names(model.config.id2label, model.config.label2id)
         problem = model.config.problem_type
-        self.kind: Kind = "value" if problem == "regression" else "probability"
+        self.kind: OutputKind = "value" if problem == "regression" else "probability"
         self.multi_label = problem == "multi_label_classification" or (
             self.kind == "probability" and len(self.labels) == 1
         )
@@ -167,10 +167,7 @@ class Classifier:
 
     def _logits(self, encoding: Encoding) -> Float[Tensor, "batch classes"]:
         with torch.inference_mode(), borrow(self.model, compiled=True):
-            logits = [
-                class_logits(self.model, self.model(**part.inputs(self.model.device))).cpu()
-                for part in batches(encoding)
-            ]
+            logits = [class_logits(self.model, part.inputs(self.model.device)).cpu() for part in batches(encoding)]
         return torch.cat(logits)
 
     def trace(self, encoding: Encoding, *, received: bool = False) -> Trace:

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from expnet.errors import InputError
-from expnet.labels import Kind, target_note
+from expnet.labels import OutputKind, target_note
 from expnet.render import html, terminal
 from expnet.texts import Text
 
 SCHEMA = 1
 # What JSON calls `output` and `outputs`, so that nobody can take a value for a probability.
-_KEYS: dict[Kind, tuple[str, str]] = {"probability": ("probability", "probabilities"), "value": ("value", "values")}
+_KEYS: dict[OutputKind, tuple[str, str]] = {
+    "probability": ("probability", "probabilities"),
+    "value": ("value", "values"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Explanation:
     windows: int = 1
     threshold: float | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
-    kind: Kind = "probability"
+    kind: OutputKind = "probability"
     uses_target: bool = True
 
     @property
@@ -149,7 +152,7 @@ class Explanation:
         fields = dict(data)
         if (schema := fields.pop("schema", None)) != SCHEMA:
             raise InputError(f"Expected an explanation of schema {SCHEMA}, got schema {schema!r}.")
-        kind: Kind = "value" if "value" in fields else "probability"
+        kind: OutputKind = "value" if "value" in fields else "probability"
         one, every = _KEYS[kind]
         try:
             fields["words"] = tuple(Word(**word) for word in fields["words"])

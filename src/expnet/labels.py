@@ -7,7 +7,7 @@ from typing import Literal
 from expnet.errors import InputError, ModelError
 
 # A regression head says values in units of its own; every other head says probabilities.
-Kind = Literal["probability", "value"]
+OutputKind = Literal["probability", "value"]
 
 
 def class_names(id2label: object, label2id: object = None) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def refuse_twins(names: Sequence[str]) -> None:
             )
 
 
-def output_index(labels: Sequence[str], target: str | int | None, kind: Kind) -> int | None:
+def output_index(labels: Sequence[str], target: str | int | None, kind: OutputKind) -> int | None:
     """Return the index of the output to explain; None for each text's most probable class.
 
     Raises:
@@ -76,7 +76,7 @@ def output_index(labels: Sequence[str], target: str | int | None, kind: Kind) ->
     return 0
 
 
-def target_note(methods: Sequence[str], kind: Kind, *, alone: bool = True) -> str:
+def target_note(methods: Sequence[str], kind: OutputKind, *, alone: bool = True) -> str:
     """Say of methods that do not look at the target that their words are no reasons for one class in particular.
 
     Args:

@@ -12,7 +12,7 @@ from expnet.classifier import Classifier
 from expnet.errors import InputError, require_extra
 from expnet.explainer import Explainer
 from expnet.frames import explain_frame
-from expnet.labels import Kind
+from expnet.labels import OutputKind
 from expnet.network import ExpNet
 
 for _package in ("mlflow", "pandas", "pyarrow"):
@@ -96,7 +96,7 @@ def _parts(explainer: Explainer, settings: Settings) -> Iterator[dict[str, Any]]
         }
 
 
-def _signature(settings: Settings, kind: Kind) -> ModelSignature:
+def _signature(settings: Settings, kind: OutputKind) -> ModelSignature:
     # Nobody has to give a second text or a target; and a missing text is a row with a status, not an error.
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, name, required=name == settings.text) for name in settings.columns

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expnet.errors import InputError
-from expnet.labels import Kind, output_index
+from expnet.labels import OutputKind, output_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Prediction:
     labels: tuple[str, ...]
     outputs: Float[Tensor, "texts classes"]
     multi_label: bool
-    kind: Kind = "probability"
+    kind: OutputKind = "probability"
 
     @property
     def probabilities(self) -> Float[Tensor, "texts classes"]:

@@ -1,11 +1,15 @@
 """Borrow a model: put it into evaluation mode, switch its attention, and put everything back."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
+from jaxtyping import Float
+from torch import Tensor
 from transformers import PreTrainedModel
+
+from expnet.errors import UnsupportedModelError
 
 _LOCKS: WeakKeyDictionary[PreTrainedModel, threading.RLock] = WeakKeyDictionary()
 _LOCKS_LOCK = threading.Lock()
@@ -46,3 +50,19 @@ def borrow(model: PreTrainedModel, implementation: str | None = None, *, compile
                 module._compiled_call_impl = call
             for config, original in originals if implementation is not None else ():
                 config._attn_implementation = original
+
+
+def class_logits(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Float[Tensor, "batch classes"]:
+    """Run one forward pass of a model that is borrowed.
+
+    Raises:
+        UnsupportedModelError: If it gives anything but a number for each text and class.
+    """
+    logits = getattr(model(**inputs), "logits", None)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        got = f"logits of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "no logits"
+        raise UnsupportedModelError(
+            f"{type(model).__name__} returns {got}, expected (batch, classes): only classifiers of whole texts can be "
+            "explained."
+        )
+    return logits

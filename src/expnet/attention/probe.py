@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from expnet.attention.borrow import borrow
+from expnet.attention.borrow import borrow, class_logits
 from expnet.attention.capture import Anchor, Backend, Trace, capture
 from expnet.attention.fused import supports_fused
 from expnet.errors import NonFiniteError, UnsupportedModelError
@@ -44,7 +44,7 @@ def probe(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Support:
             "attention between the pooled token and the text. Perturbation or gradient methods need no attention."
         )
     with torch.no_grad(), borrow(model):
-        logits = class_logits(model, model(**inputs))
+        logits = class_logits(model, inputs)
     if not logits.isfinite().all():
         raise NonFiniteError(
             f"{type(model).__name__} returns {int((~logits.isfinite()).sum())} logits of {logits.numel()} that are "
@@ -96,22 +96,6 @@ def find_anchor(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Anchor:
         f"{type(model).__name__} pools the tokens {[row.nonzero().flatten().tolist() for row in used]} of texts with "
         f"{mask.sum(1).tolist()} tokens; expected the first, the last or all real ones."
     )
-
-
-def class_logits(model: PreTrainedModel, outputs: Any) -> Float[Tensor, "batch classes"]:
-    """Return the logits in what a model gave.
-
-    Raises:
-        UnsupportedModelError: If there are none, or not a row for each text.
-    """
-    logits = getattr(outputs, "logits", None)
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        got = f"logits of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "no logits"
-        raise UnsupportedModelError(
-            f"{type(model).__name__} returns {got}, expected (batch, classes): only classifiers of whole texts can be "
-            "explained."
-        )
-    return logits
 
 
 def _pooled_positions(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Bool[Tensor, "batch tokens"]:

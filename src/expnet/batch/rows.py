@@ -12,7 +12,7 @@ from expnet.batch.settings import Settings
 from expnet.errors import ExpnetError, InputError, NonFiniteError, TextTooLongError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation
-from expnet.labels import Kind
+from expnet.labels import OutputKind
 from expnet.memory import exhausted, in_halves
 from expnet.texts import Text
 
@@ -45,7 +45,7 @@ class Outcome:
     explanation: Explanation | None = None
 
 
-def added_fields(prefix: str, kind: Kind) -> list[pa.Field]:
+def added_fields(prefix: str, kind: OutputKind) -> list[pa.Field]:
     """Return the columns that are added.
 
     `starts` and `ends` are characters of the text, or of its pair (segment 1). Where the model is a regression the
@@ -71,7 +71,7 @@ def added_fields(prefix: str, kind: Kind) -> list[pa.Field]:
     return [pa.field(prefix + name, type_) for name, type_ in kinds.items()]
 
 
-def check_columns(names: Sequence[str], settings: Settings, kind: Kind) -> None:
+def check_columns(names: Sequence[str], settings: Settings, kind: OutputKind) -> None:
     """Refuse a table that lacks a column, or has one already that is to be added.
 
     Raises:
@@ -124,7 +124,7 @@ def explain_rows(explainer: Explainer, chunk: Chunk, settings: Settings) -> list
     return [outcomes[row] for row in range(chunk.table.num_rows)]
 
 
-def to_table(table: pa.Table, outcomes: Sequence[Outcome], prefix: str, kind: Kind) -> pa.Table:
+def to_table(table: pa.Table, outcomes: Sequence[Outcome], prefix: str, kind: OutputKind) -> pa.Table:
     """Return the table with the columns of `added_fields`."""
     rows = [_added(outcome) for outcome in outcomes]
     for position, field in enumerate(added_fields(prefix, kind)):

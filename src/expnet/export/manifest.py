@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from expnet.errors import MismatchError, ModelError
-from expnet.labels import Kind, refuse_twins
+from expnet.labels import OutputKind, refuse_twins
 
 GRAPH, TOKENIZER, MANIFEST = "model.onnx", "tokenizer.json", "export.json"
 SCHEMA = 2
@@ -31,7 +31,7 @@ class Manifest:
     """
 
     labels: tuple[str, ...]
-    kind: Kind
+    kind: OutputKind
     multi_label: bool
     max_length: int
     pad: int
@@ -72,7 +72,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"Expected {folder / MANIFEST} to hold schema {SCHEMA} with the fields {sorted(known)}, got {found}: it "
             "was written by another version of expnet. Export again."
         )
-    if data["kind"] not in get_args(Kind):
+    if data["kind"] not in get_args(OutputKind):
         raise ModelError(f"{folder / MANIFEST} is damaged: its kind is {data['kind']!r}.")
     refuse_twins(data["labels"])
     return Manifest(**data | {"labels": tuple(data["labels"])})

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from expnet.labels import Kind
+from expnet.labels import OutputKind
 
 if TYPE_CHECKING:
     from expnet.explanation import Explanation, Word
@@ -17,7 +17,7 @@ _GREY, _INK = (106, 106, 106), "#ffffff"
 # The most that lets the letters below keep a contrast of 4.5 on white paper and on a dark screen.
 _OPACITY = 0.6
 # What scores of both signs do to a class, or to the value of a regression: of several scores, and of one.
-_FOR_AND_AGAINST: dict[Kind, tuple[str, str, str, str]] = {
+_FOR_AND_AGAINST: dict[OutputKind, tuple[str, str, str, str]] = {
     "probability": ("speak for", "speaks for", "against it", "against it"),
     "value": ("raise", "raises", "lower it", "lowers it"),
 }
@@ -123,12 +123,12 @@ def percent(probability: float) -> str:
     return f"{100 * probability:.1f} %"
 
 
-def amount(output: float, kind: Kind) -> str:
+def amount(output: float, kind: OutputKind) -> str:
     """Write what a model says: a probability as a percentage, the value of a regression as it is."""
     return percent(output) if kind == "probability" else f"{output:z,.4g}"
 
 
-def directions(kind: Kind, *, plural: bool) -> tuple[str, str]:
+def directions(kind: OutputKind, *, plural: bool) -> tuple[str, str]:
     """Return what scores above 0 do to the class or value explained, and what those below 0 do to it."""
     words = _FOR_AND_AGAINST[kind]
     return (words[0], words[2]) if plural else (words[1], words[3])

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
 from expnet.explanation import Explanation, Word
-from expnet.labels import Kind
+from expnet.labels import OutputKind
 from expnet.serve.limits import Item
 from expnet.serve.tasks import Explain, Predict, prediction
 
@@ -167,7 +167,9 @@ class Model(BaseModel):
     explainer: str
     trust: Annotated[str, Field(description="How far the explanations of its ExpNet can be trusted.")]
     labels: list[str]
-    kind: Annotated[Kind, Field(description="What it says: the probability of each class, or the value of an output.")]
+    kind: Annotated[
+        OutputKind, Field(description="What it says: probabilities of classes, or the value of each output.")
+    ]
     multi_label: bool
     max_length: Annotated[int, Field(description="Tokens that the model reads at once.")]
     methods: list[str]

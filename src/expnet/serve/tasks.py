@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from expnet.errors import InputError, RefusedError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation
-from expnet.labels import Kind
+from expnet.labels import OutputKind
 from expnet.methods.cost import passes
 from expnet.methods.registry import find_method
 from expnet.metrics.removal import Checked, check
@@ -130,7 +130,7 @@ class Check:
         return [check(explainer.classifier, text, self.explanations, count=self.count) for text in texts]
 
 
-def prediction(outputs: Mapping[str, float], kind: Kind) -> dict[str, Any]:
+def prediction(outputs: Mapping[str, float], kind: OutputKind) -> dict[str, Any]:
     """Return the most probable class beside all of them; the values alone of a regression, which decides nothing."""
     if kind == "value":
         return {"values": dict(outputs)}
