@@ -4,11 +4,15 @@ import json
 
 import pandas as pd
 import pytest
+from starlette.testclient import TestClient
 
 from expnet import Explainer, explain_frame
+from expnet.audit import Asked, Record, record_decision
+from expnet.audit.pages import decision_page
 from expnet.classifier import Classifier
 from expnet.errors import InputError, ModelError
 from expnet.labels import class_index, class_names, output_index
+from expnet.serve import create_app
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.models import build, save, tokenizer
 
@@ -78,6 +82,20 @@ def test_a_folder_whose_classes_are_numbers_works_everywhere_by_their_names(tmp_
     assert ">1</strong>" in explanation.to_html()
     frame = explain_frame(explainer, pd.DataFrame({"text": ["good"], "class": ["0"]}), target_column="class")
     assert frame["label"].tolist() == ["0"]
+
+
+def test_numbers_as_names_reach_servers_and_records_as_strings(tmp_path):
+    explainer = tiny_explainer(tiny_classifier(id2label={0: 0, 1: None, 2: 2.5}))
+    with TestClient(create_app({"m": explainer}), base_url="http://127.0.0.1:8000") as client:
+        assert client.get("/v1/models/m").json()["labels"] == ["0", "None", "2.5"]
+        asked = {"instances": ["good film"], "target": "None"}
+        (found,) = client.post("/v1/models/m:explain", json=asked).json()["explanations"]
+        assert (found["label"], list(found["probabilities"])) == ("None", ["0", "None", "2.5"])
+        assert ">2.5</option>" in client.get("/").text
+    record = record_decision(explainer, "good film", asked=Asked(target="2.5"))
+    again = Record.from_json(record.to_json())
+    assert (again.explanation.label, again.models["labels"]) == ("2.5", ["0", "None", "2.5"])
+    assert "2.5" in decision_page(again)
 
 
 def test_a_string_is_a_name_before_it_is_a_number():
