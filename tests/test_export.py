@@ -90,8 +90,8 @@ def assert_same(ours, theirs, tolerance=1e-5):
             replace(
                 each,
                 words=tuple(replace(word, score=0.0) for word in each.words),
-                probability=0.0,
-                probabilities={},
+                output=0.0,
+                outputs={},
                 provenance={name: value for name, value in each.provenance.items() if name != "attention"},
             )
             for each in (one, other)
@@ -233,7 +233,7 @@ def _changed(**fields):
         (_filled(MANIFEST, "[]"), MismatchError, "got list"),
         (_filled(GRAPH, "no graph"), ModelError, "cannot run .*model.onnx"),
         (_filled(TOKENIZER, "{}"), ModelError, "tokenizer.json is damaged"),
-        (_changed(schema=2), MismatchError, "schema 1 .* got schema 2"),
+        (_changed(schema=1), MismatchError, "schema 2 .* got schema 1"),
         (_changed(more=1), MismatchError, "'more'"),
         (_changed(labels=["yes", "no"]), MismatchError, "gives 3 logits, but its JSON names 2 classes"),
         (_changed(typed=False), MismatchError, "reads .*token_type_ids"),
@@ -268,6 +268,7 @@ def test_arrays_and_pooling_are_those_of_torch(tokenizer, pairs, truncate, seed)
     theirs = torch_encode(tokenizer, texts, max_length=16, truncate=truncate)
     manifest = Manifest(
         labels=("a",),
+        kind="probability",
         multi_label=False,
         max_length=16,
         pad=tokenizer.pad,

@@ -15,7 +15,19 @@ from expnet.mlflow import log_model, save_model
 from tests.classifiers import tiny_classifier, tiny_explainer
 
 TEXTS = pd.DataFrame({"text": ["a good film", "bad!", None], "other": [1, 2, 3]}, index=[5, 6, 7])
-ADDED = ["label", "probability", "words", "starts", "ends", "segments", "scores", "truncated", "status", "error"]
+ADDED = [
+    "label",
+    "probability",
+    "words",
+    "starts",
+    "ends",
+    "segments",
+    "scores",
+    "uses_target",
+    "truncated",
+    "status",
+    "error",
+]
 SAFE = {"MLmodel", ".json", ".safetensors", ".md", ".txt", ".yaml", ".jinja"}
 
 

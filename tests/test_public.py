@@ -39,6 +39,7 @@ ORDER = [
     "loading",
     "wrappers",
     "weights",
+    "prediction",
     "classifier",
     "features",
     "heads",

@@ -1,8 +1,8 @@
 """One Hugging Face classifier with its tokenizer: load, encode, predict, trace."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,9 +15,10 @@ from expnet.attention.borrow import borrow, class_logits, declared_pad
 from expnet.attention.capture import Trace, capture
 from expnet.attention.probe import Support, probe
 from expnet.encoding import Encoding, TextTokenizer, encode, pack
-from expnet.errors import ModelError, NonFiniteError
-from expnet.labels import class_index
+from expnet.errors import InputError, ModelError, NonFiniteError
+from expnet.labels import OutputKind, class_index, class_names, output_index
 from expnet.loading import load_model
+from expnet.prediction import Prediction
 from expnet.texts import Text, as_texts
 from expnet.weights import state_bytes
 from expnet.windows import Reading, read_texts
@@ -29,25 +30,15 @@ BUDGET = 8192
 _CPU_BUDGET = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """Class probabilities of a batch of texts, in the order of `labels`.
-
-    Rows sum to 1 for one-of-many classifiers; each entry stands for itself where `multi_label` is True.
-    """
-
-    labels: tuple[str, ...]
-    probabilities: Float[Tensor, "texts classes"]
-    multi_label: bool
-
-
 class Classifier:
     """A sequence classifier on loan: its mode, attention and gradients come back as they were.
 
     Attributes:
         name: Folder or hub id, for provenance; "" for live objects.
         labels: Class names in the order of the logits.
-        multi_label: Whether classes are independent. Also True with a single logit, whose sigmoid is taken.
+        kind: What it says: "probability", or "value" if its config's `problem_type` is "regression".
+        multi_label: Whether classes are independent. Also True for a classifier with a single logit, whose sigmoid is
+            taken, as transformers' own pipeline does.
         max_length: Most tokens in one window, special tokens included.
         mask_id: Id of the tokenizer's [MASK], or None if it has none that the model knows.
         pad_id: Id of the padding token, as the model's config says or else the tokenizer, or None likewise. Only if
@@ -67,17 +58,18 @@ class Classifier:
         Raises:
             ModelError: If the model is none of transformers', has adapters that are not merged or weights that are
                 offloaded, the tokenizer has no offsets, the limit exceeds what the model can read, or the classes are
-                not numbered from 0 on.
+                not numbered from 0 on, share a name, or are more or fewer than the model's logits.
         """
         self.model = model = inner_model(model)
         self.tokenizer = tokenizer
         self.name = name
         self._support: Support | None = None
-        names: Mapping[int, str] = model.config.id2label  # type: ignore[assignment]  # transformers makes the keys ints
-        if sorted(names) != list(range(len(names))):
-            raise ModelError(f"The config numbers its classes {sorted(names)}; expected 0 to {len(names) - 1}.")
-        self.labels = tuple(names[index] for index in range(len(names)))
-        self.multi_label = model.config.problem_type == "multi_label_classification" or len(names) == 1
+        self.labels = class_names(model.config.id2label, model.config.label2id)
+        problem = model.config.problem_type
+        self.kind: OutputKind = "value" if problem == "regression" else "probability"
+        self.multi_label = problem == "multi_label_classification" or (
+            self.kind == "probability" and len(self.labels) == 1
+        )
         limit = _limit(model, tokenizer)
         if max_length is not None and not 1 <= max_length <= limit:
             raise ModelError(f"max_length is {max_length}, but {type(model).__name__} reads 1 to {limit} tokens.")
@@ -91,6 +83,7 @@ class Classifier:
         self.pad_id = self.text_tokenizer.pad
         if self.pad_id is None:
             self.pad_id = _within(tokenizer.pad_token_id, rows)
+        self._check_names()
 
     @classmethod
     def from_pretrained(
@@ -181,14 +174,17 @@ class Classifier:
 
     @torch_defaults()
     def predict(self, encoding: Encoding) -> Prediction:
-        """Return the class probabilities of each text; windows of one text are averaged.
+        """Return the class probabilities, or the values, of each text; windows of one text are averaged.
 
         Raises:
             NonFiniteError: If the model returns NaN or infinity.
         """
+        return self.prediction(encoding, self._logits(encoding))
+
+    def _logits(self, encoding: Encoding) -> Float[Tensor, "batch classes"]:
         with torch.inference_mode(), borrow(self.model, compiled=True):
             logits = [class_logits(self.model, part.inputs(self.model.device)).cpu() for part in batches(encoding)]
-        return self.prediction(encoding, torch.cat(logits))
+        return torch.cat(logits)
 
     @torch_defaults()
     def trace(self, encoding: Encoding, *, received: bool = False) -> Trace:
@@ -222,19 +218,25 @@ class Classifier:
 
     @torch_defaults()
     def prediction(self, encoding: Encoding, logits: Float[Tensor, "batch classes"]) -> Prediction:
-        """Turn the logits of windows into the probabilities of texts, by averaging over the windows."""
+        """Turn the logits of windows into the outputs of texts, by averaging over the windows."""
         if not logits.isfinite().all():
             bad = sorted(set(encoding.text_of[~logits.isfinite().all(1)].tolist()))
             raise NonFiniteError(
                 f"The model returned NaN or infinity for {len(bad)} of {len(encoding.texts)} texts, first for number "
                 f"{bad[0]}. Its weights are damaged, or its precision is too low."
             )
-        logits = logits.float()
-        each = logits.sigmoid() if self.multi_label else logits.softmax(-1)
+        each = self.outputs(logits)
         places = encoding.text_of[:, None].expand_as(each)
         empty = torch.zeros(len(encoding.texts), each.shape[1])
         merged = empty.scatter_reduce(0, places, each, "mean", include_self=False)
-        return Prediction(self.labels, merged, self.multi_label)
+        return Prediction(self.labels, merged, self.multi_label, self.kind)
+
+    def outputs(self, logits: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch classes"]:
+        """Turn logits into what the classifier says: probabilities, or the values of a regression as they are."""
+        logits = logits.float()
+        if self.kind == "value":
+            return logits
+        return logits.sigmoid() if self.multi_label else logits.softmax(-1)
 
     def target_index(self, target: str | int) -> int:
         """Return the index of a class given by name or index.
@@ -243,6 +245,39 @@ class Classifier:
             InputError: If there is no such class; the message offers the nearest name.
         """
         return class_index(self.labels, target)
+
+    def output_index(self, target: str | int | None) -> int | None:
+        """Return the index of the output to explain; None for each text's most probable class.
+
+        Raises:
+            InputError: If there is no such class, or none was named and the model is a regression with several outputs.
+        """
+        return output_index(self.labels, target, self.kind)
+
+    def check_probabilities(self, what: str) -> None:
+        """Refuse what only a classifier has a meaning for.
+
+        Args:
+            what: What needs probabilities, as the first words of a sentence.
+
+        Raises:
+            InputError: If the model is a regression.
+        """
+        if self.kind == "value":
+            raise InputError(
+                f"{what} needs the probability of a class, and this model is a regression, which gives values "
+                f"({', '.join(self.labels[:5])}). Choose another method or measure."
+            )
+
+    def _check_names(self) -> None:
+        """Run one short text: a name too many or too few would only show when a text reaches it, or never."""
+        logits = self._logits(self.encode([Text.of("A short text.")]))
+        if logits.shape[1:] != (len(self.labels),):
+            raise ModelError(
+                f"{type(self.model).__name__} gives {logits.shape[-1]} logits, but its config names "
+                f"{len(self.labels)} classes: {', '.join(map(repr, self.labels[:20]))}. Name each logit: id2label and "
+                "label2id in config.json, or on model.config."
+            )
 
 
 def batches(encoding: Encoding, *, repeats: int = 1) -> Iterator[Encoding]:

@@ -10,7 +10,7 @@ import torch
 
 from expnet import __version__
 from expnet.ambient import torch_defaults
-from expnet.classifier import Classifier, Prediction
+from expnet.classifier import Classifier
 from expnet.demo import demo_classifier, demo_network
 from expnet.encoding import Encoding, pool_words
 from expnet.errors import InputError
@@ -22,6 +22,7 @@ from expnet.methods.learned import check_tier, method_of
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.network import ExpNet
+from expnet.prediction import Prediction
 from expnet.progress import track
 from expnet.texts import Text, as_text, as_texts
 from expnet.trust import trust_in
@@ -107,8 +108,9 @@ class Explainer:
                 one that sees gradients a backward pass, too ("expnet_gradient"). Others run after the prediction.
             options: The method's options, by name.
             seed: For stochastic methods. A text's scores depend on it, not on the other texts.
-            target: Class to explain, by name or index; by default each text's predicted class. The scores of an
-                ExpNet say how likely people would mark a word as a reason; they depend on it only with gradients.
+            target: Class to explain, by name or index; by default each text's predicted class. A regression with
+                several outputs needs one. Where `Explanation.uses_target` is False, the scores do not depend on it:
+                so with an ExpNet that sees attention alone.
             truncate: Cut texts over the model's limit instead of reading them in overlapping windows.
             progress: Show a progress bar.
 
@@ -116,8 +118,8 @@ class Explainer:
             An explanation, or a list of them in the order of the texts.
 
         Raises:
-            InputError: If a text is no string, the texts are a dictionary, a set or a frame, there is no such class, or
-                the classifier has no ExpNet.
+            InputError: If a text is no string, the texts are a dictionary, a set or a frame, there is no such class,
+                the classifier has no ExpNet, or a regression with several outputs is given no target.
             MethodError: If there is no such method.
             OptionError: If it cannot run with these options.
             UnsupportedModelError: If it does not suit this classifier.
@@ -126,7 +128,7 @@ class Explainer:
         """
         found = find_method(method) if method != _LEARNED or self.network is None else method_of(self.network)
         found.check(options)
-        job = _Job(found, options, seed, None if target is None else self.classifier.target_index(target), truncate)
+        job = _Job(found, options, seed, self.classifier.output_index(target), truncate)
         if isinstance(texts, str | Text):
             return self._chunk([as_text(texts)], job)[0]
         items = as_texts(texts)
@@ -151,7 +153,7 @@ class Explainer:
         words = pool_words(scores, encoding, pool="sum" if job.method.signed else "max")
         windows = encoding.windows()
         return [
-            self._explanation(encoding, index, words[index], prediction.probabilities[index], windows[index], job)
+            self._explanation(encoding, index, words[index], prediction.outputs[index], windows[index], job)
             for index in range(len(encoding.texts))
         ]
 
@@ -183,7 +185,7 @@ class Explainer:
 
     @staticmethod
     def _predicted(encoding: Encoding, prediction: Prediction) -> torch.Tensor:
-        return prediction.probabilities.argmax(1)[encoding.text_of]
+        return prediction.chosen[encoding.text_of]
 
     def _network(self) -> ExpNet:
         if self.network is None:
@@ -199,25 +201,27 @@ class Explainer:
         encoding: Encoding,
         index: int,
         scores: torch.Tensor,
-        probabilities: torch.Tensor,
+        outputs: torch.Tensor,
         windows: int,
         job: "_Job",
     ) -> Explanation:
         text, read = encoding.texts[index], encoding.read[index]
-        chosen = int(probabilities.argmax()) if job.target is None else job.target
+        chosen = int(outputs.argmax()) if job.target is None else job.target
         return Explanation(
             text=text.text,
             pair=text.pair,
             words=scored(text, scores.tolist(), read, method=job.method.name),
             label=self.classifier.labels[chosen],
-            probability=float(probabilities[chosen]),
-            probabilities=dict(zip(self.classifier.labels, probabilities.tolist(), strict=True)),
+            output=float(outputs[chosen]),
+            outputs=dict(zip(self.classifier.labels, outputs.tolist(), strict=True)),
             method=job.method.name,
             signed=job.method.signed,
             calibrated=_learned(job.method),
             windows=windows,
             threshold=self._network().config.threshold if _learned(job.method) else None,
             provenance=self._provenance(job),
+            kind=self.classifier.kind,
+            uses_target=job.method.uses_target,
         )
 
     def _provenance(self, job: "_Job") -> dict[str, str]:
@@ -231,7 +235,7 @@ class Explainer:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is asked for, checked once for all batches; `target` None is each text's predicted class."""
+    """What is asked for, checked once for all batches; `target` None is each text's most probable class."""
 
     method: Method
     options: Mapping[str, Any]

@@ -56,7 +56,8 @@ class TokenAttributionPipeline(Pipeline):
     """Explains what a sequence classifier decides, text by text or in batches.
 
     A text gives a list with a dictionary for each word: `word`, its `score`, where it stands (`start` and `end`, in
-    the pair if `segment` is 1), and `label`, the class explained. Texts are strings, `{"text": ..., "text_pair": ...}`
+    the pair if `segment` is 1), `label`, the class explained, and `uses_target`, False where the scores do not depend
+    on it. Texts are strings, `{"text": ..., "text_pair": ...}`
     or `expnet.Text`. Long texts are read in overlapping windows.
 
     Keyword arguments, for the pipeline or for a call, are those of `Explainer.explain`: `method`, `options`, `seed`,
@@ -121,6 +122,7 @@ class TokenAttributionPipeline(Pipeline):
                 "end": word.end,
                 "segment": word.segment,
                 "label": explanation.label,
+                "uses_target": explanation.uses_target,
             }
             for word in explanation.words
         ]

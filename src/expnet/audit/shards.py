@@ -63,12 +63,17 @@ def open_explained(path: Path) -> Folder:
     """Find the shards of a finished job.
 
     Raises:
-        BatchError: If the folder holds none, one is missing, or they are of several jobs.
+        BatchError: If the folder holds none, one is missing, they are of several jobs, or the model is a regression.
     """
     shards = tuple(sorted(path.glob("part-*.parquet")))
     if not shards:
         raise BatchError(f"{path} holds no part-*.parquet: give a folder that `expnet explain-file` wrote.")
     first = _run(read_about(shards[0]))
+    if first.get("kind") == "value":
+        raise BatchError(
+            f"{path} holds the values of a regression, and the record of a file counts classes and compares their "
+            "probabilities: read the column `value` with a tool for data frames."
+        )
     wrong = [name for name in _NEEDED if not isinstance(first.get(name), str)]
     if wrong := wrong + [name for name in _OR_NULL if not isinstance(first.get(name, 0), str | None)]:
         raise BatchError(f"{shards[0]} is damaged: its metadata lacks {', '.join(wrong)}.")

@@ -44,7 +44,7 @@ def targets(classifier: Classifier, records: Sequence[Record], names: Mapping[st
     found: list[int] = []
     for start in range(0, len(records), _BATCH):
         encoding = classifier.encode([record.text for record in records[start : start + _BATCH]])
-        found += classifier.predict(encoding).probabilities.argmax(1).tolist()
+        found += classifier.predict(encoding).chosen.tolist()
     return found
 
 

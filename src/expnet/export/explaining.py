@@ -12,7 +12,7 @@ from expnet.errors import MismatchError, ModelError, NonFiniteError, require_ext
 from expnet.explanation import Explanation, scored
 from expnet.export.batches import Encoded, encode, feeds, pool_words
 from expnet.export.manifest import GRAPH, TOKENIZER, Manifest, read_manifest
-from expnet.labels import class_index
+from expnet.labels import output_index
 from expnet.progress import track
 from expnet.texts import Text, as_text, as_texts
 from expnet.windows import in_chunks
@@ -102,16 +102,18 @@ class OnnxExplainer:
 
         Args:
             texts: A string, or `Text` for pairs and pre-split words; or a list, generator, array or column of them.
-            target: Class to report, by name or index; by default each text's predicted class.
+            target: Class to report, by name or index; by default each text's predicted class. The scores do not depend
+                on it. A regression with several outputs needs one.
             truncate: Cut texts over the model's limit instead of reading them in overlapping windows.
             progress: Show a progress bar.
 
         Raises:
-            InputError: If a text is no string, or there is no such class.
+            InputError: If a text is no string, there is no such class, or a regression with several outputs is given no
+                target.
             TextTooLongError: If a pair is too long for windows.
             NonFiniteError: If the graph returns NaN or infinity.
         """
-        chosen = None if target is None else class_index(self.manifest.labels, target)
+        chosen = output_index(self.manifest.labels, target, self.manifest.kind)
         if isinstance(texts, str | Text):
             return self._batch([as_text(texts)], chosen, truncate)[0]
         items = as_texts(texts)
@@ -122,7 +124,7 @@ class OnnxExplainer:
 
     def _batch(self, texts: Sequence[Text], target: int | None, truncate: bool) -> list[Explanation]:
         encoded = encode(self.tokenizer, texts, self.manifest, truncate=truncate)
-        probabilities, scores = self._run(encoded)
+        outputs, scores = self._run(encoded)
         found = []
         for index, text in enumerate(texts):
             rows = np.flatnonzero(encoded.text_of == index)
@@ -130,11 +132,11 @@ class OnnxExplainer:
                 words = pool_words(
                     [encoded.windows[row] for row in rows], [scores[row] for row in rows], len(text.words)
                 )
-            found.append(self._explanation(text, words, probabilities[rows].mean(0), encoded, index, target))
+            found.append(self._explanation(text, words, outputs[rows].mean(0), encoded, index, target))
         return found
 
     def _run(self, encoded: Encoded) -> tuple[Float[np.ndarray, "windows classes"], list[Float[np.ndarray, " _"]]]:
-        """Return the probabilities of each window, and the scores of its tokens."""
+        """Return the probabilities or values of each window, and the scores of its tokens."""
         logits = np.empty((len(encoded.windows), len(self.manifest.labels)), dtype=np.float32)
         scores: list[Any] = [None] * len(encoded.windows)
         for rows, feed in feeds(encoded, self.manifest):
@@ -143,6 +145,8 @@ class OnnxExplainer:
                 scores[row] = values[: len(encoded.windows[row])]
         if not np.isfinite(logits).all():
             raise NonFiniteError("The graph returned NaN or infinity. Its weights are damaged.")
+        if self.manifest.kind == "value":
+            return logits, scores
         if self.manifest.multi_label:
             return np.exp(-np.logaddexp(0, -logits)), scores
         powers = np.exp(logits - logits.max(1, keepdims=True))
@@ -152,25 +156,27 @@ class OnnxExplainer:
         self,
         text: Text,
         scores: Float[np.ndarray, " words"],
-        probabilities: Float[np.ndarray, " classes"],
+        outputs: Float[np.ndarray, " classes"],
         encoded: Encoded,
         index: int,
         target: int | None,
     ) -> Explanation:
         labels, read = self.manifest.labels, encoded.read[index]
-        chosen = int(probabilities.argmax()) if target is None else target
+        chosen = int(outputs.argmax()) if target is None else target
         return Explanation(
             text=text.text,
             pair=text.pair,
             words=scored(text, scores.tolist(), read, method="expnet"),
             label=labels[chosen],
-            probability=float(probabilities[chosen]),
-            probabilities=dict(zip(labels, probabilities.tolist(), strict=True)),
+            output=float(outputs[chosen]),
+            outputs=dict(zip(labels, outputs.tolist(), strict=True)),
             method="expnet",
             calibrated=True,
             windows=int((encoded.text_of == index).sum()),
             threshold=self.manifest.threshold,
             provenance=dict(self.manifest.provenance),
+            kind=self.manifest.kind,
+            uses_target=False,
         )
 
 

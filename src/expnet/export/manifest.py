@@ -4,14 +4,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import get_args
 
 from expnet.errors import MismatchError, ModelError
+from expnet.labels import OutputKind, refuse_twins
 from expnet.parsing import FLAG, TEXT, check_fields, listed, number, one_of, parse_json, table, whole
 
 GRAPH, TOKENIZER, MANIFEST = "model.onnx", "tokenizer.json", "export.json"
-SCHEMA = 1
+SCHEMA = 2
 _FIELDS = {
     "labels": listed(TEXT, 1, 100_000),
+    "kind": one_of(*get_args(OutputKind)),
     "multi_label": FLAG,
     "max_length": whole(1, 2**31 - 1),
     "pad": whole(0, 2**31 - 1),
@@ -29,6 +32,7 @@ class Manifest:
 
     Attributes:
         labels: Class names in the order of the logits.
+        kind: What the outputs are: "probability", or "value" for a regression.
         multi_label: Whether each class has a probability of its own.
         max_length: Most tokens in one window, special tokens included.
         pad: Id that fills up shorter windows.
@@ -40,6 +44,7 @@ class Manifest:
     """
 
     labels: tuple[str, ...]
+    kind: OutputKind
     multi_label: bool
     max_length: int
     pad: int
@@ -84,4 +89,5 @@ def read_manifest(folder: Path) -> Manifest:
         check_fields(data, _FIELDS)
     except ValueError as error:
         raise ModelError(f"{folder / MANIFEST} is damaged: {error}.") from error
+    refuse_twins(data["labels"])
     return Manifest(**data | {"labels": tuple(data["labels"])})

@@ -139,6 +139,7 @@ def _manifest(explainer: "Explainer", network: "ExpNet", attention: str) -> Mani
     classifier = explainer.classifier
     return Manifest(
         labels=classifier.labels,
+        kind=classifier.kind,
         multi_label=classifier.multi_label,
         max_length=classifier.max_length,
         pad=classifier.text_tokenizer.pad or 0,
@@ -156,9 +157,9 @@ def _manifest(explainer: "Explainer", network: "ExpNet", attention: str) -> Mani
 
 def _compare(explainer: "Explainer", exported: OnnxExplainer) -> None:
     for texts in _TRIALS:
-        for ours, theirs in zip(exported.explain(texts), explainer.explain(texts), strict=True):
+        for ours, theirs in zip(exported.explain(texts, target=0), explainer.explain(texts, target=0), strict=True):
             pairs = [(a.score, b.score) for a, b in zip(ours.words, theirs.words, strict=True)]
-            pairs += [(ours.probabilities[label], theirs.probabilities[label]) for label in theirs.probabilities]
+            pairs += [(ours.outputs[label], theirs.outputs[label]) for label in theirs.outputs]
             gap = max(abs(a - b) for a, b in pairs)
             if not gap <= _TOLERANCE:
                 raise UnsupportedModelError(

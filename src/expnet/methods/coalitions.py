@@ -63,7 +63,7 @@ def play(
         target: A class for each window.
         solve: Scores the players of some windows, [batch, players].
         replacement: What stands for a token that is taken away; "delete" closes the gap.
-        output: What a coalition is worth: the target's logit, or its probability.
+        output: What a coalition is worth: the target's logit, or its probability. Of a regression both are its value.
         unit: What is taken away together; see `players`. The tokens of a word share its score equally.
         repeats: As in `by_part`.
     """
@@ -173,7 +173,5 @@ def _forward(game: Game, window: Tensor, keep: Tensor, stay: Tensor) -> Float[Te
         else:
             base = baseline_embedding(classifier, game.replacement)
             logits = run(classifier.model, inputs, embed=embed).logits
-        logits = logits.float()
-        if game.output == "probability":
-            logits = logits.sigmoid() if classifier.multi_label else logits.softmax(-1)
+        logits = classifier.outputs(logits) if game.output == "probability" else logits.float()
         return logits.cpu().gather(1, game.target[window, None]).squeeze(1)

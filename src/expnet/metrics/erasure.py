@@ -61,9 +61,10 @@ def soft_erasure(
         seed: Of the random numbers.
 
     Raises:
-        InputError: If a text is read in several windows, there is no sample, a score is NaN or infinite, or scores and
-            words differ in number.
+        InputError: If the classifier is a regression, a text is read in several windows, there is no sample, a score is
+            NaN or infinite, or scores and words differ in number.
     """
+    classifier.check_probabilities("Soft erasure")
     if samples < 1:
         raise InputError(f"Expected 1 sample or more, got {samples}.")
     check_words(encoding, scores)
@@ -136,6 +137,4 @@ def _probabilities(
         inputs = {name: tensor.expand(len(some), -1) for name, tensor in part.inputs(model.device).items()}
         with torch.inference_mode():
             logits.append(run(model, inputs, embed=kept.mul).logits.float().cpu())
-    every = torch.cat(logits)
-    every = every.sigmoid() if classifier.multi_label else every.softmax(-1)
-    return every[:, int(target)].double().reshape(len(keep), samples).numpy()
+    return classifier.outputs(torch.cat(logits))[:, int(target)].double().reshape(len(keep), samples).numpy()

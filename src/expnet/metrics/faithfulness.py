@@ -63,10 +63,11 @@ def perturbation_curves(
             unless the fraction is 0; of equal scores the first in the text, as in `mark_top`.
 
     Raises:
-        InputError: If a text is read in several windows, fractions do not ascend in [0, 1], a score is NaN, or
-            scores and words differ in number.
+        InputError: If the classifier is a regression, a text is read in several windows, fractions do not ascend in [0,
+            1], a score is NaN, or scores and words differ in number.
         OptionError: If the tokenizer has no mask token and `replacement` is "mask".
     """
+    classifier.check_probabilities("Faithfulness")
     shares = np.array(fractions, dtype=float)
     if not len(shares) or shares[0] < 0 or not 0 < shares[-1] <= 1 or (np.diff(shares) <= 0).any():
         raise InputError(f"Expected ascending fractions from 0 to 1, got {list(fractions)}.")
@@ -129,7 +130,7 @@ def leave_one_out_deltas(
 ) -> list[Float[ndarray, " _"]]:
     """Return for each word what the target's probability loses without it; NaN for a word without a token.
 
-    Words of one token go together, and lose the same.
+    Words of one token go together, and lose the same. Of a regression, what its value loses.
 
     Raises:
         InputError: If a text is read in several windows.

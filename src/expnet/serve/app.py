@@ -88,7 +88,7 @@ async def _lifespan(_app: FastAPI, models: Models) -> AsyncIterator[None]:
     """Start the models, and let each read a text: what would go wrong with every request goes wrong here."""
     for served in models.values():
         served.worker.start()
-        task = Predict() if served.explainer.network is None else Explain()
+        task = Predict() if served.explainer.network is None else Explain(target=0)
         await served.worker.do(task, [TRIAL])
     yield
     for served in models.values():

@@ -50,6 +50,7 @@ def router(models: Models, metrics: Metrics) -> APIRouter:
             explainer=served.explainer.name,
             trust=served.explainer.trust,
             labels=list(classifier.labels),
+            kind=classifier.kind,
             multi_label=classifier.multi_label,
             max_length=classifier.max_length,
             methods=[method.name for method in served.methods],
@@ -100,7 +101,7 @@ def router(models: Models, metrics: Metrics) -> APIRouter:
 def answer(explanations: list[Explanation]) -> dict[str, Any]:
     """Return explanations as `:explain` does, beside what was predicted."""
     return {
-        "predictions": [prediction(each.probabilities) for each in explanations],
+        "predictions": [prediction(each.outputs, each.kind) for each in explanations],
         "explanations": [each.to_dict() for each in explanations],
     }
 

@@ -158,8 +158,8 @@ def _text(
     record, mine, doing = desk.texts[place], entry.annotation(desk.annotator), entry.doing(desk.annotator)
     classifier = desk.explainer.classifier
     with _reading():
-        (probabilities,) = classifier.predict(classifier.encode([record.text])).probabilities.tolist()
-    predicted = max(range(len(probabilities)), key=probabilities.__getitem__)
+        prediction = classifier.predict(classifier.encode([record.text]))
+    predicted = int(prediction.chosen[0])
     marks, label = ([], None) if mine is None else (_places(record, mine.spans), mine.label)
     if unsaved is not None:
         marks, label = unsaved
@@ -178,7 +178,7 @@ def _text(
         theirs=_words(record, mine.spans) if unsaved is not None and mine is not None else None,
         label=label if label in classifier.labels else suggested,
         given=record.label,
-        predicted=(classifier.labels[predicted], probabilities[predicted]),
+        predicted=(classifier.labels[predicted], float(prediction.outputs[0, predicted]), prediction.kind),
         labels=classifier.labels,
         mine=mine,
         doing=doing,

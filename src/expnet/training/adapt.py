@@ -149,7 +149,7 @@ def _lessons(
         encoding = classifier.encode(order[start : start + _BATCH])
         target = None
         if teaching.uses_target or student.uses_target:
-            target = classifier.predict(encoding).probabilities.argmax(1)[encoding.text_of]
+            target = classifier.predict(encoding).chosen[encoding.text_of]
         _, own = read_features(classifier, encoding, student.config.features, target=target)
         wanted, level = teaching.ask(classifier, encoding, target)
         wanted = wanted.masked_fill(~encoding.real, torch.nan)

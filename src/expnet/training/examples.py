@@ -108,7 +108,7 @@ def _extract_shard(
 def _explained(classifier: Classifier, encoding: Encoding, records: Sequence[Record], explain: Explain) -> Tensor:
     """Return the class to explain of each window."""
     labels = [None if explain == "predicted" else record.label for record in records]
-    predicted = classifier.predict(encoding).probabilities.argmax(1).tolist() if None in labels else []
+    predicted = classifier.predict(encoding).chosen.tolist() if None in labels else []
     classes = [predicted[i] if label is None else classifier.target_index(label) for i, label in enumerate(labels)]
     return torch.tensor(classes)[encoding.text_of]
 
