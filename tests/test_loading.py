@@ -58,6 +58,7 @@ class TestAGoodFolder:
         assert_close(model(**inputs()).logits, build("bert")(**inputs()).logits, **SAME)
         assert words("A good film.")["input_ids"] == tokenizer()("A good film.")["input_ids"]
         assert words.model_max_length == 64
+        assert not model.training
 
     def test_is_on_the_cpu_where_torch_was_built_for_an_accelerator_that_is_not_there(self, good, monkeypatch):
         def current(check_available: bool = False) -> torch.device | None:  # as a build for CUDA answers
@@ -65,7 +66,6 @@ class TestAGoodFolder:
 
         monkeypatch.setattr(torch.accelerator, "current_accelerator", current)
         assert load_model(good)[0].device == torch.device("cpu")
-        assert not model.training
 
     def test_gives_float32_on_the_cpu_unless_told_otherwise(self, tmp_path):
         folder = save(tmp_path / "half", build("bert").to(torch.bfloat16))
