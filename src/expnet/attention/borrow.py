@@ -28,16 +28,19 @@ def borrow(model: PreTrainedModel, implementation: str | None = None, *, compile
         training = [module for module in modules if module.training]
         # A stance of the compiler would hold for other models, too.
         calls = [] if compiled else [(each, each._compiled_call_impl) for each in modules if each._compiled_call_impl]
-        configs = {id(part.config): part.config for part in modules if isinstance(part, PreTrainedModel)}
-        # Outer parts first, as setting one of them sets its inner parts too.
-        originals = [(config, config._attn_implementation) for config in configs.values()]
+        parts: dict[int, PreTrainedModel] = {}  # one for each config, outer ones first, as their setting reaches in
+        for module in modules:
+            if isinstance(module, PreTrainedModel):
+                parts.setdefault(id(module.config), module)
+        originals = [(part.config, part.config._attn_implementation) for part in parts.values()]
         try:
             for module in training:
                 module.training = False
             for module, _ in calls:
                 module._compiled_call_impl = None
             if implementation is not None:
-                model.set_attn_implementation(implementation)
+                for part in parts.values():  # not every release of transformers sets inner parts with the outer one
+                    part.set_attn_implementation(implementation)
             yield
         finally:
             for module in training:
