@@ -81,7 +81,8 @@ def load_model(
 
 
 def _default_device() -> torch.device:
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
+    # A build for CUDA names its accelerator also on a machine without one, unless it is asked to look.
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 @contextmanager

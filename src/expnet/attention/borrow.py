@@ -36,7 +36,8 @@ def borrow(model: PreTrainedModel, implementation: str | None = None, *, compile
         try:
             loan.begin()
             if implementation is not None:
-                model.set_attn_implementation(implementation)
+                for part in loan.parts:  # not every release of transformers sets inner parts with the outer one
+                    part.set_attn_implementation(implementation)
             yield
         finally:
             loan.end()
@@ -74,14 +75,17 @@ class _Loan:
         self.training = [module for module in modules if module.training]
         # A stance of the compiler would hold for other models, too.
         self.calls = [] if compiled else [(m, m._compiled_call_impl) for m in modules if m._compiled_call_impl]
-        configs = {id(part.config): part.config for part in modules if isinstance(part, PreTrainedModel)}
-        # Outer parts first, as setting one of them sets its inner parts too.
-        self.attention = [(config, config._attn_implementation) for config in configs.values()]
+        parts: dict[int, PreTrainedModel] = {}  # one for each config, outer ones first, as their setting reaches in
+        for module in modules:
+            if isinstance(module, PreTrainedModel):
+                parts.setdefault(id(module.config), module)
+        self.parts = list(parts.values())
+        self.attention = [(part.config, part.config._attn_implementation) for part in self.parts]
         self.settings = [
-            (config, name, unusable, usable)
-            for config in configs.values()
+            (part.config, name, unusable, usable)
+            for part in self.parts
             for name, (unusable, usable) in _SETTINGS.items()
-            if getattr(config, name, usable) is unusable
+            if getattr(part.config, name, usable) is unusable
         ]
 
     def begin(self) -> None:
