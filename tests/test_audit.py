@@ -326,6 +326,49 @@ def test_what_is_no_record_is_refused_with_what_was_found(record):
             Record.from_json(json.dumps(record.to_dict() | {name: 1}))
 
 
+ABSURD = {
+    "text": [{"characters": 3_000_000_000}, {"characters": -1}, {"characters": "9"}, {"sha256": None}, {"content": 7}],
+    "asked": [{"method": None}, {"options": []}, {"seed": 0.5}, {"seed": 2**70}, {"target": 1.5}, {"count": 0}],
+    "explanation": [{"probability": "1"}, {"threshold": []}, {"words": {}}, {"windows": -1}, {"provenance": None}],
+}
+
+
+@pytest.mark.parametrize(("part", "fields"), [(part, each) for part, some in ABSURD.items() for each in some])
+def test_a_record_with_an_absurd_field_is_refused_and_the_field_named(record, part, fields):
+    data = record.to_dict()
+    told = json.dumps(data | {part: data[part] | fields})
+    with pytest.raises(InputError, match=f"The record is damaged: .*{next(iter(fields))}="):
+        Record.from_json(told)
+
+
+@pytest.mark.parametrize(
+    "field", [{"versions": {"a": 1}}, {"created": 5}, {"checks": [1]}, {"checks": [{}]}, {"trust": 1}]
+)
+def test_a_record_with_an_absurd_part_is_refused(record, field):
+    with pytest.raises(InputError, match="The record is damaged"):
+        Record.from_json(json.dumps(record.to_dict() | field))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"end": 3_000_000_000},
+        {"end": 2_000_000_000},
+        {"start": 2_000_000_000, "end": 2_000_000_001},
+        {"start": 5, "end": 2},
+        {"segment": 1},
+        {"score": float("nan")},
+    ],
+)
+def test_words_of_a_record_without_its_text_lie_one_after_another_within_its_length(explainer, edit):
+    data = record_decision(explainer, TEXT, keep_text=False).to_dict()
+    assert Record.from_json(json.dumps(data)).explanation.text == "··· ···· ····· ······· ··· ···"
+    words = data["explanation"]["words"]
+    data["explanation"]["words"] = [*words[:-1], words[-1] | edit]
+    with pytest.raises(InputError, match=r"The record is (damaged|no JSON)"):
+        Record.from_json(json.dumps(data))
+
+
 @pytest.mark.parametrize(
     ("lost", "by_chance", "said"),
     [(0.5, 0.1, "they did matter"), (0.1, 0.08, "does not hang on these words alone"), (0.0, 0.5, "something else")],

@@ -71,7 +71,7 @@ def read(
         raise ModelError(f"The saved ExpNet in {name_or_path} is damaged: {error}") from error
     if not isinstance(config, dict):
         raise ModelError(f"{paths[0]} holds no JSON object.")
-    if wrong := sorted(name for name, tensor in weights.items() if not (tensor.abs() <= _LARGEST).all()):
+    if wrong := sorted(name for name, tensor in weights.items() if not (tensor.double().abs() <= _LARGEST).all()):
         raise ModelError(
             f"The saved ExpNet in {name_or_path} is damaged: {', '.join(wrong)} holds NaN, infinity or a number beyond "
             f"{_LARGEST:.0e}."

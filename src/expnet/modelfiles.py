@@ -27,7 +27,7 @@ from expnet.parsing import parse_json
 _KNOWN_ATTENTION = {None, True, False, "eager", "sdpa", "flex_attention", "batched_mm", "grouped_mm"}
 _ATTENTION = re.compile(r"_*(attn|experts)_implementation")
 # More than any model has; transformers makes lists and dictionaries as long while it reads the config.
-_MOST_LAYERS, _MOST_LABELS = 10_000, 100_000
+_MOST_LAYERS, _MOST_LABELS = 1000, 100_000
 _LAYERS = re.compile(r"(^|_)layers?$")
 _LABELS = {"num_labels", "_num_labels", "id2label", "label2id"}
 # What a model may have beyond its files, which may lack a head: numbers, and tensors that its modules register.

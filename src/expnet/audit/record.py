@@ -232,10 +232,10 @@ def _blanked(explanation: Explanation, text: Part, pair: Part | None) -> Explana
     """Put dots for the characters of words and blanks for all others."""
     first = _dotted([word for word in explanation.words if word.segment == 0], text.characters)
     rest = [word for word in explanation.words if word.segment == 1]
-    second = None if pair is None else _dotted(rest, pair.characters)
+    second = _dotted(rest, 0 if pair is None else pair.characters)
     words = tuple(replace(word, text=f"characters {word.start + 1}–{word.end}") for word in explanation.words)
     kept = {name: value for name, value in explanation.provenance.items() if name in ("classifier", "explainer")}
-    return replace(explanation, text=first, pair=second, words=words, provenance=kept)
+    return replace(explanation, text=first, pair=None if pair is None else second, words=words, provenance=kept)
 
 
 def _dotted(words: Sequence[Word], characters: int) -> str:
