@@ -5,6 +5,7 @@ import logging
 import re
 import threading
 
+import httpx2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -170,10 +171,22 @@ def test_what_cannot_be_done_is_said_on_a_page_and_nothing_is_saved(studio, path
 
 
 def test_other_sites_can_neither_save_nor_read(tmp_path):
-    client = Browser(create_app(desk(tmp_path), hosts=["localhost"]), base_url="http://localhost")
+    found = desk(tmp_path)
+    mark(found, range(2, 6))
+    before = found.marks.path.read_bytes()
+    client = Browser(create_app(found, hosts=["localhost"]), base_url="http://localhost")
     assert client.get("/texts/1").status_code == 200
     assert client.get("/texts/1", headers={"host": "evil.example"}).status_code == 421
-    assert client.post("/texts/1", headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    for path in ("/texts/1", "/texts/2/explanation", "/fit", "/fit/cancel"):
+        assert client.post(path, headers={"sec-fetch-site": "cross-site"}).status_code == 403
+        assert client.post(path, headers={"sec-fetch-site": "same-site"}).status_code == 403
+        for origin in ("http://localhost:8001", "http://127.0.0.1", "http://evil.example", "null"):
+            assert client.post(path, data={"words": "1"}, headers={"origin": origin}).status_code == 403
+        for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data"):
+            bare = httpx2.Request("POST", f"http://localhost{path}", headers={"content-type": kind})
+            assert client.send(bare).status_code == 415
+    assert found.marks.path.read_bytes() == before
+    assert found.fitting is None
 
 
 def test_the_log_holds_no_text_and_the_policy_no_foreign_script(studio, caplog):
@@ -409,6 +422,46 @@ def test_a_text_that_the_model_cannot_read_can_be_skipped(tmp_path):
     assert answer.status_code == 422
     assert Page(answer.text).one("form")[0]["action"] == "/texts/1"
     assert client.post("/texts/1", data={"action": "skip"}).url.path == "/texts/2"
+
+
+def test_a_text_on_which_the_model_fails_says_so_and_can_be_skipped(tmp_path, monkeypatch, caplog):
+    found = desk(tmp_path)
+    client, whole = Browser(create_app(found)), found.explainer.classifier.predict
+
+    def predict(encoding):
+        if encoding.texts[0].text == TEXTS[0]:
+            raise IndexError("index out of range in self")
+        return whole(encoding)
+
+    monkeypatch.setattr(found.explainer.classifier, "predict", predict)
+    with caplog.at_level(logging.ERROR, "expnet.serve"):
+        answer = client.get("/texts/1")
+    assert answer.status_code == 422
+    reason = Page(answer.text).one("p", role="alert")[1]
+    assert "The model fails on this text: IndexError: index out of range in self" in reason
+    assert "IndexError at" in caplog.text
+    assert client.post("/texts/1", data={"action": "skip"}).url.path == "/texts/2"
+
+
+def test_no_page_changes_the_file_of_marks_by_being_shown(studio):
+    found, client = studio
+    mark(found)
+    fitted(client, found)
+    before = found.marks.path.read_bytes()
+    assert b"explanation_shown_at" in before
+    for path in ("/", "/texts", "/texts/1", "/texts/6", "/texts/1?explanation=1", "/fit", "/fit/state"):
+        assert client.get(path, headers={"sec-fetch-site": "cross-site"}).status_code == 200
+        assert client.head(path).status_code in (200, 405)
+    assert found.marks.path.read_bytes() == before
+
+
+def test_what_fit_will_show_is_noted_before_anybody_can_see_it(studio, monkeypatch):
+    found, client = studio
+    mark(found)
+    pairs = []
+    monkeypatch.setattr(found.marks, "shown", lambda records, annotator: pairs.append((found.fitting.pairs, records)))
+    fitted(client, found)
+    assert [(len(shown), [record.id for record in records]) for shown, records in pairs] == [(0, ["t6", "t5"])]
 
 
 # The command

@@ -91,15 +91,19 @@ def _compared(was: Any, now: Any, path: Path, tolerance: int | float) -> Iterato
         for place, pair in enumerate(zip(was, now, strict=True), start=1):
             yield from _compared(*pair, (*path, place), tolerance)
     elif not _equal(was, now, tolerance):
-        shown = [f"{len(each)} of them" if isinstance(each, list) else each for each in (was, now)]
-        yield Difference(_named(path), *shown, matters=path not in _NOTED and path[0] != "versions")
+        matters = path not in _NOTED and path[0] != "versions"
+        yield Difference(_named(path), _shown(was), _shown(now), matters)
+
+
+def _shown(value: Any) -> object:
+    return f"{len(value)} of them" if isinstance(value, list) else value
 
 
 def _equal(was: Any, now: Any, tolerance: int | float) -> bool:
     """Compare what is no container; 1 is not True, and only what is computed as a float may differ a little."""
     if isinstance(now, float) and type(was) in (int, float):
-        return now - tolerance <= was <= now + tolerance
-    return type(was) is type(now) and was == now
+        return bool(now - tolerance <= was <= now + tolerance)
+    return type(was) is type(now) and bool(was == now)
 
 
 def _named(path: Path) -> str:
