@@ -138,7 +138,7 @@ class Record:
             whole = json.loads(json.dumps(record.to_dict()))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise InputError(f"The record is damaged: {str(error).rstrip('.')}.") from error
-        if whole | {"sha256": ""} != data | {"sha256": ""}:  # what is not read, nothing could compare
+        if not _covers(whole, data):  # what is not read, nothing could compare
             raise InputError("The record is damaged: it holds fields or values that records of this kind do not have.")
         return record
 
@@ -198,6 +198,15 @@ def seal(data: Mapping[str, Any]) -> str:
     """Return the hash of a record's other fields, which a careless edit breaks; it is no signature."""
     others = {name: value for name, value in data.items() if name != "sha256"}
     return sha256(json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=True))
+
+
+def _covers(read: Any, given: Any) -> bool:
+    """Return whether all that is given was read; an older record may lack a field that has a default."""
+    if isinstance(read, Mapping) and isinstance(given, Mapping):
+        return all(name == "sha256" or (name in read and _covers(read[name], given[name])) for name in given)
+    if isinstance(read, list) and isinstance(given, list):
+        return len(read) == len(given) and all(map(_covers, read, given))
+    return bool(read == given)
 
 
 def _checks(explainer: Explainer, text: Text, explanation: Explanation, count: int) -> tuple[tuple[Checked, ...], str]:
