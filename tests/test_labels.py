@@ -4,7 +4,6 @@ import json
 
 import pandas as pd
 import pytest
-from starlette.testclient import TestClient
 
 from expnet import Explainer, explain_frame
 from expnet.audit import Asked, Record, record_decision
@@ -13,6 +12,7 @@ from expnet.classifier import Classifier
 from expnet.errors import InputError, ModelError
 from expnet.labels import class_index, class_names, output_index
 from expnet.serve import create_app
+from tests.browsers import Browser
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.models import build, save, tokenizer
 
@@ -86,7 +86,7 @@ def test_a_folder_whose_classes_are_numbers_works_everywhere_by_their_names(tmp_
 
 def test_numbers_as_names_reach_servers_and_records_as_strings(tmp_path):
     explainer = tiny_explainer(tiny_classifier(id2label={0: 0, 1: None, 2: 2.5}))
-    with TestClient(create_app({"m": explainer}), base_url="http://127.0.0.1:8000") as client:
+    with Browser(create_app({"m": explainer}), base_url="http://127.0.0.1:8000") as client:
         assert client.get("/v1/models/m").json()["labels"] == ["0", "None", "2.5"]
         asked = {"instances": ["good film"], "target": "None"}
         (found,) = client.post("/v1/models/m:explain", json=asked).json()["explanations"]

@@ -8,7 +8,6 @@ import jsonschema
 import pandas as pd
 import pytest
 import torch
-from starlette.testclient import TestClient
 from torch.testing import assert_close
 from typer.testing import CliRunner
 
@@ -24,6 +23,7 @@ from expnet.metrics.faithfulness import leave_one_out_deltas, perturbation_curve
 from expnet.render import html, terminal
 from expnet.serve import create_app
 from tests.batch_jobs import TEXTS, run, write_lines, write_parquet
+from tests.browsers import Browser
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier, tiny_explainer
 from tests.models import build, save
 from tests.studio import desk
@@ -166,7 +166,7 @@ def test_each_row_may_name_its_output_and_one_that_does_not_says_so(tmp_path):
 
 def test_the_server_answers_with_values():
     explainer, several = stars(), three()
-    with TestClient(create_app({"one": explainer, "three": several}), base_url="http://127.0.0.1:8000") as client:
+    with Browser(create_app({"one": explainer, "three": several}), base_url="http://127.0.0.1:8000") as client:
         assert client.get("/v1/models/one").json()["kind"] == "value"
         found = client.post("/v1/models/one:explain", json={"instances": [TEXT]}).json()
         assert found["predictions"] == [{"values": {"stars": pytest.approx(raw(explainer)[0], abs=1e-5)}}]
@@ -187,7 +187,7 @@ def test_the_studio_shows_the_value_and_refuses_several_outputs(tmp_path):
 
     explainer = stars()
     at = desk(tmp_path, explainer=explainer)
-    with TestClient(studio(at), base_url="http://127.0.0.1:8000") as client:
+    with Browser(studio(at), base_url="http://127.0.0.1:8000") as client:
         page = client.get("/texts/2").text
     value = explainer.explain(at.texts[1].text).output
     assert f'The model says <strong dir="auto">stars</strong>, {value:.4g}.' in page
@@ -210,7 +210,7 @@ def test_a_record_of_a_decision_holds_the_value_and_can_be_computed_again():
     assert " %<" not in page
     assert verify(record, explainer) == []
     moved = replace(record, explanation=replace(record.explanation, output=0.9, outputs={"stars": 0.9}))
-    assert {each.what for each in verify(moved, explainer)} == {"value", "value of stars"}
+    assert {each.what for each in verify(moved, explainer)} == {"value", "stars of values"}
 
 
 def test_measures_of_faithfulness_are_refused_and_deltas_are_of_the_value():

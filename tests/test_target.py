@@ -4,7 +4,6 @@ import json
 
 import pandas as pd
 import pytest
-from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from expnet import Explainer, Explanation, explain_frame, list_methods
@@ -15,6 +14,7 @@ from expnet.pipeline import TASK, register
 from expnet.render import html, terminal
 from expnet.serve import create_app
 from tests.batch_jobs import run, write_lines
+from tests.browsers import Browser
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier, tiny_explainer
 from tests.models import build, save
 from tests.studio import desk
@@ -109,7 +109,7 @@ def test_frames_and_files_have_a_column_for_it(explainer, tmp_path):
 
 
 def test_the_server_says_it_in_its_answer_and_on_its_page(explainer):
-    with TestClient(create_app({"m": explainer}), base_url="http://127.0.0.1:8000") as client:
+    with Browser(create_app({"m": explainer}), base_url="http://127.0.0.1:8000") as client:
         for method, uses_target in (("expnet", False), ("saliency", True)):
             asked = {"instances": [TEXT], "target": 1, "method": method}
             (found,) = client.post("/v1/models/m:explain", json=asked).json()["explanations"]
@@ -123,7 +123,7 @@ def test_the_studio_says_it_beside_the_explanation(explainer, tmp_path):
     from expnet.studio import create_app as studio
 
     at = desk(tmp_path, explainer=explainer)
-    with TestClient(studio(at), base_url="http://127.0.0.1:8000") as client:
+    with Browser(studio(at), base_url="http://127.0.0.1:8000") as client:
         client.post("/texts/1", data={"words": "1", "label": "1", "seen": ""})
         client.post("/texts/1/explanation")
         assert NOTE in client.get("/texts/1?explanation=1").text
