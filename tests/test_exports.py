@@ -202,6 +202,8 @@ def test_without_quotes_the_name_tells_and_where_nothing_does_it_is_asked_for(tm
     ):
         read(unnamed)
     assert words(read(unnamed, text="review").records[0]) == ["dull"]
+    both = write(tmp_path / "c.json", task(1, data | {"text": "Read it."}, [mark(DULL, "dull", quoted=False, to="t")]))
+    assert words(read(both, text="review").records[0]) == ["dull"]
     with pytest.raises(RationaleError, match="expected the text in 'reviews'"):
         read(unnamed, text="reviews")
 

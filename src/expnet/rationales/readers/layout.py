@@ -160,7 +160,8 @@ def _fields(
     quoting = {name: sum(fits(task.data.get(name, ""), mark) for task, mark in marks) for name in names}
     likely = [name for name in names if quoting[name]]
     if not likely:
-        return _by_name(on, names) if alone or on in names else ()
+        guess = alone and options.text is None
+        return _by_name(on, names) if guess or on in names else ()
 
     def rank(name: str) -> tuple[int, bool, bool, bool]:
         return -quoting[name], name not in (options.text, options.pair), name != on, name != "text"
