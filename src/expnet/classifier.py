@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from expnet.ambient import torch_defaults
@@ -56,7 +56,7 @@ class Classifier:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: nn.Module,
         tokenizer: PreTrainedTokenizerBase,
         *,
         name: str = "",
@@ -69,23 +69,23 @@ class Classifier:
                 offloaded, the tokenizer has no offsets, the limit exceeds what the model can read, or the classes are
                 not numbered from 0 on.
         """
-        self.model = model = inner_model(model)
+        self.model = inner_model(model)
         self.tokenizer = tokenizer
         self.name = name
         self._support: Support | None = None
-        names: Mapping[int, str] = model.config.id2label  # type: ignore[assignment]  # transformers makes the keys ints
+        names: Mapping[int, str] = self.model.config.id2label  # type: ignore[assignment]  # transformers makes the keys ints
         if sorted(names) != list(range(len(names))):
             raise ModelError(f"The config numbers its classes {sorted(names)}; expected 0 to {len(names) - 1}.")
         self.labels = tuple(names[index] for index in range(len(names)))
-        self.multi_label = model.config.problem_type == "multi_label_classification" or len(names) == 1
-        limit = _limit(model, tokenizer)
+        self.multi_label = self.model.config.problem_type == "multi_label_classification" or len(names) == 1
+        limit = _limit(self.model, tokenizer)
         if max_length is not None and not 1 <= max_length <= limit:
-            raise ModelError(f"max_length is {max_length}, but {type(model).__name__} reads 1 to {limit} tokens.")
+            raise ModelError(f"max_length is {max_length}, but {type(self.model).__name__} reads 1 to {limit} tokens.")
         self.max_length = limit if max_length is None else max_length
-        rows = _rows(model)
+        rows = _rows(self.model)
         # What counts as padding is for the model to say: a decoder looks for this id to find the last token.
         self.text_tokenizer = replace(
-            TextTokenizer.of(tokenizer), pad=_within(declared_pad(model), rows), vocabulary=rows
+            TextTokenizer.of(tokenizer), pad=_within(declared_pad(self.model), rows), vocabulary=rows
         )
         self.mask_id = _within(tokenizer.mask_token_id, rows)
         self.pad_id = self.text_tokenizer.pad
@@ -145,6 +145,10 @@ class Classifier:
             encoding = self.encode(texts if self.text_tokenizer.pad is not None else texts[:1])
             self._support = probe(self.model, encoding.inputs(self.model.device))
         return self._support
+
+    @support.setter
+    def support(self, support: Support) -> None:
+        self._support = support
 
     def fingerprint(self) -> str:
         """Return a hash of the architecture, the window and every weight, which changes when they do.
