@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from expnet.ambient import torch_defaults
@@ -47,7 +47,7 @@ class Classifier:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: nn.Module,
         tokenizer: PreTrainedTokenizerBase,
         *,
         name: str = "",
@@ -60,24 +60,24 @@ class Classifier:
                 offloaded, the tokenizer has no offsets, the limit exceeds what the model can read, or the classes are
                 not numbered from 0 on, share a name, or are more or fewer than the model's logits.
         """
-        self.model = model = inner_model(model)
+        self.model = inner_model(model)
         self.tokenizer = tokenizer
         self.name = name
         self._support: Support | None = None
-        self.labels = class_names(model.config.id2label, model.config.label2id)
-        problem = model.config.problem_type
+        self.labels = class_names(self.model.config.id2label, self.model.config.label2id)
+        problem = self.model.config.problem_type
         self.kind: OutputKind = "value" if problem == "regression" else "probability"
         self.multi_label = problem == "multi_label_classification" or (
             self.kind == "probability" and len(self.labels) == 1
         )
-        limit = _limit(model, tokenizer)
+        limit = _limit(self.model, tokenizer)
         if max_length is not None and not 1 <= max_length <= limit:
-            raise ModelError(f"max_length is {max_length}, but {type(model).__name__} reads 1 to {limit} tokens.")
+            raise ModelError(f"max_length is {max_length}, but {type(self.model).__name__} reads 1 to {limit} tokens.")
         self.max_length = limit if max_length is None else max_length
-        rows = _rows(model)
+        rows = _rows(self.model)
         # What counts as padding is for the model to say: a decoder looks for this id to find the last token.
         self.text_tokenizer = replace(
-            TextTokenizer.of(tokenizer), pad=_within(declared_pad(model), rows), vocabulary=rows
+            TextTokenizer.of(tokenizer), pad=_within(declared_pad(self.model), rows), vocabulary=rows
         )
         self.mask_id = _within(tokenizer.mask_token_id, rows)
         self.pad_id = self.text_tokenizer.pad
@@ -138,6 +138,10 @@ class Classifier:
             encoding = self.encode(texts if self.text_tokenizer.pad is not None else texts[:1])
             self._support = probe(self.model, encoding.inputs(self.model.device))
         return self._support
+
+    @support.setter
+    def support(self, support: Support) -> None:
+        self._support = support
 
     def fingerprint(self) -> str:
         """Return a hash of the architecture, the window and every weight, which changes when they do.

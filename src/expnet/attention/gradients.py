@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 from transformers import PreTrainedModel
 
@@ -16,9 +16,10 @@ def gradients(model: PreTrainedModel, value: Float[Tensor, ""], points: Sequence
     """Return the gradient of a number that a model computed at each point; zeros at a point that it passed by.
 
     Raises:
-        NoGradientError: If the number leads back to none of the points.
+        NoGradientError: If the number leads back to none of the points, or one of them to no token.
     """
-    found = torch.autograd.grad(value, points, allow_unused=True) if value.requires_grad else [None] * len(points)
+    kept = value.requires_grad and all(point.requires_grad for point in points)
+    found = torch.autograd.grad(value, points, allow_unused=True) if kept else [None]
     if all(each is None for each in found):
         raise no_gradient(type(model).__name__)
     return [torch.zeros_like(point) if each is None else each for point, each in zip(points, found, strict=True)]
@@ -36,9 +37,9 @@ def no_gradient(name: str) -> NoGradientError:
 class Graph:
     """Follows values through one forward pass, so that a gradient which is only part of the true one is found.
 
-    A value is lost where it comes from the tokens but leads back to none: an operator without a derivative made it, or
-    one under `no_grad`. It only matters where it meets values that lead back to tokens, such as a residual stream, as
-    autograd would then give the gradient of these alone. What a model detaches on purpose is a constant.
+    A value is lost where it comes from the tokens but leads back to none, as under `no_grad`. It only matters where it
+    meets values that lead back to tokens, such as a residual stream, as autograd would then give the gradient of these
+    alone. Weights, and what a model detaches on purpose, are constants.
     """
 
     def __init__(self, name: str) -> None:
@@ -46,21 +47,25 @@ class Graph:
         self._lost = WeakIdKeyDictionary()
         self._kept = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
 
-    def follow(self, func: Callable[..., Any], args: Sequence[Any], result: Any) -> None:
-        """Take note of what a function made of its arguments.
+    def follow(self, func: Callable[..., Any], args: Sequence[Any], result: Any, *, ruled: bool) -> None:
+        """Take note of what a function, or a rule in its place, made of its arguments; a rule may make a constant.
 
         Raises:
-            NoGradientError: If lost values and others meet.
+            NoGradientError: If lost values and others meet, or the function has no derivative.
         """
         if not self._kept:
             return
         made = [each for each in _tensors((result,)) if each.is_floating_point()]
-        given = list(_tensors(args))
+        given = [each for each in _tensors(args) if not isinstance(each, nn.Parameter)]
         if not made or not given:
             return
+        if any(each.grad_fn is not None and each.grad_fn.name().endswith("NotImplemented") for each in made):
+            raise no_gradient(self._name)  # torch would only warn, and go on without
         if any(each.requires_grad for each in made):
             if len(self._lost) and any(each in self._lost and not each.requires_grad for each in given):
                 raise no_gradient(self._name)
+        elif ruled and torch.is_grad_enabled():
+            return
         elif (given[0].requires_grad or given[0] in self._lost) and not _only_a_shape(func):
             self._lost.update((each, True) for each in made)
 

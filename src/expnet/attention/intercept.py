@@ -176,17 +176,18 @@ class _Mode(TorchFunctionMode):
         if func is F.embedding and weight is self.embedding and self.embed is not None:
             self.embedded = True
             return self.embed(_call(func, args, kwargs))
+        ruled = func in self.rules
         if self.opens and func is F.scaled_dot_product_attention:
-            return self._attention(*args, **kwargs)
-        if self.attend is not None:
-            if func in _PRODUCTS and self.pending is not None and args[0] is self.pending:
-                return self._product(args[1])
-            if self.layers and self.layers[-1].projection is None:
+            result = self._attention(*args, **kwargs)
+        elif self.attend is not None and func in _PRODUCTS and self.pending is not None and args[0] is self.pending:
+            result = self._product(args[1])
+        else:
+            if self.attend is not None and self.layers and self.layers[-1].projection is None:
                 self.layers[-1].projection = matrix_of(func, args, kwargs)
-        result = _call(self.rules.get(func, func), (func, *args) if func in self.rules else args, kwargs)
-        self.graph.follow(func, args, result)
-        if self.attend is not None:
-            self._follow(func, args, result)
+            result = _call(self.rules.get(func, func), (func, *args) if ruled else args, kwargs)
+            if self.attend is not None:
+                self._follow(func, args, result)
+        self.graph.follow(func, args, result, ruled=ruled)
         return result
 
     def _follow(self, func: Callable[..., Any], args: Sequence[Any], result: Any) -> None:
