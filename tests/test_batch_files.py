@@ -98,6 +98,12 @@ def test_chunks_read_in_any_order_are_the_rows_of_the_files(lengths, group, shar
     assert [text for number in sorted(read) for text in read[number].table["text"].to_pylist()] == texts
 
 
+def test_a_chunk_holds_at_most_32_mib_of_text_however_few_rows_that_is(tmp_path):
+    rows = [{"text": "x" * (10 * 2**20)}] * 7
+    source = write_parquet(tmp_path / "in.parquet", rows)
+    assert survey(source, source, 1000).counts == (3, 3, 1)
+
+
 def test_a_json_column_keeps_its_type_if_it_has_one_and_becomes_text_otherwise(tmp_path):
     rows = [
         {

@@ -95,6 +95,28 @@ class TestOnTheProcessor:
         assert_close(mixed_rows(scores, lse, weights), swapped.exp(), **SUMS)
 
 
+@pytest.mark.parametrize("after", [0, 5, 6, 7])
+@pytest.mark.parametrize("before", [0, 5, 6, 7])
+def test_a_band_hides_also_the_one_token_at_its_edge(before, after):
+    """Seven tokens: a band of 6 on each side hides nothing, one of 5 hides the first token from the last or back."""
+    query, key, value = states(7)
+    scores = Scores(query, key, 0.3, band=Band(before, after))
+    output, lse = fused_attention(scores, value)
+    full = dense(scores)
+    assert_close(output, full.softmax(-1) @ value, **SUMS)
+    assert_close(lse, full.logsumexp(-1), **SUMS)
+
+
+def test_rows_of_weight_zero_add_nothing_even_where_they_attend_infinitely():
+    """Padding that sees nothing has a denominator of 0, whose rows are infinite; times 0 they would be NaN."""
+    scores, value = made(5)
+    weights = torch.tensor([[0.2, 0.2, 0.2, 0.2, 0.2], [0.5, 0.5, 0.0, 0.0, 0.0]])
+    _, lse = fused_attention(scores, value)
+    expected = torch.einsum("bhij,bi->bhj", dense(scores).softmax(-1), weights)
+    lse[1, :, 2:] = -torch.inf
+    assert_close(mixed_rows(scores, lse, weights), expected, **SUMS)
+
+
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(1, 12))
 def test_the_keys_of_a_block_are_those_that_some_query_sees(before, after, tokens):
     band = Band(before, after)

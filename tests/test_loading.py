@@ -60,6 +60,13 @@ class TestAGoodFolder:
         assert words.model_max_length == 64
         assert not model.training
 
+    def test_is_on_the_cpu_where_torch_was_built_for_an_accelerator_that_is_not_there(self, good, monkeypatch):
+        def current(check_available: bool = False) -> torch.device | None:  # as a build for CUDA answers
+            return None if check_available else torch.device("cuda")
+
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", current)
+        assert load_model(good)[0].device == torch.device("cpu")
+
     def test_gives_float32_on_the_cpu_unless_told_otherwise(self, tmp_path):
         folder = save(tmp_path / "half", build("bert").to(torch.bfloat16))
         assert load_model(folder, device="cpu")[0].dtype == torch.float32

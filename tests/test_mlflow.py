@@ -1,6 +1,7 @@
 """An MLflow model says what the explainer says, from a folder without a pickle."""
 
 import json
+import shutil
 
 import mlflow
 import pandas as pd
@@ -10,12 +11,24 @@ from pandas.testing import assert_frame_equal
 import expnet.mlflow
 from expnet import Explainer, explain_frame
 from expnet.batch import Settings
-from expnet.errors import InputError
+from expnet.errors import InputError, UnsafeModelError
 from expnet.mlflow import log_model, save_model
 from tests.classifiers import tiny_classifier, tiny_explainer
 
 TEXTS = pd.DataFrame({"text": ["a good film", "bad!", None], "other": [1, 2, 3]}, index=[5, 6, 7])
-ADDED = ["label", "probability", "words", "starts", "ends", "segments", "scores", "truncated", "status", "error"]
+ADDED = [
+    "label",
+    "probability",
+    "words",
+    "starts",
+    "ends",
+    "segments",
+    "scores",
+    "uses_target",
+    "truncated",
+    "status",
+    "error",
+]
 SAFE = {"MLmodel", ".json", ".safetensors", ".md", ".txt", ".yaml", ".jinja"}
 
 
@@ -43,6 +56,14 @@ def test_a_saved_model_answers_frames_with_the_columns_of_explain_frame(explaine
     found = mlflow.pyfunc.load_model(str(saved)).predict(TEXTS)
     assert_frame_equal(found, explain_frame(explainer, TEXTS)[ADDED])
     assert found.status.tolist() == ["ok", "ok", "missing"]
+
+
+def test_a_folder_that_was_changed_to_name_a_pickle_is_refused(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "model")
+    (config,) = (tmp_path / "model").rglob("classifier/config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"transformers_weights": "adapter_model.bin"}))
+    with pytest.raises(UnsafeModelError, match=r"names adapter_model\.bin, which may be a pickle"):
+        mlflow.pyfunc.load_model(str(tmp_path / "model"))
 
 
 def test_nothing_that_is_saved_is_a_pickle_or_code(saved):

@@ -38,8 +38,8 @@ def explain(text: str, scores: list[float], pair: str | None = None, **fields) -
     )
     known = {
         "label": "good",
-        "probability": 0.75,
-        "probabilities": {"good": 0.75, "bad": 0.25},
+        "output": 0.75,
+        "outputs": {"good": 0.75, "bad": 0.25},
         "method": "expnet",
         "calibrated": not fields.get("signed"),
     }
@@ -94,8 +94,8 @@ def everywhere(payload: str) -> Explanation:
         pair=payload,
         words=tuple(Word(payload, 0, len(payload), segment, 0.5) for segment in (0, 1)),
         label=payload,
-        probability=0.2,
-        probabilities={payload: 0.2, payload + "!": 0.8},
+        output=0.2,
+        outputs={payload: 0.2, payload + "!": 0.8},
         method=payload,
         signed=True,
         provenance={payload: payload},
@@ -459,14 +459,14 @@ def test_notes_appear_only_where_they_apply(show):
     assert "No words to explain." in show(explain(" \n", []))
     assert "Read in 4 overlapping windows." in show(explain("a", [0.5], windows=4))
     assert "2 of 3 words were not read" in show(explain("a b c", [0.5]))
-    other = show(explain("a", [0.5], label="bad", probability=0.25))
+    other = show(explain("a", [0.5], label="bad", output=0.25))
     assert re.search(r"The most probable class is .{1,6}good.{1,6} \(75.0 %\); another target", other)
 
 
 def test_html_ranks_eight_words_and_five_classes_and_marks_the_explained_one():
     chances = {f"class{i}": (i + 1) / 36 for i in range(8)}
     scores = [(7 * i % 10) / 10 for i in range(10)]
-    explanation = explain("a b c d e f g h i j", scores, label="class6", probability=7 / 36, probabilities=chances)
+    explanation = explain("a b c d e f g h i j", scores, label="class6", output=7 / 36, outputs=chances)
     reading = Reading(html.fragment(explanation))
     rows = [data for data, styles in reading.looks if any("tabular-nums" in style.values() for style in styles)]
     assert rows[:8] == ["0.90", "0.80", "0.70", "0.60", "0.50", "0.40", "0.30", "0.20"]

@@ -45,6 +45,15 @@ def test_the_loss_is_cross_entropy_plus_the_mean_over_pairs():
     assert loss.item() == pytest.approx(entropy + 0.5 * ranking, abs=1e-5)
 
 
+def test_each_text_with_pairs_weighs_the_same_in_the_ranking_however_many_it_has():
+    logits = torch.tensor([[2.0, -1.0, 0.5, 1.0], [0.0, 3.0, 9.0, 9.0]])
+    targets = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, NAN, NAN]])
+    three = (softplus(-1 - 2) + softplus(0.5 - 2) + softplus(1 - 2)) / 3
+    one = softplus(3 - 0)
+    loss = rationale_loss(logits, targets, positive_weight=1.0, ranking=1.0, entropy=0.0)
+    assert loss.item() == pytest.approx((three + one) / 2, abs=1e-5)  # a mean over pairs would be (3 three + one) / 4
+
+
 def test_without_cross_entropy_the_ranking_is_left():
     logits, targets = torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([[1.0, 0.0, 0.0]])
     loss = rationale_loss(logits, targets, positive_weight=3.0, ranking=2.0, entropy=0.0)
@@ -76,7 +85,7 @@ def texts_with(logits, marks):
     """Judged texts of one word each, whose features are large enough for GELU to be the identity."""
     return [
         Judged(
-            (Example(torch.tensor([[value]]).half(), torch.tensor([float(mark)]), torch.tensor([0]), 0),),
+            (Example(torch.tensor([[value]]).half(), torch.tensor([float(mark)]), torch.tensor([[0, 1]]), 0),),
             np.array([mark]),
             np.array([True]),
         )
@@ -119,6 +128,16 @@ def test_the_threshold_has_the_best_f1_of_all():
         return 2 * (predicted & marks).sum() / (predicted.sum() + marks.sum())
 
     assert f1(network.config.threshold) == max(f1(threshold) for threshold in scores)
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_words_of_equal_score_are_marked_together_or_not_at_all(first):
+    # Marking a part of the words at 12 would be perfect, but a threshold takes all four, and that is worse than none.
+    marks = [True, *(place == first for place in range(4))]
+    network = identity_network()
+    calibrate(network, texts_with([14.0, 12.0, 12.0, 12.0, 12.0], marks))
+    low, high = network.score(torch.tensor([[[12.0], [14.0]]]))[0].tolist()
+    assert network.config.threshold == pytest.approx((low + high) / 2, abs=1e-6)
 
 
 def record(index, marked_word, generator):

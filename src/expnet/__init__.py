@@ -11,7 +11,6 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from expnet.attention.capture import Trace as Trace
     from expnet.classifier import Classifier as Classifier
-    from expnet.classifier import Prediction as Prediction
     from expnet.encoding import Encoding as Encoding
     from expnet.errors import ExpnetError as ExpnetError
     from expnet.estimator import ExpNetEstimator as ExpNetEstimator
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from expnet.methods.registry import list_methods as list_methods
     from expnet.network import ExpNet as ExpNet
     from expnet.network import ExpNetConfig as ExpNetConfig
+    from expnet.prediction import Prediction as Prediction
     from expnet.rationales import Record as Record
     from expnet.rationales import read_records as read_records
     from expnet.texts import Text as Text
@@ -54,7 +54,7 @@ _HOMES = {
     "FitConfig": "expnet.training.config",
     "HeadSetConfig": "expnet.heads",
     "Method": "expnet.methods.method",
-    "Prediction": "expnet.classifier",
+    "Prediction": "expnet.prediction",
     "Record": "expnet.rationales",
     "Source": "expnet.training.mixture",
     "Span": "expnet.words",

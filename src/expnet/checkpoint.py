@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from expnet.errors import MismatchError, ModelError
+from expnet.parsing import parse_json
 
+_LARGEST = 1e9  # of a weight; training stays far below, and sums of larger ones overflow
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 D = TypeVar("D")
 
@@ -36,7 +38,8 @@ def read(
     """Read configuration and weights from a folder or the hub.
 
     Raises:
-        ModelError: If a file is missing or damaged. Other weight formats are not looked for.
+        ModelError: If a file is missing or damaged, or a weight is not finite or beyond 1e9.
+            Other formats are not looked for.
     """
     paths = []
     for file in (CONFIG, WEIGHTS):
@@ -62,12 +65,17 @@ def read(
             ) from error
         paths.append(Path(downloaded))
     try:
-        config = json.loads(paths[0].read_text(encoding="utf-8"))
+        config = parse_json(paths[0].read_bytes())
         weights = load_file(paths[1])
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
+    except (ValueError, SafetensorError) as error:
         raise ModelError(f"The saved ExpNet in {name_or_path} is damaged: {error}") from error
     if not isinstance(config, dict):
         raise ModelError(f"{paths[0]} holds no JSON object.")
+    if wrong := sorted(name for name, tensor in weights.items() if not (tensor.double().abs() <= _LARGEST).all()):
+        raise ModelError(
+            f"The saved ExpNet in {name_or_path} is damaged: {', '.join(wrong)} holds NaN, infinity or a number beyond "
+            f"{_LARGEST:.0e}."
+        )
     return config, weights
 
 

@@ -35,6 +35,10 @@ class UnsupportedModelError(ModelError):
     """The architecture's attention can be captured neither fused nor eagerly."""
 
 
+class NoGradientError(UnsupportedModelError):
+    """The model's code keeps no gradient, or only part of it."""
+
+
 class UnsafeModelError(ModelError):
     """The model's files would load code or a pickle."""
 

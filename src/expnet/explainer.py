@@ -9,10 +9,11 @@ from typing import Any, Literal, overload
 import torch
 
 from expnet import __version__
-from expnet.classifier import Classifier, Prediction
+from expnet.ambient import torch_defaults
+from expnet.classifier import Classifier
 from expnet.demo import demo_classifier, demo_network
 from expnet.encoding import Encoding, pool_words
-from expnet.errors import InputError, NonFiniteError
+from expnet.errors import InputError
 from expnet.explanation import Explanation, scored
 from expnet.heads import read_features
 from expnet.loading import dtype_named
@@ -21,8 +22,10 @@ from expnet.methods.learned import check_tier, method_of
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.network import ExpNet
+from expnet.prediction import Prediction
 from expnet.progress import track
-from expnet.texts import Text, as_text
+from expnet.texts import Text, as_text, as_texts
+from expnet.trust import trust_in
 from expnet.universal import UNIVERSAL, named, trust
 from expnet.windows import Reading, by_budget, in_chunks
 
@@ -32,6 +35,7 @@ _LEARNED = "expnet"
 class Explainer:
     """Explains the predictions of one classifier: with its ExpNet for the price of the prediction, or otherwise."""
 
+    @torch_defaults()
     def __init__(
         self, classifier: Classifier, network: ExpNet | None = None, *, name: str = "", trust: str = ""
     ) -> None:
@@ -41,7 +45,8 @@ class Explainer:
             classifier: The classifier.
             network: Its ExpNet.
             name: Of the ExpNet, for the provenance.
-            trust: How far its explanations can be trusted, in plain words.
+            trust: How far its explanations can be trusted, in plain words; by default what the network carries along
+                says of that.
 
         Raises:
             MismatchError: If the network was made for another architecture, or other layers or heads.
@@ -52,7 +57,7 @@ class Explainer:
         self.classifier = classifier
         self.network = None if network is None else network.eval()
         self.name = name
-        self.trust = trust
+        self.trust = trust or ("" if network is None else trust_in(network.config.provenance))
 
     @overload
     def explain(  # type: ignore[overload-overlap]  # a string is also a sequence of strings
@@ -68,7 +73,7 @@ class Explainer:
     @overload
     def explain(
         self,
-        texts: Sequence[str | Text],
+        texts: Iterable[str | Text],
         *,
         method: str = ...,
         options: Mapping[str, Any] = ...,
@@ -78,9 +83,10 @@ class Explainer:
         progress: bool = ...,
     ) -> list[Explanation]: ...
 
+    @torch_defaults()
     def explain(
         self,
-        texts: str | Text | Sequence[str | Text],
+        texts: str | Text | Iterable[str | Text],
         *,
         method: str = _LEARNED,
         options: Mapping[str, Any] = MappingProxyType({}),
@@ -94,15 +100,17 @@ class Explainer:
         Words get the largest score of their tokens, or the sum of them if the method's scores are signed.
 
         Args:
-            texts: Strings, or `Text` for pairs and pre-split words. A blank text gives an explanation without words
-                (an error where the tokenizer adds no special tokens, so that there is nothing to read).
+            texts: A string, or `Text` for pairs and pre-split words; or a list, generator, array or column of them. A
+                blank text gives an explanation without words (an error where the tokenizer adds no special tokens, so
+                that there is nothing to read).
             method: Name of the attribution method; `expnet methods` lists them. "expnet" is the explainer's own
                 network, which comes with the prediction: one that sees attention alone takes nothing but that pass,
                 one that sees gradients a backward pass, too ("expnet_gradient"). Others run after the prediction.
             options: The method's options, by name.
             seed: For stochastic methods. A text's scores depend on it, not on the other texts.
-            target: Class to explain, by name or index; by default each text's predicted class. The scores of an
-                ExpNet say how likely people would mark a word as a reason; they depend on it only with gradients.
+            target: Class to explain, by name or index; by default each text's predicted class. A regression with
+                several outputs needs one. Where `Explanation.uses_target` is False, the scores do not depend on it:
+                so with an ExpNet that sees attention alone.
             truncate: Cut texts over the model's limit instead of reading them in overlapping windows.
             progress: Show a progress bar.
 
@@ -110,7 +118,8 @@ class Explainer:
             An explanation, or a list of them in the order of the texts.
 
         Raises:
-            InputError: If a text is no string, there is no such class, or the classifier has no ExpNet.
+            InputError: If a text is no string, the texts are a dictionary, a set or a frame, there is no such class,
+                the classifier has no ExpNet, or a regression with several outputs is given no target.
             MethodError: If there is no such method.
             OptionError: If it cannot run with these options.
             UnsupportedModelError: If it does not suit this classifier.
@@ -119,12 +128,10 @@ class Explainer:
         """
         found = find_method(method) if method != _LEARNED or self.network is None else method_of(self.network)
         found.check(options)
-        job = _Job(found, options, seed, None if target is None else self.classifier.target_index(target), truncate)
+        job = _Job(found, options, seed, self.classifier.output_index(target), truncate)
         if isinstance(texts, str | Text):
             return self._chunk([as_text(texts)], job)[0]
-        if not isinstance(texts, Iterable):
-            raise InputError(f"Expected a text or a list of texts, got {type(texts).__name__}.")
-        items = [as_text(text) for text in texts]
+        items = as_texts(texts)
         done: dict[int, Explanation] = {}
         for part in track(in_chunks(items), "explaining", show=progress, total=len(items), size=len):
             done.update(zip(part, self._chunk([items[i] for i in part], job), strict=True))
@@ -146,7 +153,7 @@ class Explainer:
         words = pool_words(scores, encoding, pool="sum" if job.method.signed else "max")
         windows = encoding.windows()
         return [
-            self._explanation(encoding, index, words[index], prediction.probabilities[index], windows[index], job)
+            self._explanation(encoding, index, words[index], prediction.outputs[index], windows[index], job)
             for index in range(len(encoding.texts))
         ]
 
@@ -174,14 +181,11 @@ class Explainer:
             target = self._predicted(encoding, prediction)
         else:
             target = torch.full_like(encoding.text_of, job.target)
-        scores = job.method.attribute(self.classifier, encoding, target, options=job.options, seed=job.seed)
-        if not scores.isfinite().all():
-            raise NonFiniteError(f"The method {job.method.name!r} returned NaN or infinity for some of the texts.")
-        return scores, prediction
+        return job.method.attribute(self.classifier, encoding, target, options=job.options, seed=job.seed), prediction
 
     @staticmethod
     def _predicted(encoding: Encoding, prediction: Prediction) -> torch.Tensor:
-        return prediction.probabilities.argmax(1)[encoding.text_of]
+        return prediction.chosen[encoding.text_of]
 
     def _network(self) -> ExpNet:
         if self.network is None:
@@ -197,25 +201,27 @@ class Explainer:
         encoding: Encoding,
         index: int,
         scores: torch.Tensor,
-        probabilities: torch.Tensor,
+        outputs: torch.Tensor,
         windows: int,
         job: "_Job",
     ) -> Explanation:
         text, read = encoding.texts[index], encoding.read[index]
-        chosen = int(probabilities.argmax()) if job.target is None else job.target
+        chosen = int(outputs.argmax()) if job.target is None else job.target
         return Explanation(
             text=text.text,
             pair=text.pair,
-            words=scored(text, scores.tolist(), read),
+            words=scored(text, scores.tolist(), read, method=job.method.name),
             label=self.classifier.labels[chosen],
-            probability=float(probabilities[chosen]),
-            probabilities=dict(zip(self.classifier.labels, probabilities.tolist(), strict=True)),
+            output=float(outputs[chosen]),
+            outputs=dict(zip(self.classifier.labels, outputs.tolist(), strict=True)),
             method=job.method.name,
             signed=job.method.signed,
             calibrated=_learned(job.method),
             windows=windows,
             threshold=self._network().config.threshold if _learned(job.method) else None,
             provenance=self._provenance(job),
+            kind=self.classifier.kind,
+            uses_target=job.method.uses_target,
         )
 
     def _provenance(self, job: "_Job") -> dict[str, str]:
@@ -229,7 +235,7 @@ class Explainer:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is asked for, checked once for all batches; `target` None is each text's predicted class."""
+    """What is asked for, checked once for all batches; `target` None is each text's most probable class."""
 
     method: Method
     options: Mapping[str, Any]
@@ -248,8 +254,8 @@ def load(
 ) -> Explainer:
     """Load a classifier and its ExpNet.
 
-    Without `explainer`, any other model than a demo is explained by the universal ExpNet, which nobody marked a text
-    of its task for: `Explainer.trust` says how far that goes.
+    Without `explainer`, any other model than a demo is explained by the universal ExpNet. `Explainer.trust` says what
+    the explainer has learned from, what was held out, and how far that goes.
 
     Args:
         model: "demo/sentiment", "demo/acceptability" or "demo/hate-speech" (offline, extra `demo`), or the folder
@@ -269,7 +275,9 @@ def load(
     """
     classifier = load_classifier(model, revision=revision, device=device, dtype=dtype)
     if explainer is None and str(model).startswith("demo/"):
-        return Explainer(classifier, demo_network(str(model)), name=str(model))
+        network = demo_network(str(model))
+        known = {**network.config.provenance, "classifiers": [str(model)]}
+        return Explainer(classifier, network, name=str(model), trust=trust_in(known))
     name = str(explainer or "universal")
     return Explainer(classifier, named(name), name=name, trust=trust(UNIVERSAL[name]) if name in UNIVERSAL else "")
 

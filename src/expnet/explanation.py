@@ -1,16 +1,69 @@
 """The frozen result: a text, its words with their scores, and what made them."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from expnet.errors import InputError
+from expnet.errors import InputError, NonFiniteError
+from expnet.labels import OutputKind, target_note
+from expnet.parsing import (
+    ANYTHING,
+    FLAG,
+    TEXT,
+    check_fields,
+    listed,
+    number,
+    one_of,
+    optional,
+    parse_json,
+    table,
+    whole,
+)
 from expnet.render import html, terminal
 from expnet.texts import Text
 
 SCHEMA = 1
+_LONGEST = 2**31 - 1  # characters; the columns of files are 32 bits wide
+_FIELDS = {
+    "words": listed(ANYTHING),
+    "text": TEXT,
+    "pair": optional(TEXT),
+    "label": TEXT,
+    "kind": one_of("probability", "value"),
+    "output": number(),
+    "outputs": table(number()),
+    "method": TEXT,
+    "signed": FLAG,
+    "calibrated": FLAG,
+    "windows": whole(0, _LONGEST),
+    "threshold": optional(number()),
+    "provenance": table(TEXT),
+    "uses_target": FLAG,
+}
+_WORD_FIELDS = {
+    "text": TEXT,
+    "start": whole(0, _LONGEST),
+    "end": whole(0, _LONGEST),
+    "segment": one_of(0, 1),
+    "score": number(),
+    "seen": FLAG,
+}
+_DEFAULTS: Mapping[str, Any] = {
+    "signed": False,
+    "calibrated": False,
+    "windows": 1,
+    "threshold": None,
+    "provenance": {},
+    "uses_target": True,
+}
+# What JSON calls `output` and `outputs`, so that nobody can take a value for a probability.
+_KEYS: dict[OutputKind, tuple[str, str]] = {
+    "probability": ("probability", "probabilities"),
+    "value": ("value", "values"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +82,23 @@ class Word:
     seen: bool = True
 
 
-def scored(text: Text, scores: Sequence[float], read: tuple[int, int]) -> tuple[Word, ...]:
-    """Return the words of a text with their scores.
+def scored(text: Text, scores: Sequence[float], read: tuple[int, int], *, method: str) -> tuple[Word, ...]:
+    """Return the words of a text with their scores; every score that leaves an explainer passes here.
 
     Args:
         text: The text.
         scores: One for each of its words.
         read: How many characters of the text and of its pair the model read.
+        method: What made the scores, for the error.
+
+    Raises:
+        NonFiniteError: If a score is NaN or infinite.
     """
+    if infinite := sum(not math.isfinite(score) for score in scores):
+        raise NonFiniteError(
+            f"The method {method!r} returned NaN or infinity for {infinite} of {len(scores)} words. The weights of the "
+            "model or of its explainer are damaged or too large, or their precision is too low."
+        )
     return tuple(
         Word(text.word(span), span.start, span.end, span.segment, score, span.start < read[span.segment])
         for span, score in zip(text.words, scores, strict=True)
@@ -51,9 +113,12 @@ class Explanation:
         text: The text as given.
         pair: The second text of a pair, or None.
         words: Words in reading order, the text's before the pair's; none if the text is blank.
-        label: Name of the class explained: the predicted one unless another target was asked for.
-        probability: Its probability, in [0, 1].
-        probabilities: Every class name with its probability. They sum to 1 unless the classifier is multi-label.
+        label: Name of the class explained: the predicted one unless another target was asked for. Of a regression, the
+            name of the output explained.
+        output: What the model says of it: the probability of the class, in [0, 1], or the value of a regression, in
+            its own units. `kind` says which.
+        outputs: Every class name with its probability, which sum to 1 unless the classifier is multi-label; or every
+            output of a regression with its value.
         method: Name of the attribution method.
         signed: Whether scores may be negative, that is, speak against `label`. If not, they only tell how much a
             word matters.
@@ -62,20 +127,58 @@ class Explanation:
         windows: How many overlapping windows the text was read in; 1 if it fits the model.
         threshold: Score from which on a word counts as part of the rationale, or None if the method has none.
         provenance: Model, explainer, versions: whatever is needed to compute the same again.
+        kind: What the outputs are, "probability" or "value".
+        uses_target: Whether the scores are those of `label`. If not, the method does not look at the class, and the
+            scores are the same whichever class is asked for.
     """
 
     text: str
     pair: str | None
     words: tuple[Word, ...]
     label: str
-    probability: float
-    probabilities: Mapping[str, float]
+    output: float
+    outputs: Mapping[str, float]
     method: str
     signed: bool = False
     calibrated: bool = False
     windows: int = 1
     threshold: float | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+    kind: OutputKind = "probability"
+    uses_target: bool = True
+
+    @property
+    def probability(self) -> float:
+        """The probability of the class explained, in [0, 1].
+
+        Raises:
+            InputError: If the model is a regression, which gives none.
+        """
+        self._check_kind()
+        return self.output
+
+    @property
+    def probabilities(self) -> Mapping[str, float]:
+        """Every class name with its probability.
+
+        Raises:
+            InputError: If the model is a regression, which gives none.
+        """
+        self._check_kind()
+        return self.outputs
+
+    def _check_kind(self) -> None:
+        if self.kind == "value":
+            raise InputError(
+                f"The model is a regression: it gives {self.label!r} the value {self.output:.4g}, and no probability. "
+                "Read `output` and `outputs`."
+            )
+
+    @property
+    def target_note(self) -> str:
+        """A sentence that says that the words do not depend on the class, or "" where they do or there is only one."""
+        free = not self.uses_target and len(self.outputs) > 1
+        return target_note([self.method], self.kind) if free else ""
 
     @property
     def truncated(self) -> bool:
@@ -87,22 +190,35 @@ class Explanation:
         return tuple(sorted(self.words, key=lambda word: -word.score)[:k])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types; `from_dict` gives an equal explanation back."""
-        return {"schema": SCHEMA, **asdict(self)}
+        """Return plain JSON types; `from_dict` gives an equal explanation back.
+
+        What the model says is under `probability` and `probabilities`, or, of a regression, `value` and `values`.
+        """
+        fields = asdict(self)
+        keys = dict(zip(("output", "outputs"), _KEYS[fields.pop("kind")], strict=True))
+        return {"schema": SCHEMA, **{keys.get(name, name): value for name, value in fields.items()}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Explanation":
         """Read what `to_dict` wrote.
 
         Raises:
-            InputError: If a field is missing or unknown, or the schema is another one.
+            InputError: If a field is missing, unknown or of another type, a figure is not finite,
+                or the schema is another one.
         """
-        fields = dict(data)
-        if (schema := fields.pop("schema", None)) != SCHEMA:
+        given = dict(data)
+        if (schema := given.pop("schema", None)) != SCHEMA:
             raise InputError(f"Expected an explanation of schema {SCHEMA}, got schema {schema!r}.")
         try:
-            return cls(**fields | {"words": tuple(Word(**word) for word in fields["words"])})
-        except (KeyError, TypeError) as error:
+            for word in given["words"]:
+                check_fields({"seen": True, **word}, _WORD_FIELDS)
+            given["words"] = tuple(Word(**word) for word in given["words"])
+            kind: OutputKind = "value" if "value" in given else "probability"
+            one, every = _KEYS[kind]
+            given |= {"kind": kind, "output": given.pop(one), "outputs": given.pop(every)}
+            check_fields({**_DEFAULTS, **given}, _FIELDS)
+            return cls(**given)
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"This is no explanation: {error}.") from error
 
     def to_json(self, *, indent: int | None = None) -> str:
@@ -113,8 +229,8 @@ class Explanation:
     def from_json(cls, text: str) -> "Explanation":
         """Read what `to_json` wrote."""
         try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
+            data = parse_json(text)
+        except ValueError as error:
             raise InputError(f"This is no JSON: {error}.") from error
         if not isinstance(data, dict):
             raise InputError(f"Expected a JSON object, got {type(data).__name__}.")

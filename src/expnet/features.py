@@ -11,6 +11,7 @@ from torch import Tensor
 from expnet.attention.capture import Trace
 from expnet.attention.signals import Evidence
 from expnet.errors import InputError, MismatchError
+from expnet.parsing import check_config, listed, number, one_of
 
 Pattern = Literal["rows", "columns", "received", "products", "grad_sam", "relevance", "saliency"]
 PATTERNS: tuple[Pattern, ...] = ("rows", "columns")
@@ -19,6 +20,12 @@ ATTENTION: tuple[Pattern, ...] = ("rows", "columns", "received")
 GRADIENT: tuple[Pattern, ...] = ("products", "grad_sam", "relevance", "saliency")
 _OF_TOKENS = ("relevance", "saliency")
 _LEAST = 1e-9  # a gradient this short is none
+_FIELDS = {
+    "patterns": listed(one_of(*get_args(Pattern)), 1, len(get_args(Pattern))),
+    "heads": one_of("each", "mean"),
+    "normalise": one_of("text", "none"),
+    "floor": number(1e-30, 1),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +50,9 @@ class FeatureConfig:
     floor: float = 1e-4
 
     def __post_init__(self) -> None:
-        known = get_args(Pattern)
-        if not self.patterns or set(self.patterns) - set(known) or len(set(self.patterns)) < len(self.patterns):
-            raise MismatchError(f"Expected some of the patterns {known}, each once, got {self.patterns}.")
-        if self.heads not in ("each", "mean") or self.normalise not in ("text", "none") or not self.floor > 0:
-            raise MismatchError(f"These features cannot be computed: {self}.")
+        check_config(self, _FIELDS)
+        if len(set(self.patterns)) < len(self.patterns):
+            raise MismatchError(f"Expected some of the patterns, each once, got {self.patterns}.")
 
     def width(self, layers: int, heads: int) -> int:
         """Return the number of features per token."""

@@ -53,9 +53,10 @@ def explain_frame(
         progress: Show a progress bar.
 
     Returns:
-        A new frame, with the columns `label`, `probability`, `words`, `starts`, `ends`, `segments`, `scores`,
-        `truncated`, `status` and `error` added; lists are NumPy arrays, as `pandas.read_parquet` gives them. Where
-        columns have several levels, they have these names in the first, and "" in the others.
+        A new frame, with the columns `label`, `probability` (`value` for a regression), `words`, `starts`, `ends`,
+        `segments`, `scores`, `uses_target` (False where the scores do not depend on the class asked for), `truncated`,
+        `status` and `error` added; lists are NumPy arrays, as `pandas.read_parquet` gives them. Where columns have
+        several levels, they have these names in the first, and "" in the others.
 
     Raises:
         MissingExtraError: If pandas or pyarrow is not installed.
@@ -70,6 +71,11 @@ def explain_frame(
     from expnet.batch.rows import check_columns, explain_sample
     from expnet.batch.settings import Settings
 
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(
+            f"Expected a pandas frame, got {type(frame).__name__}: build one from a column "
+            "of texts, or pass a list of them to Explainer.explain."
+        )
     settings = Settings(
         text=text,
         pair=pair,
@@ -85,7 +91,7 @@ def explain_frame(
     columns = list(frame.columns)
     # Where columns have several levels, the first alone chooses all columns below it.
     groups = dict.fromkeys(label[0] for label in columns) if frame.columns.nlevels > 1 else {}
-    check_columns([*columns, *groups], settings)
+    check_columns([*columns, *groups], settings, explainer.classifier.kind)
     if several := [name for name in settings.columns if columns.count(name) != 1]:
         below = [label for label in columns if label[0] == several[0]] if several[0] in groups else []
         advice = f"give one of {below}" if below else "rename or drop all but one"
@@ -114,9 +120,10 @@ def _added(explainer: Explainer, part: "pd.DataFrame", settings: "Settings") -> 
     rows = pa.table({"": pa.array(range(len(part)), pa.int64())})
     columns = list(part.columns)
     cells = {name: _cells(part.iloc[:, columns.index(name)]) for name in settings.columns}
+    kind = explainer.classifier.kind
     outcomes = explain_rows(explainer, Chunk(rows, cells, {}), settings)
-    added: pd.DataFrame = to_table(rows, outcomes, "").drop_columns("").to_pandas()
-    return added.set_axis([field.name for field in added_fields(settings.prefix)], axis=1)
+    added: pd.DataFrame = to_table(rows, outcomes, "", kind).drop_columns("").to_pandas()
+    return added.set_axis([field.name for field in added_fields(settings.prefix, kind)], axis=1)
 
 
 def _cells(column: "pd.Series[Any]") -> list[Any]:

@@ -15,17 +15,26 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from expnet.ambient import torch_defaults
 from expnet.attention.capture import Trace
 from expnet.attention.signals import Evidence, Signals, attention_signals, gradient_signals
 from expnet.classifier import Classifier, batches
 from expnet.encoding import Encoding
-from expnet.errors import InputError, MismatchError
+from expnet.errors import InputError
 from expnet.features import FeatureConfig, attention_features, normalise_within_text
+from expnet.parsing import check_config, number, one_of, whole
 
 Tier = Literal["attention", "gradient"]
 # Standard deviations beyond which a token is as far out as any; keeps half precision exact enough.
 _CLIP = 5.0
 _LEAST = 1e-9
+_FIELDS = {
+    "tier": one_of("attention", "gradient"),
+    "floor": number(1e-30, 1),
+    "gate": whole(1, 65_536),
+    "summed": whole(1, 65_536),
+    "head_dropout": number(0, 0.99),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +57,7 @@ class HeadSetConfig:
     head_dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        sizes = self.floor > 0 and self.gate > 0 and self.summed > 0 and 0 <= self.head_dropout < 1
-        if self.tier not in ("attention", "gradient") or not sizes:
-            raise MismatchError(f"These features of heads cannot be computed: {self}.")
+        check_config(self, _FIELDS)
 
     @property
     def uses_target(self) -> bool:
@@ -119,6 +126,7 @@ def stack(windows: Sequence[HeadFeatures]) -> HeadFeatures:
     return HeadFeatures(*(torch.stack(each) for each in zip(*parts, strict=True)))
 
 
+@torch_defaults()
 def read_features(
     classifier: Classifier,
     encoding: Encoding,

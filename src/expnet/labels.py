@@ -1,9 +1,112 @@
-"""The classes of a classifier, by name or by number."""
+"""What a classifier's outputs are called, what they mean, and which of them is asked for."""
 
 import difflib
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
-from expnet.errors import InputError
+from expnet.errors import InputError, ModelError
+
+# A regression head says values in units of its own; every other head says probabilities.
+OutputKind = Literal["probability", "value"]
+
+
+def class_names(id2label: object, label2id: object = None) -> tuple[str, ...]:
+    """Return the class names of a model's config in the order of its logits, each as a string.
+
+    JSON and YAML make names into numbers, booleans and null, and keys into strings: here they are put right, once.
+
+    Args:
+        id2label: The config's names by number.
+        label2id: The config's numbers by name; other names than those of `id2label` do not count, as transformers
+            leaves its defaults there.
+
+    Raises:
+        ModelError: If classes are not numbered from 0 on, two have one name, or the two tables contradict each other.
+    """
+    if not isinstance(id2label, Mapping):
+        raise ModelError(f"The config's id2label is {id2label!r}; expected the names of the classes by number.")
+    try:
+        named = {int(number): str(name) for number, name in id2label.items()}
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"The config's id2label numbers its classes {list(id2label)}: {error}.") from error
+    if sorted(named) != list(range(len(id2label))):
+        raise ModelError(f"The config numbers its classes {sorted(named)}; expected 0 to {len(id2label) - 1}.")
+    names = tuple(named[number] for number in range(len(named)))
+    refuse_twins(names)
+    numbers = {str(name): number for name, number in label2id.items()} if isinstance(label2id, Mapping) else {}
+    for number, name in enumerate(names):
+        if name in numbers and str(numbers[name]) != str(number):
+            raise ModelError(
+                f"The config contradicts itself: by id2label class {number} is {name!r}, by label2id {name!r} is class "
+                f"{numbers[name]}. Find out which is right, and correct the other in config.json or on model.config."
+            )
+    return names
+
+
+def refuse_twins(names: Sequence[str]) -> None:
+    """Refuse names that do not tell classes apart.
+
+    Raises:
+        ModelError: If two classes have one name.
+    """
+    for number, name in enumerate(names):
+        if (first := names.index(name)) != number:
+            raise ModelError(
+                f"The classes {first} and {number} have the same name, {name!r}, so that neither can be told from the "
+                "other. Give each class a name of its own: id2label and label2id in config.json, or on model.config."
+            )
+
+
+def output_index(labels: Sequence[str], target: str | int | None, kind: OutputKind) -> int | None:
+    """Return the index of the output to explain; None for each text's most probable class.
+
+    Raises:
+        InputError: If there is no such class, or none is named where nothing can be predicted: the largest of several
+            values, each in units of its own, is not what a regression decides.
+    """
+    if target is not None:
+        return class_index(labels, target)
+    if kind == "probability":
+        return None
+    if len(labels) > 1:
+        raise InputError(
+            f"This model is a regression with {len(labels)} outputs, none of which is the predicted one: name the one "
+            f"to explain as target. Outputs: {_names(labels)}."
+        )
+    return 0
+
+
+def target_note(methods: Sequence[str], kind: OutputKind, *, alone: bool = True) -> str:
+    """Say of methods that do not look at the target that their words are no reasons for one class in particular.
+
+    Args:
+        methods: Their names.
+        kind: What the classifier's outputs are.
+        alone: Whether one explanation is shown, or several methods beside each other.
+    """
+    what = "class" if kind == "probability" else "output"
+    one = len(methods) == 1
+    words = "These words" if alone else f"The words of {', '.join(methods)}"
+    who = methods[0] if alone else "this method" if one else "these methods"
+    return f"{words} do not depend on the {what}: {who} give{'s' * one} the same scores whichever {what} is asked for."
+
+
+def as_target(target: object) -> str | int:
+    """Return a class given by name or index as a plain string or int; NumPy's and torch's whole numbers are indices.
+
+    Raises:
+        InputError: If it is neither; True is no index, and neither is 1.0.
+    """
+    if isinstance(target, str):
+        return str.__str__(target)
+    # NumPy's and torch's truth values say themselves that they are numbers.
+    if not isinstance(target, bool) and "bool" not in str(getattr(target, "dtype", "")):
+        try:
+            return operator.index(target)  # type: ignore[arg-type]  # what has no index raises
+        except TypeError:
+            pass
+    raise InputError(f"Expected a class by name or index, got {type(target).__name__}: {str(target)[:60]!r}.")
 
 
 def class_index(labels: Sequence[str], target: str | int) -> int:
@@ -12,6 +115,7 @@ def class_index(labels: Sequence[str], target: str | int) -> int:
     Raises:
         InputError: If there is no such class; the message offers the nearest name.
     """
+    target = as_target(target)
     if isinstance(target, int):
         if 0 <= target < len(labels):
             return target

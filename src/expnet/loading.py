@@ -1,37 +1,35 @@
 """Load a classifier from files that nobody needs to trust: no remote code, no pickles."""
 
-import json
-import threading
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import ERROR
 from pathlib import Path
-from typing import Any
 
 import torch
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-from safetensors import safe_open
 from transformers import (
-    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, logging
-from transformers.utils.hub import cached_file
-from transformers.utils.peft_utils import find_adapter_config_file
+from transformers.utils import logging
 
-from expnet.errors import ExpnetError, ModelError, UnsafeModelError, require_extra
+from expnet.adapters import merge, read_settings
+from expnet.ambient import torch_defaults
+from expnet.errors import ExpnetError, ModelError
+from expnet.locks import Lock
+from expnet.modelfiles import (
+    check_files,
+    refuse_unsafe_config,
+    refuse_unsafe_tokenizer,
+    safe_config,
+)
 
-# Anything else in a config, even a flash_attention_2 that is not installed, would be fetched from the hub and run
-# as a kernel, whatever the caller asked for. True and False stand in flags of older versions.
-_KNOWN_ATTENTION = {None, True, False, "eager", "sdpa", "flex_attention"}
 _DTYPES = {str(kind).removeprefix("torch."): kind for kind in (torch.float32, torch.bfloat16, torch.float16)}
 # Verbosity, progress bars and torch's default dtype, which loading changes for a while, are global.
-_LOADING = threading.RLock()
+_LOADING = Lock()
 
 
 def dtype_named(name: str) -> torch.dtype:
@@ -45,6 +43,7 @@ def dtype_named(name: str) -> torch.dtype:
     return _DTYPES[name]
 
 
+@torch_defaults()
 def load_model(
     name_or_path: str | Path,
     *,
@@ -71,7 +70,7 @@ def load_model(
         with _quiet():
             config = safe_config(name, revision)
             if (Path(name) / "adapter_config.json").is_file():
-                model, tokenizer = _merge_adapter(Path(name), config, base, kind)
+                model, tokenizer = _load_adapted(Path(name), config, base, kind)
             else:
                 model, tokenizer = _load_whole(name, revision, config, kind), load_tokenizer(name, revision)
     except ExpnetError:
@@ -82,7 +81,8 @@ def load_model(
 
 
 def _default_device() -> torch.device:
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
+    # A build for CUDA names its accelerator also on a machine without one, unless it is asked to look.
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 @contextmanager
@@ -105,46 +105,14 @@ def _quiet() -> Iterator[None]:
                 disable_progress_bars()
 
 
-def safe_config(name: str, revision: str | None = None) -> PreTrainedConfig:
-    """Read a model's config, and refuse one that would load code.
-
-    Raises:
-        ModelError: If there is no such model.
-        UnsafeModelError: See `refuse_unsafe_config`.
-    """
-    try:
-        raw, _ = PreTrainedConfig.get_config_dict(name, revision=revision)
-        refuse_unsafe_config(raw, name)
-        config: PreTrainedConfig = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        if isinstance(error, ModelError):
-            raise
-        raise ModelError(
-            f"{name} is neither a folder with a model's config.json nor a model on the hub that can be reached: {error}"
-        ) from error
-    return config
-
-
-def refuse_unsafe_config(config: Mapping[str, Any], name: str) -> None:
-    """Refuse attention settings that would make transformers load code, in the config or any part of it.
-
-    Raises:
-        UnsafeModelError: With the key and its value.
-    """
-    for key, value in config.items():
-        if key.strip("_").startswith("attn_implementation"):
-            values = value.values() if isinstance(value, Mapping) else [value]
-            if any(not isinstance(v, str | bool | None) or v not in _KNOWN_ATTENTION for v in values):
-                raise UnsafeModelError(
-                    f"The config of {name} asks for the attention {value!r} ({key}), which would load foreign code. "
-                    "Delete that key if you trust the rest of the model."
-                )
-        elif isinstance(value, Mapping):
-            refuse_unsafe_config(value, name)
-
-
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Load a tokenizer without remote code; one that transformers made up is a `ModelError`."""
+    """Load a tokenizer without remote code.
+
+    Raises:
+        ModelError: If it is one that transformers made up.
+        UnsafeModelError: See `refuse_unsafe_tokenizer`.
+    """
+    refuse_unsafe_tokenizer(name, revision)
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     # Where its files are missing, transformers makes up a tokenizer that knows no words.
     if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
@@ -183,72 +151,29 @@ def load_weights(
         ModelError: If the name is that of a PEFT adapter.
         UnsafeModelError: If there are only pickles.
     """
-    if find_adapter_config_file(name, revision=revision) is not None:
-        raise ModelError(f"{name} holds a PEFT adapter: download it into a folder, and load that.")
-    _refuse_pickled_shards(name, revision, config)
-    try:
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            name,
-            revision=revision,
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-    except OSError as error:
-        if "safetensors" in str(error):
-            raise UnsafeModelError(
-                f"{name} holds no safetensors; other weight files are pickles, which can run code. Convert them "
-                "where you trust them, with save_pretrained."
-            ) from error
-        raise
+    check_files(name, revision, config)
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        name,
+        revision=revision,
+        config=config,
+        dtype=dtype,
+        use_safetensors=True,
+        trust_remote_code=False,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
     return model, set(report["missing_keys"]), set(report["mismatched_keys"])
 
 
-def _refuse_pickled_shards(name: str, revision: str | None, config: PreTrainedConfig) -> None:
-    """Refuse an index that calls itself one of safetensors, but names other files, which transformers would load."""
-    index = getattr(config, "transformers_weights", None) or SAFE_WEIGHTS_INDEX_NAME
-    try:
-        path = str(cached_file(name, index, revision=revision))
-    except OSError:
-        return  # one file, no shards
-    if not index.endswith(".json"):
-        return
-    shards = json.loads(Path(path).read_text(encoding="utf-8"))["weight_map"].values()
-    if foreign := sorted({str(shard) for shard in shards if not str(shard).endswith(".safetensors")}):
-        raise UnsafeModelError(f"{index} of {name} names {foreign[0]}, which may be a pickle.")
-
-
-def _merge_adapter(
+def _load_adapted(
     folder: Path, config: PreTrainedConfig, base: str | Path | None, dtype: torch.dtype | str
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    require_extra("peft", "demo")
-    from peft import PeftConfig, PeftModel, PeftType
-
-    file = folder / "adapter_model.safetensors"
-    if not file.is_file():
-        raise UnsafeModelError(f"{folder} holds an adapter, but no adapter_model.safetensors.")
-    settings = PeftConfig.from_pretrained(str(folder))
-    if settings.is_prompt_learning or settings.peft_type == PeftType.XLORA:
-        kind = PeftType(settings.peft_type).value
-        raise ModelError(f"The adapter in {folder} is of the type {kind}, which cannot be merged into a model.")
+    settings = read_settings(folder)
     source, revision = (str(base), None) if base else (settings.base_model_name_or_path, settings.revision)
     if not source:
         raise ModelError(f"The adapter in {folder} does not name its base model: pass it as base.")
     refuse_unsafe_config(PreTrainedConfig.get_config_dict(source, revision=revision)[0], source)
     model, missing, mismatched = load_weights(source, revision, config, dtype)
-    # The head often comes with the adapter, which then holds it whole.
-    with safe_open(file, "pt") as weights:
-        brought = {key.removeprefix("base_model.model.") for key in weights.keys()}  # noqa: SIM118  # no dict
-    if lacking := sorted((missing | {key for key, _, _ in mismatched}) - brought):
-        raise ModelError(
-            f"Neither the adapter in {folder} nor its base {source} holds the weights {', '.join(lacking[:4])} in the "
-            "shape of the config."
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft uses what transformers is going to rename
-        merged: PreTrainedModel = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    merged = merge(model, folder, settings, source, drawn=missing | {key for key, _, _ in mismatched})
     own = base is None and (folder / "tokenizer.json").is_file()
     return merged, load_tokenizer(str(folder) if own else source, None if own else revision)

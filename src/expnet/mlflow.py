@@ -12,6 +12,7 @@ from expnet.classifier import Classifier
 from expnet.errors import InputError, require_extra
 from expnet.explainer import Explainer
 from expnet.frames import explain_frame
+from expnet.labels import OutputKind
 from expnet.network import ExpNet
 
 for _package in ("mlflow", "pandas", "pyarrow"):
@@ -87,7 +88,7 @@ def _parts(explainer: Explainer, settings: Settings) -> Iterator[dict[str, Any]]
             "loader_module": "expnet.mlflow",
             "data_path": str(data),
             "model_config": config,
-            "signature": _signature(settings),
+            "signature": _signature(settings, explainer.classifier.kind),
             "input_example": pd.DataFrame({settings.text: ["A short text."]}),
             "pip_requirements": [
                 f"expnet[mlflow]=={version('expnet')}",
@@ -97,13 +98,13 @@ def _parts(explainer: Explainer, settings: Settings) -> Iterator[dict[str, Any]]
         }
 
 
-def _signature(settings: Settings) -> ModelSignature:
+def _signature(settings: Settings, kind: OutputKind) -> ModelSignature:
     # Nobody has to give a second text or a target; and a missing text is a row with a status, not an error.
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, str(name), required=name == settings.text) for name in settings.columns
     ]
     outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(_type(field.type), field.name, required=False) for field in added_fields(settings.prefix)
+        ColSpec(_type(field.type), field.name, required=False) for field in added_fields(settings.prefix, kind)
     ]
     return ModelSignature(Schema(inputs), Schema(outputs))
 
@@ -129,7 +130,7 @@ class _Model:
             for name, value in self._config.items()
         }
         found = explain_frame(self._explainer, frame, **given)
-        return found[[field.name for field in added_fields(self._config["prefix"])]]
+        return found[[field.name for field in added_fields(self._config["prefix"], self._explainer.classifier.kind)]]
 
 
 def _load_pyfunc(path: str, model_config: dict[str, Any]) -> _Model:

@@ -12,13 +12,30 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from expnet import checkpoint
+from expnet.ambient import torch_defaults
 from expnet.attention.probe import Support
 from expnet.errors import MismatchError
 from expnet.features import FeatureConfig
 from expnet.heads import Features, HeadFeatures, HeadSetConfig
+from expnet.parsing import ANYTHING, TEXT, Kind, check_config, listed, number, one_of, table, whole
 from expnet.render.escape import escape
 
 SCHEMA = 1
+_FIELDS = {
+    "architecture": TEXT,
+    "layers": whole(0, 1000),
+    "heads": whole(0, 1000),
+    "features": Kind(
+        "the features of tokens or of heads", lambda value: isinstance(value, FeatureConfig | HeadSetConfig)
+    ),
+    "context": whole(0, 256),
+    "hidden": listed(whole(1, 65_536), 1, 32),
+    "dropout": number(0, 1),
+    "feature_dropout": number(0, 1),
+    "threshold": number(0, 1),
+    "provenance": table(ANYTHING),
+    "schema": one_of(SCHEMA),
+}
 # A mean over heads that disagree is small; about the root of their number brings it back to the scale of one.
 _GAIN = 8.0
 
@@ -61,12 +78,16 @@ class ExpNetConfig:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
+    def __post_init__(self) -> None:
+        """Raise a `MismatchError` that names every field of another type or range than it may have."""
+        check_config(self, _FIELDS)
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "ExpNetConfig":
         """Read what `dataclasses.asdict` gave.
 
         Raises:
-            MismatchError: If a field is missing or unknown, or the schema is another one.
+            MismatchError: If a field is missing, unknown, or of another type or range, or the schema is another one.
         """
         if data.get("schema") != SCHEMA:
             raise MismatchError(f"Expected an ExpNet of schema {SCHEMA}, got {data.get('schema')!r}.")
@@ -120,6 +141,7 @@ class ExpNet(
     `forward` gives logits; `score` gives importance in [0, 1], a sigmoid calibrated on development data.
     """
 
+    @torch_defaults()
     def __init__(self, config: ExpNetConfig) -> None:
         super().__init__()
         self.config = config
@@ -165,12 +187,17 @@ class ExpNet(
         return logits.squeeze(-1)
 
     def calibrate(self, logits: Tensor) -> Tensor:
-        """Turn logits into calibrated importance in [0, 1]; keeps their order."""
-        return torch.sigmoid(self.scale * logits + self.bias)
+        """Turn logits into calibrated importance in [0, 1]; keeps their order.
 
+        NaN where a logit is not finite or overflows: its sigmoid would look like a certain 0 or 1.
+        """
+        calibrated = self.scale * logits + self.bias
+        return torch.where(calibrated.isfinite(), calibrated.sigmoid(), torch.nan)
+
+    @torch_defaults()
     @torch.no_grad()
     def score(self, features: Features) -> Float[Tensor, "batch tokens"]:
-        """Return the importance of each token, in [0, 1]; call it in evaluation mode."""
+        """Return the importance of each token, in [0, 1], or NaN; see `calibrate`. Call it in evaluation mode."""
         return self.calibrate(self(features))
 
     def check_fits(self, architecture: str, support: Support) -> None:
@@ -220,8 +247,11 @@ class ExpNet(
             local_files_only=local_files_only,
             token=token,
         )
-        network = cls(ExpNetConfig.from_dict(data))
+        config = ExpNetConfig.from_dict(data)
         try:
+            with torch.device("meta"):  # what does not fit is found before memory is taken for it
+                cls(config).load_state_dict(weights, assign=True)
+            network = cls(config)
             network.load_state_dict(weights)
         except RuntimeError as error:
             raise MismatchError(

@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForSequenceClassification, Pipeline
+from transformers import AutoModelForSequenceClassification, Pipeline, PreTrainedModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from expnet.classifier import Classifier
-from expnet.errors import InputError
+from expnet.errors import ExpnetError, InputError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation
+from expnet.modelfiles import check_files, refuse_unsafe_tokenizer, safe_config
 from expnet.network import ExpNet
 from expnet.texts import Text
 from expnet.universal import named
@@ -25,18 +26,38 @@ TASK = "token-attribution"
 def register() -> None:
     """Make the task "token-attribution" known to `transformers.pipeline`; a second call changes nothing."""
     if TASK not in PIPELINE_REGISTRY.supported_tasks:
-        PIPELINE_REGISTRY.register_pipeline(
-            TASK, TokenAttributionPipeline, pt_model=AutoModelForSequenceClassification, type="text"
-        )
+        PIPELINE_REGISTRY.register_pipeline(TASK, TokenAttributionPipeline, pt_model=SafetensorsClassifier, type="text")
         # With it, saving would copy this module beside the model, as code to be run by whoever loads it.
         delattr(TokenAttributionPipeline, "_registered_impl")
+
+
+class SafetensorsClassifier(AutoModelForSequenceClassification):
+    """What `transformers.pipeline` loads a classifier by: after the checks of `expnet.load`, from safetensors alone."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str, *arguments: Any, **settings: Any) -> PreTrainedModel:
+        """Check all files of a model, and load it.
+
+        Raises:
+            ExpnetError: If a file is none that `expnet.load` reads.
+        """
+        name, revision = pretrained_model_name_or_path, settings.get("revision")
+        try:
+            check_files(name, revision, safe_config(name, revision))
+            refuse_unsafe_tokenizer(name, revision)
+        except ExpnetError as error:
+            # After a ValueError, which most of ours are, transformers tries the class that the config names, unchecked.
+            raise ExpnetError(str(error)) from error
+        loaded: PreTrainedModel = super().from_pretrained(name, *arguments, **settings, use_safetensors=True)
+        return loaded
 
 
 class TokenAttributionPipeline(Pipeline):
     """Explains what a sequence classifier decides, text by text or in batches.
 
     A text gives a list with a dictionary for each word: `word`, its `score`, where it stands (`start` and `end`, in
-    the pair if `segment` is 1), and `label`, the class explained. Texts are strings, `{"text": ..., "text_pair": ...}`
+    the pair if `segment` is 1), `label`, the class explained, and `uses_target`, False where the scores do not depend
+    on it. Texts are strings, `{"text": ..., "text_pair": ...}`
     or `expnet.Text`. Long texts are read in overlapping windows.
 
     Keyword arguments, for the pipeline or for a call, are those of `Explainer.explain`: `method`, `options`, `seed`,
@@ -101,6 +122,7 @@ class TokenAttributionPipeline(Pipeline):
                 "end": word.end,
                 "segment": word.segment,
                 "label": explanation.label,
+                "uses_target": explanation.uses_target,
             }
             for word in explanation.words
         ]

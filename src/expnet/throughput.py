@@ -148,7 +148,7 @@ def _predict(classifier: Classifier, texts: Sequence[str]) -> list[list[float]]:
         readings = classifier.read(part, truncate=True)
         for rows in by_budget([reading.length for reading in readings], classifier.budget):
             encoding = classifier.pack([part[row] for row in rows], [readings[row] for row in rows])
-            found += classifier.predict(encoding).probabilities.tolist()
+            found += classifier.predict(encoding).outputs.tolist()
     return found
 
 

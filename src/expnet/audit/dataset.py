@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from expnet.errors import MismatchError, require_extra
+
+require_extra("pyarrow", "batch")
 import pyarrow as pa
 
 from expnet.audit.drift import Change, Drift, changes, drift, label_rows, word_rows
@@ -18,7 +22,6 @@ from expnet.audit.sample import Faithfulness, faithfulness
 from expnet.audit.shards import Folder, open_explained, shards_in_turn
 from expnet.audit.words import Driver, Totals, word_mass
 from expnet.batch.folders import spelled
-from expnet.errors import MismatchError
 from expnet.explainer import Explainer
 from expnet.identity import models
 from expnet.progress import track

@@ -27,7 +27,7 @@ def decision_page(record: Record) -> str:
     content = _TEMPLATES.get_template("decision.html").render(
         record=record,
         explanation=explanation,
-        best=max(explanation.probabilities, key=lambda name: explanation.probabilities[name]),
+        best=max(explanation.outputs, key=lambda name: explanation.outputs[name]),
         reading=Markup(html.reading(explanation)),  # the renderer escapes
         verdict=verdict(record.checks) if record.checks else "",
         date=_date(record.created),

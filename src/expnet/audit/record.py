@@ -2,20 +2,46 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from expnet import checkpoint
-from expnet.errors import InputError, MismatchError
+from expnet.errors import InputError
 from expnet.explainer import Explainer
-from expnet.explanation import Explanation
+from expnet.explanation import Explanation, Word
 from expnet.identity import models, sha256, versions
+from expnet.labels import as_target
 from expnet.metrics.removal import Checked, check
+from expnet.parsing import ANYTHING, FLAG, TEXT, Kind, check_fields, listed, number, optional, parse_json, table, whole
 from expnet.texts import Text, as_text
 
 KIND, SCHEMA = "expnet decision", 1
+_LONGEST = 10_000_000  # characters of a text; a record without its text claims a length that nothing else limits
+_TABLE = table(ANYTHING)
+_FIELDS = {
+    "created": TEXT,
+    "text": _TABLE,
+    "pair": optional(_TABLE),
+    "asked": _TABLE,
+    "explanation": _TABLE,
+    "checks": listed(_TABLE),
+    "unchecked": TEXT,
+    "models": _TABLE,
+    "trust": TEXT,
+    "versions": table(TEXT),
+}
+_PART_FIELDS = {"sha256": TEXT, "characters": whole(0, _LONGEST), "content": optional(TEXT)}
+_SEED = whole(-(2**63), 2**64 - 1)  # what a generator of torch takes
+_ASKED_FIELDS = {
+    "method": TEXT,
+    "options": _TABLE,
+    "seed": _SEED,
+    "target": Kind("null, a class's name or its index", lambda value: optional(TEXT).fits(value) or _SEED.fits(value)),
+    "truncate": FLAG,
+    "count": whole(1, _LONGEST),
+}
+_CHECKED_FIELDS = {"name": TEXT, "words": listed(TEXT), "full": number(), "without": number(), "alone": number()}
 _BLANK = "\u00b7"  # stands for a character of a word that the record does not hold
 
 
@@ -38,6 +64,10 @@ class Asked:
     target: str | int | None = None
     truncate: bool = False
     count: int = 3
+
+    def __post_init__(self) -> None:
+        if self.target is not None:  # plain, because records are written to files
+            object.__setattr__(self, "target", as_target(self.target))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +121,11 @@ class Record:
         """Read what `to_json` wrote; one that was edited since says so in `changed`.
 
         Raises:
-            InputError: If it is no record of a decision, or one of another schema.
+            InputError: If it is no record of a decision, one of another schema, or a field cannot be right.
         """
         try:
-            data = json.loads(content)
-        except json.JSONDecodeError as error:
+            data = parse_json(content)
+        except ValueError as error:
             raise InputError(f"The record is no JSON: {error}.") from error
         found = (data.get("kind"), data.get("schema")) if isinstance(data, dict) else type(data).__name__
         if found != (KIND, SCHEMA):
@@ -103,9 +133,14 @@ class Record:
         fields = {name: value for name, value in data.items() if name not in ("kind", "schema", "sha256")}
         changed = data.get("sha256") != seal(data)
         try:
-            return checkpoint.parse(cls, {**fields, **_parsed(fields), "changed": changed})
-        except (MismatchError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"The record is damaged: {error}.") from error
+            check_fields(fields, _FIELDS)
+            record = cls(**{**fields, **_parsed(fields), "changed": changed})
+            whole = json.loads(json.dumps(record.to_dict()))
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            raise InputError(f"The record is damaged: {str(error).rstrip('.')}.") from error
+        if whole | {"sha256": ""} != data | {"sha256": ""}:  # what is not read, nothing could compare
+            raise InputError("The record is damaged: it holds fields or values that records of this kind do not have.")
+        return record
 
 
 def record_decision(
@@ -156,31 +191,13 @@ def trust(explainer: Explainer, explanation: Explanation) -> str:
             f"The method “{explanation.method}” was not learned from people: nothing is known here of how often people "
             "would mark the words it names."
         )
-    if explainer.trust:
-        return explainer.trust
-    return _learned(explainer.network.config.provenance)
+    return explainer.trust
 
 
 def seal(data: Mapping[str, Any]) -> str:
     """Return the hash of a record's other fields, which a careless edit breaks; it is no signature."""
     others = {name: value for name, value in data.items() if name != "sha256"}
     return sha256(json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=True))
-
-
-def _learned(known: Mapping[str, Any]) -> str:
-    """Say what an ExpNet has learned from, by what it carries along, and what came of it."""
-    texts = f"{known['texts']:,} texts" if isinstance(known.get("texts"), int) else "texts"
-    if "toward" in known or "teacher" in known:
-        model = f"the method “{known['toward']}”" if "toward" in known else "another explainer"
-        return f"The explainer has learned to imitate {model} on {texts} that nobody had marked."
-    marked = f"The explainer has learned from {texts} whose words people marked."
-    held_out, figure = known.get("dev texts"), known.get("dev average_precision")
-    if not held_out or not isinstance(figure, int | float):
-        return f"{marked} How well it agrees with people was not measured."
-    return (
-        f"{marked} On {held_out:,} others, which also served to choose it, its average precision was {figure:.2f}; 1 "
-        "would be perfect agreement with the people who marked them."
-    )
 
 
 def _checks(explainer: Explainer, text: Text, explanation: Explanation, count: int) -> tuple[tuple[Checked, ...], str]:
@@ -213,26 +230,48 @@ def _without_text(record: Record) -> Record:
 
 def _blanked(explanation: Explanation, text: Part, pair: Part | None) -> Explanation:
     """Put dots for the characters of words and blanks for all others."""
-    parts = [[" "] * text.characters, [] if pair is None else [" "] * pair.characters]
-    for word in explanation.words:
-        parts[word.segment][word.start : word.end] = _BLANK * (word.end - word.start)
+    first = _dotted([word for word in explanation.words if word.segment == 0], text.characters)
+    rest = [word for word in explanation.words if word.segment == 1]
+    second = _dotted(rest, 0 if pair is None else pair.characters)
     words = tuple(replace(word, text=f"characters {word.start + 1}–{word.end}") for word in explanation.words)
-    first, second = ("".join(part) for part in parts)
     kept = {name: value for name, value in explanation.provenance.items() if name in ("classifier", "explainer")}
     return replace(explanation, text=first, pair=None if pair is None else second, words=words, provenance=kept)
 
 
+def _dotted(words: Sequence[Word], characters: int) -> str:
+    pieces, end = list[str](), 0
+    for word in words:
+        if not end <= word.start <= word.end <= characters:
+            raise ValueError(f"a word of the characters {word.start} to {word.end} in a text of {characters:,}")
+        pieces += [" " * (word.start - end), _BLANK * (word.end - word.start)]
+        end = word.end
+    return "".join([*pieces, " " * (characters - end)])
+
+
 def _parsed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    text = checkpoint.parse(Part, fields["text"])
-    pair = None if fields["pair"] is None else checkpoint.parse(Part, fields["pair"])
+    text = _part_of(fields["text"])
+    pair = None if fields["pair"] is None else _part_of(fields["pair"])
     told = dict(fields["explanation"])
     if text.content is None:
         told["words"] = [{**word, "text": ""} for word in told["words"]]
-    explanation = Explanation.from_dict({**told, "text": text.content or "", "pair": pair and (pair.content or "")})
+    contents = {"text": _content(text), "pair": pair and _content(pair)}
+    explanation = Explanation.from_dict({**told, **contents})
+    check_fields(fields["asked"], _ASKED_FIELDS)
+    for each in fields["checks"]:
+        check_fields(each, _CHECKED_FIELDS)
     return {
         "text": text,
         "pair": pair,
-        "asked": checkpoint.parse(Asked, fields["asked"]),
+        "asked": Asked(**fields["asked"]),
         "explanation": explanation if text.content is not None else _blanked(explanation, text, pair),
-        "checks": tuple(checkpoint.parse(Checked, each) for each in fields["checks"]),
+        "checks": tuple(Checked(**each | {"words": tuple(each["words"])}) for each in fields["checks"]),
     }
+
+
+def _part_of(told: Mapping[str, Any]) -> Part:
+    check_fields(told, _PART_FIELDS)
+    return Part(**told)
+
+
+def _content(part: Part) -> str:
+    return " " * part.characters if part.content is None else part.content

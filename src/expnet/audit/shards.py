@@ -66,7 +66,7 @@ def open_explained(path: Path) -> Folder:
     """Find the shards of a finished job.
 
     Raises:
-        BatchError: If the folder holds none, one is missing, or they are of several jobs.
+        BatchError: If the folder holds none, one is missing, they are of several jobs, or the model is a regression.
     """
     count = max(count_shards(path), len(list(path.glob("part-*.parquet"))))
     if not count:
@@ -105,6 +105,11 @@ def shards_in_turn(folder: Folder) -> Iterator[tuple[pa.Table, Counter[str]]]:
 
 
 def _checked(run: dict[str, Any], shard: Path) -> dict[str, Any]:
+    if run.get("kind") == "value":
+        raise BatchError(
+            f"{shard.parent} holds the values of a regression, and the record of a file counts classes and compares "
+            "their probabilities: read the column `value` with a tool for data frames."
+        )
     wrong = [name for name in _NEEDED if not isinstance(run.get(name), str)]
     if wrong := wrong + [name for name in _OR_NULL if not isinstance(run.get(name, 0), str | None)]:
         raise BatchError(f"{shard} is damaged: its metadata lacks {', '.join(wrong)}.")

@@ -40,7 +40,7 @@ class Work:
         chunk = reader.read(number)
         outcomes = explain_rows(explainer, chunk, self.settings)
         found = Counter(outcome.status for outcome in outcomes)
-        table = to_table(chunk.table, outcomes, self.settings.prefix)
+        table = to_table(chunk.table, outcomes, self.settings.prefix, explainer.classifier.kind)
         write_shard(shard_path(self.output, number), table, {**self.about(number), "statuses": dict(found)})
         return found
 
@@ -62,12 +62,14 @@ class Summary:
         shards: How many.
         not_read: Files in the folder that were of no known kind.
         failure: Status and error of the first row, where there are rows and not one of them was explained; else None.
+        note: Says so where a class was asked for that the scores do not depend on; else "".
     """
 
     statuses: Counter[str]
     shards: int
     not_read: tuple[Path, ...]
     failure: str | None = None
+    note: str = ""
 
 
 def explain_file(
@@ -107,7 +109,7 @@ def explain_file(
     files = tuple(survey(path, source, settings.shard_rows) for path in paths)
     schema = common_schema(files)
     if any(file.schema.names for file in files):  # an empty file has none
-        check_columns(schema.names, settings)
+        check_columns(schema.names, settings, explainer.classifier.kind)
     work = Work(files, places(files), schema, settings, output, fingerprint(explainer, settings, files))
     numbers = range(len(work.places))
     with open_folder(output, {**work.run, "shards": len(numbers)}):
@@ -118,7 +120,8 @@ def explain_file(
             pass
         found = sum((statuses(output, number) for number in numbers), Counter[str]())
         failure = None if found[OK] or not found.total() else first_failure(output, settings.prefix)
-        return Summary(found, len(numbers), tuple(not_read), failure)
+        asked = settings.target is not None or settings.target_column is not None
+        return Summary(found, len(numbers), tuple(not_read), failure, work.run["target_note"] if asked else "")
 
 
 def in_turn(explainer: Explainer) -> Engine:
@@ -143,6 +146,8 @@ def fingerprint(explainer: Explainer, settings: Settings, files: Sequence[InputF
         **asked,
         "options": {name: _short(value) for name, value in asked["options"].items()},
         **models(explainer),
+        "kind": sample.kind,
+        "target_note": sample.target_note,
         "signed": sample.signed,
         "calibrated": sample.calibrated,
         "threshold": sample.threshold,

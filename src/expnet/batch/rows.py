@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from numbers import Integral
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ from expnet.batch.settings import Settings
 from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError, TextTooLongError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation
+from expnet.labels import OutputKind
 from expnet.memory import exhausted, in_halves
 from expnet.texts import Text
 
@@ -48,24 +48,33 @@ class Outcome:
     explanation: Explanation | None = None
 
 
-def added_fields(prefix: str) -> list[pa.Field]:
-    """Return the columns that are added; `starts` and `ends` are characters of the text, or of its pair (segment 1)."""
+def added_fields(prefix: str, kind: OutputKind) -> list[pa.Field]:
+    """Return the columns that are added.
+
+    `starts` and `ends` are characters of the text, or of its pair (segment 1). Where the model is a regression the
+    column `value` stands in place of `probability`. `uses_target` says whether the scores depend on `label`.
+
+    Args:
+        prefix: Before each name.
+        kind: What the model says.
+    """
     kinds = {
         "label": pa.string(),
-        "probability": pa.float32(),
+        kind: pa.float32(),
         "words": pa.list_(pa.string()),
         "starts": pa.list_(pa.int32()),
         "ends": pa.list_(pa.int32()),
         "segments": pa.list_(pa.int32()),
         "scores": pa.list_(pa.float32()),
+        "uses_target": pa.bool_(),
         "truncated": pa.bool_(),
         "status": pa.string(),
         "error": pa.string(),
     }
-    return [pa.field(prefix + name, kind) for name, kind in kinds.items()]
+    return [pa.field(prefix + name, type_) for name, type_ in kinds.items()]
 
 
-def check_columns(names: Sequence[Hashable], settings: Settings) -> None:
+def check_columns(names: Sequence[Hashable], settings: Settings, kind: OutputKind) -> None:
     """Refuse a table that lacks a column, or has one already that is to be added.
 
     Raises:
@@ -77,7 +86,7 @@ def check_columns(names: Sequence[Hashable], settings: Settings) -> None:
             near = difflib.get_close_matches(str(name), shown, n=1)
             hint = f" Did you mean {shown[near[0]]}?" if near else ""
             raise InputError(f"There is no column {name!r}.{hint} Columns: {', '.join(map(str, names))}.")
-    if taken := [field.name for field in added_fields(settings.prefix) if field.name in names]:
+    if taken := [field.name for field in added_fields(settings.prefix, kind) if field.name in names]:
         raise InputError(
             f"The input has columns that are to be added: {', '.join(taken)}. Choose a prefix for the added ones, such "
             "as 'expnet_'."
@@ -90,10 +99,11 @@ def explain_sample(explainer: Explainer, settings: Settings) -> Explanation:
     Raises:
         ModelError: If the model fails on every such text.
     """
+    target = settings.target if settings.target_column is None else 0  # which each row names for itself
     failures: list[Exception] = []
     for text in _SAMPLES:
         try:
-            return _explained(explainer, [Text.of(text)], settings.target, settings)[0]
+            return _explained(explainer, [Text.of(text)], target, settings)[0]
         except Exception as error:
             if isinstance(error, ExpnetError) and not isinstance(error, NonFiniteError):
                 raise
@@ -135,10 +145,10 @@ def explain_rows(explainer: Explainer, chunk: Chunk, settings: Settings) -> list
     return [outcomes[row] for row in range(chunk.table.num_rows)]
 
 
-def to_table(table: pa.Table, outcomes: Sequence[Outcome], prefix: str) -> pa.Table:
+def to_table(table: pa.Table, outcomes: Sequence[Outcome], prefix: str, kind: OutputKind) -> pa.Table:
     """Return the table with the columns of `added_fields`."""
     rows = [_added(outcome) for outcome in outcomes]
-    for position, field in enumerate(added_fields(prefix)):
+    for position, field in enumerate(added_fields(prefix, kind)):
         table = table.append_column(field, pa.array([row[position] for row in rows], field.type))
     return table
 
@@ -165,19 +175,13 @@ def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> 
         limit = f"max_characters, {settings.max_characters:,}"
         return Outcome("too long", f"{count:,} characters are more than {limit}: split the text, or raise the limit.")
     try:
-        wanted = None if target is None else _target(explainer, target)
+        wanted = explainer.classifier.output_index(target)
     except InputError as error:
         return Outcome("unknown target", str(error))
     try:
         return _Request(row, Text.of(text, pair), wanted)
     except InputError as error:
         return Outcome("invalid", str(error))
-
-
-def _target(explainer: Explainer, target: Any) -> int:
-    if isinstance(target, bool) or not isinstance(target, str | Integral):
-        raise InputError(f"Expected a class by name or index, got {type(target).__name__}: {str(target)[:60]!r}.")
-    return explainer.classifier.target_index(target if isinstance(target, str) else int(target))
 
 
 def _explain(explainer: Explainer, requests: Sequence[_Request], settings: Settings) -> list[Outcome]:
@@ -229,16 +233,17 @@ def _reason(error: Exception) -> str:
 def _added(outcome: Outcome) -> tuple[Any, ...]:
     """Return the values in the order of `added_fields`."""
     if (explanation := outcome.explanation) is None:
-        return (*[None] * 8, outcome.status, outcome.error)
+        return (*[None] * 9, outcome.status, outcome.error)
     words = explanation.words
     return (
         explanation.label,
-        explanation.probability,
+        explanation.output,
         [word.text for word in words],
         [word.start for word in words],
         [word.end for word in words],
         [word.segment for word in words],
         [word.score for word in words],
+        explanation.uses_target,
         explanation.truncated,
         outcome.status,
         None,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from expnet.errors import InputError
+from expnet.labels import as_target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class Settings:
     prefix: str = ""
 
     def __post_init__(self) -> None:
+        if self.target is not None:  # plain, because settings are written to files
+            object.__setattr__(self, "target", as_target(self.target))
         if self.target is not None and self.target_column is not None:
             raise InputError("Expected a target for all rows or a column of targets, got both.")
         for name in ("max_characters", "shard_rows"):

@@ -186,7 +186,7 @@ def read_plan(path: str | Path) -> Plan:
     """
     try:
         data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise BenchmarkError(f"The plan {path} cannot be read: {error}") from error
     tasks = data.pop("task", [])
     plan: Plan = _parse(Plan, {**data, "tasks": tasks}, str(path))

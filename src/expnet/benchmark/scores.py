@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save
 
 from expnet.classifier import Classifier
 from expnet.encoding import pool_words
+from expnet.errors import NonFiniteError
 from expnet.heads import Features, read_features
 from expnet.methods.method import Method
 from expnet.network import ExpNet
@@ -44,7 +45,7 @@ def targets(classifier: Classifier, records: Sequence[Record], names: Mapping[st
     found: list[int] = []
     for start in range(0, len(records), _BATCH):
         encoding = classifier.encode([record.text for record in records[start : start + _BATCH]])
-        found += classifier.predict(encoding).probabilities.argmax(1).tolist()
+        found += classifier.predict(encoding).chosen.tolist()
     return found
 
 
@@ -67,7 +68,11 @@ class Seen:
 def word_scores(
     classifier: Classifier, records: Sequence[Record], target: Sequence[int], job: Job, seen: Seen | None = None
 ) -> Scores:
-    """Return the scores of each text's words, as `Explainer.explain` pools them from tokens."""
+    """Return the scores of each text's words, as `Explainer.explain` pools them from tokens.
+
+    Raises:
+        NonFiniteError: If one is NaN or infinite.
+    """
     network = job.network
     kept: list[Features] = []
     if network is not None and seen is not None:
@@ -85,6 +90,8 @@ def word_scores(
                 kept.append(read_features(classifier, encoding, network.config.features, target=wanted)[1])
             scores = network.score(kept[number]).masked_fill(~encoding.real, 0)
         words = pool_words(scores, encoding, pool="sum" if job.method.signed else "max")
+        if not all(each.isfinite().all() for each in words):
+            raise NonFiniteError(f"The method {job.method.name!r} returned NaN or infinity for some of the texts.")
         found.update(zip(chosen, (each.numpy().astype(np.float64) for each in words), strict=True))
     return [found[i] for i in range(len(records))]
 

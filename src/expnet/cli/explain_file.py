@@ -102,6 +102,8 @@ def _report(found: "Summary", output: Path) -> None:
     print(
         f"{found.statuses.total():,} rows in {found.shards:,} shards in {printable(str(output))}: {counts or 'none'}."
     )
+    if found.note:
+        print(printable(found.note))
     if found.not_read:
         names = ", ".join(printable(str(path)) for path in found.not_read)
         print(f"Not read, of no known kind: {names}", file=sys.stderr)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expnet.errors import InputError
+from expnet.errors import InputError, require_extra
 
 if TYPE_CHECKING:
     from expnet.explainer import Explainer
@@ -35,6 +35,8 @@ def speed(
     plot: Annotated[Path | None, typer.Option(help="Also draw the ratios, as .png, .pdf or .svg.")] = None,
 ) -> None:
     """Time explanations beside the bare prediction and the pipeline of transformers, on the same texts."""
+    if plot is not None:
+        require_extra("matplotlib", "report")  # before anything is timed
     import torch
 
     from expnet import speed as timing

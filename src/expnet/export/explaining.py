@@ -8,17 +8,28 @@ import numpy as np
 from jaxtyping import Float
 from tokenizers import Tokenizer
 
-from expnet.errors import InputError, MismatchError, ModelError, NonFiniteError, require_extra
+from expnet.errors import MismatchError, ModelError, NonFiniteError, require_extra
 from expnet.explanation import Explanation, scored
 from expnet.export.batches import Encoded, encode, feeds, pool_words
 from expnet.export.manifest import GRAPH, TOKENIZER, Manifest, read_manifest
-from expnet.labels import class_index
+from expnet.labels import output_index
 from expnet.progress import track
-from expnet.texts import Text, as_text
+from expnet.texts import Text, as_text, as_texts
 from expnet.windows import in_chunks
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+# What onnxruntime raises of a graph it cannot run; its errors have no base of their own.
+_REFUSALS = (
+    "Fail",
+    "InvalidArgument",
+    "InvalidGraph",
+    "InvalidProtobuf",
+    "NoSuchFile",
+    "NotImplemented",
+    "RuntimeException",
+)
 
 
 class OnnxExplainer:
@@ -54,12 +65,14 @@ class OnnxExplainer:
         settings.intra_op_num_threads = threads
         try:
             session = onnxruntime.InferenceSession(Path(folder) / GRAPH, settings, providers=list(providers))
-        except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.NoSuchFile) as error:
+        except tuple(getattr(errors, name) for name in _REFUSALS) as error:
             raise ModelError(f"onnxruntime cannot run {Path(folder) / GRAPH}: {error}") from error
         try:
             tokenizer = Tokenizer.from_file(str(Path(folder) / TOKENIZER))
         except Exception as error:  # tokenizers raises nothing narrower
             raise ModelError(f"{Path(folder) / TOKENIZER} is damaged: {error}") from error
+        tokenizer.no_truncation()  # a file could ask for both, at any length
+        tokenizer.no_padding()
         _check_fits(session, manifest, folder)
         return cls(session, tokenizer, manifest)
 
@@ -70,7 +83,7 @@ class OnnxExplainer:
     @overload
     def explain(
         self,
-        texts: Sequence[str | Text],
+        texts: Iterable[str | Text],
         *,
         target: str | int | None = ...,
         truncate: bool = ...,
@@ -79,7 +92,7 @@ class OnnxExplainer:
 
     def explain(
         self,
-        texts: str | Text | Sequence[str | Text],
+        texts: str | Text | Iterable[str | Text],
         *,
         target: str | int | None = None,
         truncate: bool = False,
@@ -88,22 +101,22 @@ class OnnxExplainer:
         """Explain one text, or a list of texts in true batches, as `Explainer.explain` does.
 
         Args:
-            texts: Strings, or `Text` for pairs and pre-split words.
-            target: Class to report, by name or index; by default each text's predicted class.
+            texts: A string, or `Text` for pairs and pre-split words; or a list, generator, array or column of them.
+            target: Class to report, by name or index; by default each text's predicted class. The scores do not depend
+                on it. A regression with several outputs needs one.
             truncate: Cut texts over the model's limit instead of reading them in overlapping windows.
             progress: Show a progress bar.
 
         Raises:
-            InputError: If a text is no string, or there is no such class.
+            InputError: If a text is no string, there is no such class, or a regression with several outputs is given no
+                target.
             TextTooLongError: If a pair is too long for windows.
             NonFiniteError: If the graph returns NaN or infinity.
         """
-        chosen = None if target is None else class_index(self.manifest.labels, target)
+        chosen = output_index(self.manifest.labels, target, self.manifest.kind)
         if isinstance(texts, str | Text):
             return self._batch([as_text(texts)], chosen, truncate)[0]
-        if not isinstance(texts, Iterable):
-            raise InputError(f"Expected a text or a list of texts, got {type(texts).__name__}.")
-        items = [as_text(text) for text in texts]
+        items = as_texts(texts)
         done: dict[int, Explanation] = {}
         for part in track(in_chunks(items), "explaining", show=progress, total=len(items), size=len):
             done.update(zip(part, self._batch([items[i] for i in part], chosen, truncate), strict=True))
@@ -111,16 +124,19 @@ class OnnxExplainer:
 
     def _batch(self, texts: Sequence[Text], target: int | None, truncate: bool) -> list[Explanation]:
         encoded = encode(self.tokenizer, texts, self.manifest, truncate=truncate)
-        probabilities, scores = self._run(encoded)
+        outputs, scores = self._run(encoded)
         found = []
         for index, text in enumerate(texts):
             rows = np.flatnonzero(encoded.text_of == index)
-            words = pool_words([encoded.windows[row] for row in rows], [scores[row] for row in rows], len(text.words))
-            found.append(self._explanation(text, words, probabilities[rows].mean(0), encoded, index, target))
+            with np.errstate(invalid="ignore"):  # NaN is found, and refused, in `scored`
+                words = pool_words(
+                    [encoded.windows[row] for row in rows], [scores[row] for row in rows], len(text.words)
+                )
+            found.append(self._explanation(text, words, outputs[rows].mean(0), encoded, index, target))
         return found
 
     def _run(self, encoded: Encoded) -> tuple[Float[np.ndarray, "windows classes"], list[Float[np.ndarray, " _"]]]:
-        """Return the probabilities of each window, and the scores of its tokens."""
+        """Return the probabilities or values of each window, and the scores of its tokens."""
         logits = np.empty((len(encoded.windows), len(self.manifest.labels)), dtype=np.float32)
         scores: list[Any] = [None] * len(encoded.windows)
         for rows, feed in feeds(encoded, self.manifest):
@@ -129,6 +145,8 @@ class OnnxExplainer:
                 scores[row] = values[: len(encoded.windows[row])]
         if not np.isfinite(logits).all():
             raise NonFiniteError("The graph returned NaN or infinity. Its weights are damaged.")
+        if self.manifest.kind == "value":
+            return logits, scores
         if self.manifest.multi_label:
             return np.exp(-np.logaddexp(0, -logits)), scores
         powers = np.exp(logits - logits.max(1, keepdims=True))
@@ -138,30 +156,35 @@ class OnnxExplainer:
         self,
         text: Text,
         scores: Float[np.ndarray, " words"],
-        probabilities: Float[np.ndarray, " classes"],
+        outputs: Float[np.ndarray, " classes"],
         encoded: Encoded,
         index: int,
         target: int | None,
     ) -> Explanation:
         labels, read = self.manifest.labels, encoded.read[index]
-        chosen = int(probabilities.argmax()) if target is None else target
+        chosen = int(outputs.argmax()) if target is None else target
         return Explanation(
             text=text.text,
             pair=text.pair,
-            words=scored(text, scores.tolist(), read),
+            words=scored(text, scores.tolist(), read, method="expnet"),
             label=labels[chosen],
-            probability=float(probabilities[chosen]),
-            probabilities=dict(zip(labels, probabilities.tolist(), strict=True)),
+            output=float(outputs[chosen]),
+            outputs=dict(zip(labels, outputs.tolist(), strict=True)),
             method="expnet",
             calibrated=True,
             windows=int((encoded.text_of == index).sum()),
             threshold=self.manifest.threshold,
             provenance=dict(self.manifest.provenance),
+            kind=self.manifest.kind,
+            uses_target=False,
         )
 
 
 def _check_fits(session: "InferenceSession", manifest: Manifest, folder: str | Path) -> None:
-    classes, reads = session.get_outputs()[0].shape[1], {each.name for each in session.get_inputs()}
+    gives, reads = [each.name for each in session.get_outputs()], {each.name for each in session.get_inputs()}
+    if gives != ["logits", "scores"] or len(session.get_outputs()[0].shape) != 2:
+        raise MismatchError(f"The graph in {folder} gives {', '.join(gives)}, not logits and scores. Export again.")
+    classes = session.get_outputs()[0].shape[1]
     if classes != len(manifest.labels):
         raise MismatchError(
             f"The graph in {folder} gives {classes} logits, but its JSON names {len(manifest.labels)} classes. "

@@ -4,11 +4,26 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import get_args
 
 from expnet.errors import MismatchError, ModelError
+from expnet.labels import OutputKind, refuse_twins
+from expnet.parsing import FLAG, TEXT, check_fields, listed, number, one_of, parse_json, table, whole
 
 GRAPH, TOKENIZER, MANIFEST = "model.onnx", "tokenizer.json", "export.json"
-SCHEMA = 1
+SCHEMA = 2
+_FIELDS = {
+    "labels": listed(TEXT, 1, 100_000),
+    "kind": one_of(*get_args(OutputKind)),
+    "multi_label": FLAG,
+    "max_length": whole(1, 2**31 - 1),
+    "pad": whole(0, 2**31 - 1),
+    "typed": FLAG,
+    "threshold": number(0, 1),
+    "provenance": table(TEXT),
+    "versions": table(TEXT),
+    "schema": one_of(SCHEMA),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +32,7 @@ class Manifest:
 
     Attributes:
         labels: Class names in the order of the logits.
+        kind: What the outputs are: "probability", or "value" for a regression.
         multi_label: Whether each class has a probability of its own.
         max_length: Most tokens in one window, special tokens included.
         pad: Id that fills up shorter windows.
@@ -28,6 +44,7 @@ class Manifest:
     """
 
     labels: tuple[str, ...]
+    kind: OutputKind
     multi_label: bool
     max_length: int
     pad: int
@@ -58,8 +75,8 @@ def read_manifest(folder: Path) -> Manifest:
         if not (folder / name).is_file():
             raise ModelError(f"{folder} is no exported explainer: it holds no {name}. Write one with `expnet export`.")
     try:
-        data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        data = parse_json((folder / MANIFEST).read_bytes())
+    except ValueError as error:
         raise ModelError(f"{folder / MANIFEST} is damaged: {error}") from error
     known = {field.name for field in fields(Manifest)}
     if not isinstance(data, dict) or data.keys() != known or data["schema"] != SCHEMA:
@@ -68,4 +85,9 @@ def read_manifest(folder: Path) -> Manifest:
             f"Expected {folder / MANIFEST} to hold schema {SCHEMA} with the fields {sorted(known)}, got {found}: it "
             "was written by another version of expnet. Export again."
         )
+    try:
+        check_fields(data, _FIELDS)
+    except ValueError as error:
+        raise ModelError(f"{folder / MANIFEST} is damaged: {error}.") from error
+    refuse_twins(data["labels"])
     return Manifest(**data | {"labels": tuple(data["labels"])})

@@ -80,6 +80,11 @@ def _exportable(explainer: "Explainer") -> "ExpNet":
             "This ExpNet sees gradients, and an ONNX graph has no backward pass. Export one that sees attention alone: "
             "explainer='universal/attention', or one made by `expnet fit --tier attention`."
         )
+    if explainer.classifier.text_tokenizer.pad is None:
+        raise InputError(
+            f"The config of {type(model).__name__} names no padding token, so that a graph could not read texts of "
+            "different lengths together: set model.config.pad_token_id to one that no text ends with, and export again."
+        )
     if (model.device.type, str(model.dtype)) != ("cpu", "torch.float32"):
         raise InputError(
             f"Expected a classifier in torch.float32 on the cpu, got {model.dtype} on {model.device}: load it with "
@@ -134,9 +139,10 @@ def _manifest(explainer: "Explainer", network: "ExpNet", attention: str) -> Mani
     classifier = explainer.classifier
     return Manifest(
         labels=classifier.labels,
+        kind=classifier.kind,
         multi_label=classifier.multi_label,
         max_length=classifier.max_length,
-        pad=classifier.pad_id,
+        pad=classifier.text_tokenizer.pad or 0,
         typed=classifier.text_tokenizer.typed,
         threshold=network.config.threshold,
         provenance={
@@ -151,9 +157,9 @@ def _manifest(explainer: "Explainer", network: "ExpNet", attention: str) -> Mani
 
 def _compare(explainer: "Explainer", exported: OnnxExplainer) -> None:
     for texts in _TRIALS:
-        for ours, theirs in zip(exported.explain(texts), explainer.explain(texts), strict=True):
+        for ours, theirs in zip(exported.explain(texts, target=0), explainer.explain(texts, target=0), strict=True):
             pairs = [(a.score, b.score) for a, b in zip(ours.words, theirs.words, strict=True)]
-            pairs += [(ours.probabilities[label], theirs.probabilities[label]) for label in theirs.probabilities]
+            pairs += [(ours.outputs[label], theirs.outputs[label]) for label in theirs.outputs]
             gap = max(abs(a - b) for a, b in pairs)
             if not gap <= _TOLERANCE:
                 raise UnsupportedModelError(

@@ -110,6 +110,7 @@ def rise(
     at_least(1, samples=samples)
     if not 0 < keep < 1:
         raise OptionError(f"keep is {keep}, expected a probability above 0 and below 1.")
+    classifier.check_probabilities("rise")  # a mean of values could be negative, which its scores are not
     seed = seed_of(generator)
 
     def solve(game: Game) -> Tensor:

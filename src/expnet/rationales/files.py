@@ -63,6 +63,11 @@ def json_elements(path: Path) -> Iterator[Row | Problem]:
         raise RationaleError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
+def is_document(path: Path) -> bool:
+    """Return whether a file holds one JSON document, by its name."""
+    return path.name.endswith((".json", ".json.gz"))
+
+
 def csv_header(path: Path, opener: Opener | None = None) -> list[str] | Problem:
     """Return the names of a table's columns, none where it is empty."""
     lost: list[Problem] = []
@@ -87,6 +92,9 @@ def csv_rows(path: Path, opener: Opener | None = None) -> Iterator[Row | Problem
         except csv.Error as error:
             if lost:
                 break  # a row without its end
+            if "field limit" in str(error) and reader.line_num > start:  # where the cell ends is not known
+                yield Problem(str(path), start, f"{error}, and the cell goes on over several lines", kind="too long")
+                break
             yield Problem(str(path), start, str(error))
             continue
         if header is None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from expnet.errors import InputError, RationaleError
 from expnet.rationales.records import Record
@@ -46,6 +46,7 @@ class Row(NamedTuple):
 
 
 Found = tuple[int, Record] | Problem
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class Reading:
     lines: list[int]
 
 
-def parsed(file: str, rows: Iterable[Row | Problem], parse: Callable[[Row], Record]) -> Iterator[Found]:
-    """Turn each row into a record, or into the problem that it has."""
+def parsed(file: str, rows: Iterable[Row | Problem], parse: Callable[[Row], T]) -> Iterator[tuple[int, T] | Problem]:
+    """Turn each row into a record, or what becomes one, or into the problem that it has."""
     for row in rows:
         if isinstance(row, Problem):
             yield row

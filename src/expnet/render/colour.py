@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from expnet.labels import OutputKind
+
 if TYPE_CHECKING:
     from expnet.explanation import Explanation, Word
 
@@ -14,6 +16,11 @@ _FOR, _AGAINST = (0, 96, 223), (192, 79, 0)
 _GREY, _INK = (106, 106, 106), "#ffffff"
 # The most that lets the letters below keep a contrast of 4.5 on white paper and on a dark screen.
 _OPACITY = 0.6
+# What scores of both signs do to a class, or to the value of a regression: of several scores, and of one.
+_FOR_AND_AGAINST: dict[OutputKind, tuple[str, str, str, str]] = {
+    "probability": ("speak for", "speaks for", "against it", "against it"),
+    "value": ("raise", "raises", "lower it", "lowers it"),
+}
 # A terminal has no faint shades, so that words below a fifth of the scale stay bare.
 _FAINT = 0.2
 
@@ -116,6 +123,17 @@ def percent(probability: float) -> str:
     return f"{100 * probability:.1f} %"
 
 
+def amount(output: float, kind: OutputKind) -> str:
+    """Write what a model says: a probability as a percentage, the value of a regression as it is."""
+    return percent(output) if kind == "probability" else f"{output:z,.4g}"
+
+
+def directions(kind: OutputKind, *, plural: bool) -> tuple[str, str]:
+    """Return what scores above 0 do to the class or value explained, and what those below 0 do to it."""
+    words = _FOR_AND_AGAINST[kind]
+    return (words[0], words[2]) if plural else (words[1], words[3])
+
+
 def stops(scale: Scale) -> list[float]:
     """Return the five scores that a legend shows, lowest first."""
     low, span = (-scale.limit, 2 * scale.limit) if scale.signed else (0.0, scale.limit)
@@ -127,12 +145,14 @@ def caption(explanation: "Explanation", scale: Scale) -> str:
     if explanation.calibrated:
         return "Scores run from 0 to 1, on the same scale for every text."
     if scale.signed:
+        up, down = directions(explanation.kind, plural=True)
         return (
-            f'Scores above 0 speak for "{explanation.label}", scores below 0 against it. Shades and bars are '
+            f'Scores above 0 {up} "{explanation.label}", scores below 0 {down}. Shades and bars are '
             f"relative to the largest absolute score of this text, {number(scale.limit, scale)[1:]}."
         )
+    up, _ = directions(explanation.kind, plural=False)
     return (
-        f'Scores tell how much a word matters, not whether it speaks for "{explanation.label}". Shades and bars are '
+        f'Scores tell how much a word matters, not whether it {up} "{explanation.label}". Shades and bars are '
         f"relative to the largest score of this text, {number(scale.limit, scale)}."
     )
 
@@ -144,18 +164,20 @@ def notes(explanation: "Explanation", *, mark: str) -> list[str]:
         mark: How words at or above the threshold look, as in "they are bold".
     """
     lines = []
-    if explanation.probabilities:
-        best = max(explanation.probabilities, key=lambda name: explanation.probabilities[name])
-        if explanation.probabilities[best] > explanation.probability:
-            chance = percent(explanation.probabilities[best])
+    if explanation.kind == "probability" and explanation.outputs:
+        best = max(explanation.outputs, key=lambda name: explanation.outputs[name])
+        if explanation.outputs[best] > explanation.output:
+            chance = percent(explanation.outputs[best])
             lines.append(f'The most probable class is "{best}" ({chance}); another target was asked for.')
+    if explanation.words and explanation.target_note:
+        lines.append(explanation.target_note)
     if not explanation.words:
         lines.append("No words to explain.")
     if explanation.threshold is not None and explanation.words:
         threshold = number(explanation.threshold, scale_of(explanation))
         lines.append(f"Words that score {threshold} or more are {mark}.")
     if str(explanation.provenance.get("explainer", "")).startswith("universal"):
-        lines.append("The explainer has learned from other tasks; no person has marked a text of this one for it.")
+        lines.append("The explainer is a universal one: it may have seen no text of this task that a person marked.")
     if explanation.windows > 1:
         lines.append(f"Read in {explanation.windows:d} overlapping windows.")
     if unseen := sum(not word.seen for word in explanation.words):

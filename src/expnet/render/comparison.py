@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from expnet.errors import InputError
+from expnet.labels import target_note
 from expnet.render import colour
 
 if TYPE_CHECKING:
@@ -38,18 +39,23 @@ def row_names(explanation: "Explanation") -> list[tuple[int, str]]:
 
 def caption(explanations: "Sequence[Explanation]") -> str:
     """Say what the shades of several methods mean, in one raw line."""
-    label = explanations[0].label
+    label, kind = explanations[0].label, explanations[0].kind
+    up, down = colour.directions(kind, plural=False)
     calibrated = ", ".join(dict.fromkeys(explanation.method for explanation in explanations if explanation.calibrated))
     own = f"Shades are relative to each method's own largest score{calibrated and f' ({calibrated}: to 1)'}."
     if not any(explanation.signed for explanation in explanations):
-        return f'{own} They tell how much a word matters, not whether it speaks for "{label}".'
+        return f'{own} They tell how much a word matters, not whether it {up} "{label}".'
     return (
-        f'{own} In rows marked ±, blue speaks for "{label}" and orange against it; other rows tell only how much '
-        "a word matters."
+        f'{own} In rows marked ±, blue {up} "{label}" and orange {down}; other rows tell only how much a word matters.'
     )
 
 
 def notes(explanations: "Sequence[Explanation]", caption: str) -> list[str]:
     """Return the caption, unless there are no words, and the notes of all explanations, each once, in raw lines."""
     captions = [caption] if any(explanation.words for explanation in explanations) else []
-    return captions + list(dict.fromkeys(note for each in explanations for note in colour.notes(each, mark="")))
+    free = list(dict.fromkeys(each.method for each in explanations if each.words and each.target_note))
+    if free:
+        captions.append(target_note(free, explanations[0].kind, alone=False))
+    # What concerns the target is said once for all methods.
+    alike = [replace(each, uses_target=True) for each in explanations]
+    return captions + list(dict.fromkeys(note for each in alike for note in colour.notes(each, mark="")))

@@ -74,7 +74,7 @@ def side_by_side(explanations: "Sequence[Explanation]") -> str:
 
 
 def headless(explanations: "Sequence[Explanation]") -> str:
-    """Return the table and notes of `side_by_side` alone, for explanations whose probability is not known.
+    """Return the table and notes of `side_by_side` alone, for explanations whose prediction is not known.
 
     Raises:
         InputError: As `side_by_side`.
@@ -115,7 +115,7 @@ def document(fragments: Iterable[str], title: str = "expnet", *, style: str = ""
 
 
 def _card(explanation: "Explanation", parts: Iterable[str], width: str) -> str:
-    name = escape(f"{explanation.label}, {colour.percent(explanation.probability)}")
+    name = escape(f"{explanation.label}, {colour.amount(explanation.output, explanation.kind)}")
     return f'<section class="expnet" aria-label="{name}" style="{_CARD};{width}">{"".join(parts)}</section>'
 
 
@@ -123,7 +123,7 @@ def _head(explanation: "Explanation", method: str) -> str:
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:0 .8rem;align-items:baseline;overflow-wrap:anywhere">'
         f'<strong dir="auto" style="font-size:20px;font-weight:600">{escape(explanation.label)}</strong>'
-        f'<span style="font-size:17px;white-space:nowrap">{colour.percent(explanation.probability)}</span>'
+        f'<span style="font-size:17px;white-space:nowrap">{colour.amount(explanation.output, explanation.kind)}</span>'
         f'<span dir="auto" style="{_MUTED};margin-inline-start:auto">{escape(method)}</span>'
         "</div>"
     )
@@ -169,7 +169,7 @@ def _word(piece: str, word: "Word", scale: colour.Scale, marked: bool) -> str:
 
 class _Row(NamedTuple):
     name: str
-    share: float  # of the bar that is filled, in [0, 1]
+    share: float | None  # of the bar that is filled, in [0, 1]; None for no bar
     value: str
     fill: str
     strong: bool = False
@@ -186,24 +186,34 @@ def _tables(explanation: "Explanation") -> str:
         )
         for word in colour.strongest(explanation, _TOP)
     ]
-    ranked = sorted(explanation.probabilities.items(), key=lambda item: -item[1])
-    classes = [
-        _Row(name, share, colour.percent(share), "#808080", strong=name == explanation.label)
-        for name, share in ranked[:_CLASSES]
-    ]
-    of_all = f", {_CLASSES} of {len(ranked)}" if len(ranked) > _CLASSES else ""
     return (
         '<div style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:.8rem 2.5rem;margin:.8rem 0">'
-        f"{_table('Top words', words)}{_table(f'Classes{of_all}', classes)}</div>"
+        f"{_table('Top words', words)}{_outputs(explanation)}</div>"
     )
+
+
+def _outputs(explanation: "Explanation") -> str:
+    """Return the classes with their bars, the most probable first; or outputs of a regression, the explained first."""
+    rated = explanation.kind == "probability"
+    ranked = sorted(explanation.outputs.items(), key=lambda item: -item[1] if rated else item[0] != explanation.label)
+    rows = [
+        _Row(
+            name,
+            output if rated else None,  # values have units of their own, which no bar could show
+            colour.amount(output, explanation.kind),
+            "#808080",
+            strong=name == explanation.label,
+        )
+        for name, output in ranked[:_CLASSES]
+    ]
+    of_all = f", {_CLASSES} of {len(ranked)}" if len(ranked) > _CLASSES else ""
+    return _table(("Classes" if rated else "Outputs") + of_all, rows)
 
 
 def _table(caption: str, rows: Sequence[_Row]) -> str:
     body = "".join(
         f'<tr style="background:none;font-weight:{600 if row.strong else 400}">'
-        f'<th scope="row" dir="auto" style="{_CELL}">{escape(colour.shorten(row.name))}</th>'
-        f'<td style="{_CELL}"><div aria-hidden="true" style="width:6rem"><div style="{_BAR};'
-        f'width:{100 * row.share:.0f}%;background:{row.fill}"></div></div></td>'
+        f'<th scope="row" dir="auto" style="{_CELL}">{escape(colour.shorten(row.name))}</th>{_bar(row)}'
         f'<td style="{_NUMBER}">{row.value}</td></tr>'
         for row in rows
     )
@@ -213,6 +223,15 @@ def _table(caption: str, rows: Sequence[_Row]) -> str:
         '<table style="border-collapse:collapse;table-layout:auto;margin:0;font-size:14px">'
         f'<caption style="{_MUTED};text-align:left;caption-side:top;padding:0">{caption}</caption>'
         f"<tbody>{body}</tbody></table>"
+    )
+
+
+def _bar(row: _Row) -> str:
+    if row.share is None:
+        return ""
+    return (
+        f'<td style="{_CELL}"><div aria-hidden="true" style="width:6rem"><div style="{_BAR};'
+        f'width:{100 * row.share:.0f}%;background:{row.fill}"></div></div></td>'
     )
 
 

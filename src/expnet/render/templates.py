@@ -5,7 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from expnet.render.colour import percent, shorten
+from expnet.render.colour import amount, percent, shorten
 from expnet.render.escape import printable
 
 
@@ -22,7 +22,7 @@ def environment(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"verbatim": _verbatim, "percent": percent, "shorten": shorten}
+    found.filters |= {"verbatim": _verbatim, "percent": percent, "amount": amount, "shorten": shorten}
     return found
 
 

@@ -69,9 +69,9 @@ def plain_side_by_side(explanations: "Sequence[Explanation]") -> str:
         f"{name}{' ' * (width - cell_len(name))}  {_top(explanation)}".rstrip()
         for name, explanation in zip(names, rows, strict=True)
     ]
-    label = rows[0].label
+    label, (up, down) = rows[0].label, colour.directions(rows[0].kind, plural=True)
     caption = (
-        f'Every method has units of its own. Scores with a sign speak for "{label}" (+) or against it (-), those '
+        f'Every method has units of its own. Scores with a sign {up} "{label}" (+) or {down} (-), those '
         "without tell only how much a word matters."
     )
     foot = [_line(note, 1000) for note in comparison.notes(rows, caption)]
@@ -113,7 +113,7 @@ def _layout(explanation: "Explanation", paragraphs: list[Text], *, coloured: boo
 
 
 def _head(explanation: "Explanation") -> Text:
-    return Text.assemble((_line(explanation.label), "bold"), f"  {colour.percent(explanation.probability)}")
+    return Text.assemble((_line(explanation.label), "bold"), f"  {colour.amount(explanation.output, explanation.kind)}")
 
 
 def _top(explanation: "Explanation") -> str:

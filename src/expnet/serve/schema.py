@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
 from expnet.explanation import Explanation, Word
+from expnet.labels import OutputKind
 from expnet.serve.limits import Item
 from expnet.serve.tasks import Explain, Predict, prediction
 
@@ -15,7 +16,7 @@ _SHARES = {"negative": 0.02, "positive": 0.98}
 _EXPLAINED = Explanation(
     _TEXT, None, _WORDS, "positive", 0.98, _SHARES, "expnet", calibrated=True, threshold=0.5
 ).to_json()
-_PREDICTED: dict[str, Any] = prediction(_SHARES)
+_PREDICTED: dict[str, Any] = prediction(_SHARES, "probability")
 
 
 class _Request(BaseModel):
@@ -73,7 +74,11 @@ class ExplainRequest(PredictRequest):
     method: Annotated[str, Field(description="Name of the attribution method.")] = "expnet"
     options: Annotated[dict[str, JsonValue], Field(description="The method's options, by name.")] = Field({})
     target: Annotated[
-        str | int | None, Field(description="Class to explain, by name or index; by default the predicted one.")
+        str | int | None,
+        Field(
+            description="Class to explain, by name or index; by default the predicted one. Where `uses_target` of the "
+            "answer is false, the words do not depend on it."
+        ),
     ] = None
     seed: Annotated[int, Field(ge=0, lt=2**63, description="For methods that draw random numbers.")] = 0
 
@@ -90,12 +95,51 @@ class Prediction(BaseModel):
     probabilities: dict[str, float]
 
 
+class Values(BaseModel):
+    """What a regression says of a text: the value of each output, in its own units."""
+
+    values: dict[str, float]
+
+
 class Predictions(BaseModel):
     """A prediction for each instance, in their order."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"predictions": [_PREDICTED]}]})
 
-    predictions: list[Prediction]
+    predictions: list[Prediction | Values]
+
+
+class _Explained(BaseModel):
+    """Which words made the model decide; see `Explanation` in the documentation of the package."""
+
+    text: str
+    pair: str | None
+    words: list[Word]
+    label: Annotated[str, Field(description="The class explained, or the output of a regression.")]
+    method: str
+    signed: Annotated[bool, Field(description="Whether scores may be negative.")]
+    calibrated: Annotated[bool, Field(description="Whether scores lie in [0, 1] on one scale for every text.")]
+    windows: int
+    threshold: float | None
+    provenance: dict[str, str]
+    uses_target: Annotated[
+        bool,
+        Field(description="Whether the words depend on the class; if false they are the same whichever is asked for."),
+    ]
+
+
+class Explained(_Explained):
+    """Which words made a classifier decide."""
+
+    probability: float
+    probabilities: dict[str, float]
+
+
+class ExplainedValue(_Explained):
+    """Which words made a regression give a value."""
+
+    value: float
+    values: dict[str, float]
 
 
 class Explanations(Predictions):
@@ -105,7 +149,7 @@ class Explanations(Predictions):
         json_schema_extra={"examples": [{"predictions": [_PREDICTED], "explanations": [json.loads(_EXPLAINED)]}]}
     )
 
-    explanations: list[Explanation]
+    explanations: list[Explained | ExplainedValue]
 
 
 class ModelNames(BaseModel):
@@ -123,6 +167,9 @@ class Model(BaseModel):
     explainer: str
     trust: Annotated[str, Field(description="How far the explanations of its ExpNet can be trusted.")]
     labels: list[str]
+    kind: Annotated[
+        OutputKind, Field(description="What it says: probabilities of classes, or the value of each output.")
+    ]
     multi_label: bool
     max_length: Annotated[int, Field(description="Tokens that the model reads at once.")]
     methods: list[str]

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from expnet.errors import InputError, RefusedError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation
+from expnet.labels import OutputKind
 from expnet.methods.cost import passes
 from expnet.methods.registry import find_method
 from expnet.metrics.removal import Checked, check
@@ -15,6 +16,7 @@ from expnet.texts import Text
 
 # They follow every token through all layers, which costs a pass for each token or more, whatever they declare.
 _FOLLOWING = frozenset({"alti", "attention_flow", "decompx", "globenc"})
+TRIAL: Item = ("A short text.", None)  # what every model should be able to read
 _COUNTABLE = 10**15  # more than anybody can run, but not too long to print
 
 
@@ -41,14 +43,15 @@ class Predict:
         return _texts(items)
 
     def run(self, explainer: Explainer, texts: Sequence[Text]) -> list[dict[str, Any]]:
-        """Return label, probability and the probabilities of all classes."""
+        """Return what `prediction` does."""
         classifier = explainer.classifier
         # Texts of like length stand together, so that little is padded.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i].text) + len(texts[i].pair or ""))
         encoding = classifier.encode([texts[i] for i in order], truncate=self.truncate)
-        rows = classifier.predict(encoding).probabilities.tolist()
+        rows = classifier.predict(encoding).outputs.tolist()
         found = dict(zip(order, rows, strict=True))
-        return [prediction(dict(zip(classifier.labels, found[i], strict=True))) for i in range(len(texts))]
+        named = [dict(zip(classifier.labels, found[i], strict=True)) for i in range(len(texts))]
+        return [prediction(outputs, classifier.kind) for outputs in named]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,7 @@ class Explain:
             ExpnetError: Whatever `Explainer.explain` says to them.
         """
         find_method(self.method).check(self.options)
-        if self.target is not None:
-            explainer.classifier.target_index(self.target)
+        explainer.classifier.output_index(self.target)
         texts = _texts(items)
         cost = self._cost(explainer, texts)
         if cost > limits.tokens:
@@ -129,10 +131,12 @@ class Check:
         return [check(explainer.classifier, text, self.explanations, count=self.count) for text in texts]
 
 
-def prediction(probabilities: Mapping[str, float]) -> dict[str, Any]:
-    """Return the most probable class beside all of them."""
-    label = max(probabilities, key=lambda name: probabilities[name])
-    return {"label": label, "probability": probabilities[label], "probabilities": dict(probabilities)}
+def prediction(outputs: Mapping[str, float], kind: OutputKind) -> dict[str, Any]:
+    """Return the most probable class beside all of them; the values alone of a regression, which decides nothing."""
+    if kind == "value":
+        return {"values": dict(outputs)}
+    label = max(outputs, key=lambda name: outputs[name])
+    return {"label": label, "probability": outputs[label], "probabilities": dict(outputs)}
 
 
 def _texts(items: Sequence[Item]) -> list[Text]:

@@ -56,12 +56,18 @@ class Desk:
             tier: What it will see; by default as much as the explainer's own.
 
         Raises:
-            InputError: If there is a tier, but the training will go on from a network that has its own.
+            InputError: If the model is a regression with several outputs; or if there is a tier, but the training will
+                go on from a network that has its own.
         """
         if tier is not None and not from_universal(explainer):
             raise InputError(
                 f"The training goes on from {explainer.name!r}, and its network will see what that one does: leave the "
                 "tier out, or begin with --explainer universal."
+            )
+        if explainer.classifier.kind == "value" and len(explainer.classifier.labels) > 1:
+            raise InputError(
+                f"This model is a regression with {len(explainer.classifier.labels)} outputs, none of which is the "
+                "predicted one: the studio asks for the reasons of one prediction for each text."
             )
         self.explainer, self.marks, self.annotator, self.output = explainer, marks, annotator, output
         known = {key_of(record) for record in texts}
@@ -130,6 +136,7 @@ class Desk:
             marked=[entry.record for entry in self.entries() if entry.record.annotations],
             read=unmarked[: self.could_read()] if read else (),
             shown=unmarked,
+            note=lambda shown: self.marks.shown(shown, self.annotator),
             output=self.output,
         )
         self.fitting = Fitting(wanted)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.features import FeatureConfig
@@ -26,14 +27,15 @@ _SHARD = 512
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One window: features per token (half precision), target per token (NaN: no word), its text and words."""
+    """One window: features per token (half precision), target per token (NaN: no word), words it covers, its text."""
 
     features: Tensor | HeadFeatures
     targets: Tensor
-    word_of: Tensor
+    covers: Tensor
     text: int
 
 
+@torch_defaults()
 def extract(
     classifier: Classifier,
     records: Sequence[Record],
@@ -68,7 +70,7 @@ def extract(
             found = list(_extract_shard(classifier, shard, config, explain))
             if path is not None:
                 _store(path, _pack(found))
-        examples += [Example(e.features, e.targets, e.word_of, e.text + start) for e in found]
+        examples += [Example(e.features, e.targets, e.covers, e.text + start) for e in found]
     return examples
 
 
@@ -99,7 +101,7 @@ def _extract_shard(
             yield Example(
                 window.half(),
                 targets[row, :length],
-                encoding.word_of[row, :length],
+                encoding.covers[row, :length],
                 chosen[int(encoding.text_of[row])],
             )
 
@@ -107,7 +109,7 @@ def _extract_shard(
 def _explained(classifier: Classifier, encoding: Encoding, records: Sequence[Record], explain: Explain) -> Tensor:
     """Return the class to explain of each window."""
     labels = [None if explain == "predicted" else record.label for record in records]
-    predicted = classifier.predict(encoding).probabilities.argmax(1).tolist() if None in labels else []
+    predicted = classifier.predict(encoding).chosen.tolist() if None in labels else []
     classes = [predicted[i] if label is None else classifier.target_index(label) for i, label in enumerate(labels)]
     return torch.tensor(classes)[encoding.text_of]
 
@@ -116,7 +118,7 @@ def _key(classifier: Classifier, config: FeatureConfig | HeadSetConfig, explain:
     # What only the network needs makes no other features.
     wanted = asdict(config) if isinstance(config, FeatureConfig) else {"tier": config.tier, "floor": config.floor}
     of_class = f" {explain}" if config.uses_target else ""
-    return f"{classifier.fingerprint()} {json.dumps(wanted, sort_keys=True)}{of_class} 1"  # 1: version of the features
+    return f"{classifier.fingerprint()} {json.dumps(wanted, sort_keys=True)}{of_class} 2"  # 2: version of what is kept
 
 
 def _shard_name(key: str, records: Sequence[Record], *, labels: bool) -> str:
@@ -140,7 +142,7 @@ def _pack(examples: Sequence[Example]) -> dict[str, Tensor]:
         features = {"features": torch.cat([e.features for e in examples if isinstance(e.features, Tensor)])}
     return features | {
         "targets": torch.cat([e.targets for e in examples]),
-        "word_of": torch.cat([e.word_of for e in examples]),
+        "covers": torch.cat([e.covers for e in examples]),
         "lengths": torch.tensor([len(e.targets) for e in examples]),
         "texts": torch.tensor([e.text for e in examples]),
     }
@@ -155,7 +157,7 @@ def _unpack(packed: dict[str, Tensor]) -> list[Example]:
     else:
         parts = zip(cut["heads"], packed["about"], cut["tokens"], strict=True)
         features = [HeadFeatures(h, a, t, torch.ones(len(a), dtype=torch.bool)) for h, a, t in parts]
-    columns = (features, cut["targets"], cut["word_of"], packed["texts"].tolist())
+    columns = (features, cut["targets"], cut["covers"], packed["texts"].tolist())
     return [Example(*each) for each in zip(*columns, strict=True)]
 
 

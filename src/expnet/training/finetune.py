@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from expnet.ambient import torch_defaults
 from expnet.errors import InputError, RationaleError, require_extra
 from expnet.rationales import Record
 
@@ -41,6 +42,7 @@ class FinetuneConfig:
     seed: int = 0
 
 
+@torch_defaults()
 def finetune(
     base: str | Path,
     train: Sequence[Record],
@@ -131,7 +133,8 @@ def _build(base: str | Path, names: list[str], config: FinetuneConfig) -> "PreTr
     import torch
     from transformers import set_seed
 
-    from expnet.loading import load_weights, safe_config
+    from expnet.loading import load_weights
+    from expnet.modelfiles import safe_config
 
     settings = safe_config(str(base))
     settings.id2label, settings.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
