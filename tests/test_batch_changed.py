@@ -51,7 +51,7 @@ def test_a_file_that_is_rewritten_while_the_job_runs_stops_it(tmp_path, explaine
             KINDS[name](source, OTHERS)
             os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    with pytest.raises(BatchError, match=rf"{name} has changed since the job began"):
+    with pytest.raises(BatchError, match=rf"{name} has changed since this run hashed it"):
         explain_file(explainer, source, tmp_path / "out", settings=settings, engine=rewriting)
     assert [row["text"] for row in read(tmp_path / "out")] == TEXTS[:3]
     with pytest.raises(BatchError, match="input was"):
@@ -65,7 +65,7 @@ def test_a_file_with_other_rows_than_were_hashed_is_not_read(tmp_path, name):
     source = KINDS[name](tmp_path / name, ROWS)
     file = survey(source, source, 3)
     KINDS[name](source, ROWS[:4])
-    with pytest.raises(BatchError, match="has changed since the job began"):
+    with pytest.raises(BatchError, match="has changed since this run hashed it"):
         Reader([file], file.schema, ["text"]).read(0)
 
 
@@ -179,10 +179,21 @@ class TestShards:
         pq.write_table(changed, path)
         opened = open_explained(output)
         with pytest.raises(BatchError, match=r"holds \{'ok': 2, 'failed': 1\}, and its metadata says \{'ok': 3\}"):
-            opened.rows(path)
+            opened.rows(opened.shards[1])
         pq.write_table(table.drop_columns(["scores", "words"]), path)
+        opened = open_explained(output)
         with pytest.raises(BatchError, match=r"cannot be read: No match for .*scores"):
-            open_explained(output).rows(path)
+            opened.rows(opened.shards[1])
+
+    def test_a_shard_that_changes_while_it_is_audited_is_noticed(self, tmp_path, explainer, job):
+        _, output = job
+        opened = open_explained(output)
+        source = write_parquet(tmp_path / "other.parquet", OTHERS)
+        run(explainer, source, tmp_path / "other", shard_rows=3)
+        shutil.copy(tmp_path / "other" / "part-000001.parquet", output)
+        assert opened.rows(opened.shards[0])[0]["text"].to_pylist() == TEXTS[:3]
+        with pytest.raises(BatchError, match=r"part-000001\.parquet has changed"):
+            opened.rows(opened.shards[1])
 
     def test_an_end_that_is_missing_is_noticed_by_an_audit(self, job):
         _, output = job

@@ -62,15 +62,15 @@ def test_a_frame_marks_the_row_on_which_the_model_fails():
     assert found.error[0] == "RuntimeError: boom"
 
 
-def test_a_token_without_an_embedding_fails_the_rows_that_hold_it(tmp_path):
+def test_a_token_without_an_embedding_concerns_only_the_row_that_holds_it(tmp_path):
     words = tokenizer()
     words.add_tokens(["<user>"])
     explainer = tiny_explainer(tiny_classifier())
     classifier = type(explainer.classifier)(build("bert"), words)
     source = write_lines(tmp_path / "in.jsonl", [{"text": text} for text in ("good", "bad <user> film", "short")])
     found = run(tiny_explainer(classifier), source, tmp_path / "out")
-    assert [row["status"] for row in found] == ["ok", "failed", "ok"]
-    assert "index out of range" in found[1]["error"]
+    assert [row["status"] for row in found] == ["ok", "invalid", "ok"]
+    assert "the token '<user>' with the id 71, but the model has embeddings for 71 ids" in found[1]["error"]
 
 
 def test_a_failing_word_of_the_sample_fails_no_other_row(tmp_path):

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from expnet.batch.formats import readable
+from expnet.batch.hashed import HashedFile
 from expnet.batch.rows import OK
 from expnet.batch.shards import count_shards, read_about, shard_path
 from expnet.errors import BatchError
@@ -27,34 +28,36 @@ class Folder:
     """Shards in the order of their rows, and what made all of them: the metadata that they have in common."""
 
     path: Path
-    shards: tuple[Path, ...]
+    shards: tuple[HashedFile, ...]
     run: dict[str, Any]
 
     def sha256(self) -> str:
         """Return what `sha256sum part-*.parquet | sha256sum` says in the folder."""
-        lines = []
-        for path in self.shards:
-            with readable(path), path.open("rb") as file:
-                lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n")
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        lines = [f"{shard.sha256}  {shard.path.name}\n" for shard in self.shards]
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
-    def rows(self, path: Path) -> tuple[pa.Table, Counter[str]]:
+    def rows(self, shard: HashedFile) -> tuple[pa.Table, Counter[str]]:
         """Return a shard's explained rows, and how many of all its rows have each status.
 
         The columns are `row` (its number in the folder's shard), `text`, `pair` (null without one) and what was added,
         without the prefix.
+
+        Raises:
+            BatchError: If the shard has changed since the folder was opened, or does not hold what its metadata says.
         """
         added = {name: self.run["prefix"] + name for name in _ADDED}
         given = {name: self.run[name] for name in ("text", "pair") if self.run[name] is not None}
-        with readable(path), path.open("rb") as file:
+        with readable(shard.path), shard.open() as file:
+            told = read_about(file, shard.path)["statuses"]
+            file.seek(0)
             # By position, so that a column that is both, text and pair, does no harm.
             table = pq.read_table(file, columns=sorted({*added.values(), *given.values()}))
         named = {name: table.column(column) for name, column in {**given, **added}.items()}
         named.setdefault("pair", pa.chunked_array([pa.nulls(len(table), pa.string())]))
         named["row"] = pa.chunked_array([pa.array(range(len(table)), pa.int64())])
         found = Counter(named["status"].to_pylist())
-        if (told := read_about(path)["statuses"]) != found:
-            raise BatchError(f"{path} is damaged: it holds {dict(found)}, and its metadata says {told}.")
+        if told != found:
+            raise BatchError(f"{shard.path} is damaged: it holds {dict(found)}, and its metadata says {told}.")
         kept: pa.Table = pa.table(named).filter(pc.equal(named["status"], OK))
         return kept.combine_chunks(), found
 
@@ -65,24 +68,22 @@ def open_explained(path: Path) -> Folder:
     Raises:
         BatchError: If the folder holds none, one is missing, they are of several jobs, or the model is a regression.
     """
-    shards = tuple(sorted(path.glob("part-*.parquet")))
-    if not shards:
+    count = max(count_shards(path), len(list(path.glob("part-*.parquet"))))
+    if not count:
         raise BatchError(f"{path} holds no part-*.parquet: give a folder that `expnet explain-file` wrote.")
-    first = _run(read_about(shards[0]))
-    if first.get("kind") == "value":
-        raise BatchError(
-            f"{path} holds the values of a regression, and the record of a file counts classes and compares their "
-            "probabilities: read the column `value` with a tool for data frames."
-        )
-    wrong = [name for name in _NEEDED if not isinstance(first.get(name), str)]
-    if wrong := wrong + [name for name in _OR_NULL if not isinstance(first.get(name, 0), str | None)]:
-        raise BatchError(f"{shards[0]} is damaged: its metadata lacks {', '.join(wrong)}.")
-    for number in range(max(len(shards), count_shards(path))):
+    shards: list[HashedFile] = []
+    first: dict[str, Any] = {}
+    for number in range(count):
         shard = shard_path(path, number)
         if not shard.is_file():
             raise BatchError(f"{shard.name} is missing in {path}: give the `expnet explain-file` that made it again.")
-        about = read_about(shard)
-        if (run := _run(about)) != first:
+        with readable(shard):
+            shards.append(HashedFile.of(shard))
+            with shards[-1].open() as file:
+                about = read_about(file, shard)
+        run = {name: value for name, value in about.items() if name not in _OF_A_SHARD}
+        first = first or _checked(run, shard)
+        if run != first:
             names = sorted(name for name in {*first, *run} if first.get(name) != run.get(name))
             raise BatchError(f"{shard} was not made by the job of the others: {', '.join(names)} differ.")
         if about["shard"].get("number") != number:
@@ -90,18 +91,26 @@ def open_explained(path: Path) -> Folder:
                 f"{shard} is shard {about['shard'].get('number')} under another name: give the `expnet explain-file` "
                 "that made the folder again."
             )
-    return Folder(path, shards, first)
+    return Folder(path, tuple(shards), first)
 
 
 def shards_in_turn(folder: Folder) -> Iterator[tuple[pa.Table, Counter[str]]]:
     """Yield the rows of each shard; `row` counts through the folder."""
     start = 0
-    for path in folder.shards:
-        table, statuses = folder.rows(path)
+    for shard in folder.shards:
+        table, statuses = folder.rows(shard)
         position = table.schema.get_field_index("row")
         yield table.set_column(position, "row", pc.add(table.column("row"), start)), statuses
         start += statuses.total()
 
 
-def _run(about: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in about.items() if name not in _OF_A_SHARD}
+def _checked(run: dict[str, Any], shard: Path) -> dict[str, Any]:
+    if run.get("kind") == "value":
+        raise BatchError(
+            f"{shard.parent} holds the values of a regression, and the record of a file counts classes and compares "
+            "their probabilities: read the column `value` with a tool for data frames."
+        )
+    wrong = [name for name in _NEEDED if not isinstance(run.get(name), str)]
+    if wrong := wrong + [name for name in _OR_NULL if not isinstance(run.get(name, 0), str | None)]:
+        raise BatchError(f"{shard} is damaged: its metadata lacks {', '.join(wrong)}.")
+    return run

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def missing_shards(folder: Path, shards: Sequence[Mapping[str, Any]]) -> list[in
     for path in sorted(folder.glob("[!._]*.parquet")):
         if path not in expected:
             raise BatchError(f"{path} is none of the {len(shards)} shards of this job: take it out of the folder.")
-        found = read_about(path)
+        found = _about(path)
         if differences := _differences({**found, "statuses": None}, {**expected[path], "statuses": None}):
             raise BatchError(
                 f"{path} is not the shard of this job that belongs there: {'; '.join(differences)}. Take it out of the "
@@ -102,13 +103,13 @@ def missing_shards(folder: Path, shards: Sequence[Mapping[str, Any]]) -> list[in
     return [number for number, path in enumerate(expected) if not path.is_file()]
 
 
-def read_about(path: Path) -> dict[str, Any]:
-    """Return what stands in a shard's metadata, which must agree with its number of rows.
+def read_about(file: BufferedIOBase, path: Path) -> dict[str, Any]:
+    """Return what stands in the metadata of a shard, open for reading, which must agree with its number of rows.
 
     Raises:
         BatchError: If it is no shard of ours, or damaged.
     """
-    with readable(path), path.open("rb") as file:
+    with readable(path):
         found = pq.read_metadata(file)
     metadata = found.metadata or {}
     if _KEY not in metadata:
@@ -128,7 +129,7 @@ def read_about(path: Path) -> dict[str, Any]:
 
 def statuses(folder: Path, number: int) -> Counter[str]:
     """Return how many rows of a shard have each status."""
-    return Counter(read_about(shard_path(folder, number))["statuses"])
+    return Counter(_about(shard_path(folder, number))["statuses"])
 
 
 def first_failure(folder: Path, prefix: str) -> str:
@@ -136,6 +137,11 @@ def first_failure(folder: Path, prefix: str) -> str:
     with readable(folder), shard_path(folder, 0).open("rb") as file:
         row = pq.read_table(file, columns=[prefix + "status", prefix + "error"]).slice(0, 1).to_pylist()[0]
     return f"{row[prefix + 'status']}: {row[prefix + 'error']}"
+
+
+def _about(path: Path) -> dict[str, Any]:
+    with readable(path), path.open("rb") as file:
+        return read_about(file, path)
 
 
 @contextmanager

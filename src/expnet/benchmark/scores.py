@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from expnet.classifier import Classifier
 from expnet.encoding import pool_words
@@ -18,6 +18,7 @@ from expnet.heads import Features, read_features
 from expnet.methods.method import Method
 from expnet.network import ExpNet
 from expnet.rationales import Record
+from expnet.writing import write_whole
 
 Scores = list[Float[ndarray, " words"]]
 _BATCH = 32
@@ -99,9 +100,7 @@ def keep(path: Path, scores: Scores) -> None:
     """Write scores whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     flat = np.concatenate(scores) if scores else np.zeros(0)
-    unfinished = path.with_suffix(".tmp")
-    save_file({"scores": flat, "lengths": np.array([len(each) for each in scores])}, unfinished)
-    unfinished.replace(path)
+    write_whole(path, save({"scores": flat, "lengths": np.array([len(each) for each in scores])}))
 
 
 def kept(path: Path) -> Scores | None:

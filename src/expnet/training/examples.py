@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -20,6 +20,7 @@ from expnet.progress import track
 from expnet.rationales import Record
 from expnet.rationales.align import token_targets
 from expnet.training.config import Explain
+from expnet.writing import write_whole
 
 _SHARD = 512
 
@@ -162,6 +163,4 @@ def _unpack(packed: dict[str, Tensor]) -> list[Example]:
 
 def _store(path: Path, tensors: dict[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
-    save_file(tensors, unfinished)
-    unfinished.replace(path)
+    write_whole(path, save(tensors))
