@@ -17,13 +17,14 @@ from typing import Any
 from expnet.benchmark import comparison
 from expnet.benchmark.data import Data
 from expnet.benchmark.making import Workshop
-from expnet.benchmark.plan import read_plan
+from expnet.benchmark.plan import Plan, read_plan
 from expnet.benchmark.rows import Row, RowFile
 from expnet.benchmark.summary import HEADLINE, figure, group, main_marks, places
 from expnet.network import ExpNet
 from expnet.universal import FOLDER
 
 ROOT = Path(__file__).parents[1]
+BASE = "all-MiniLM-L6-v2"  # demo/base
 METHODS = {"attention": "expnet", "gradient": "expnet_gradient"}
 
 
@@ -40,11 +41,21 @@ def main() -> None:
             shutil.rmtree(FOLDER / tier, ignore_errors=True)
             workshop.universal(tier).save_pretrained(FOLDER / tier)
     rows = RowFile(args.runs / f"{plan.name}.jsonl").read()
-    report = {tier: figures(rows, method) for tier, method in METHODS.items()}
+    report = {tier: learned(plan, FOLDER / tier) | figures(rows, method) for tier, method in METHODS.items()}
     (FOLDER / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     for tier in plan.tiers:
         network = ExpNet.from_pretrained(FOLDER / tier)
         (FOLDER / tier / "README.md").write_text(f"{network.generate_model_card()}\n{card(report[tier]['sets'])}")
+
+
+def learned(plan: Plan, folder: Path) -> dict[str, object]:
+    """Return the sets that a network learned from by the plan's families, and what its classifiers are made of."""
+    sources = ExpNet.from_pretrained(folder).config.provenance["sources"]
+    families: dict[str, list[str]] = {}
+    for task in plan.tasks:
+        if task.train in sources:
+            families.setdefault(task.family, []).append(task.train)
+    return {"learned": families, "base": BASE}
 
 
 def card(sets: Mapping[str, Mapping[str, Any]]) -> str:

@@ -34,4 +34,5 @@ def read(output: Path) -> list[dict[str, Any]]:
 
 
 def content(output: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(output.iterdir())}
+    """Return what a job wrote, by name; its lock, which is empty and stays, is left out."""
+    return {path.name: path.read_bytes() for path in sorted(output.iterdir()) if path.name != ".lock"}

@@ -26,14 +26,14 @@ _FLAGS = (
 class Chromium:
     """One browser with one page."""
 
-    def __init__(self) -> None:
+    def __init__(self, *flags: str) -> None:
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         theirs, self._out = os.pipe()
         self._in, theirs_too = os.pipe()
         # The browser reads commands from its file 3 and writes answers to its file 4.
         command = f'exec "$0" "$@" 3<&{theirs} 4>&{theirs_too}'
         self._process = subprocess.Popen(
-            ["bash", "-c", command, PROGRAM, *_FLAGS, f"--user-data-dir={self._folder.name}"],
+            ["bash", "-c", command, PROGRAM, *_FLAGS, *flags, f"--user-data-dir={self._folder.name}"],
             pass_fds=(theirs, theirs_too),
             stderr=subprocess.DEVNULL,
         )

@@ -162,6 +162,156 @@ def test_an_edit_that_forgets_the_hash_is_noticed_and_any_edit_of_figures_comput
     assert [each.what for each in verify(Record.from_json(resealed(data)), explainer)] == ["sha256 of the text"]
 
 
+def leaves(value, path=()):
+    """Yield the path of everything in a JSON value that holds nothing else."""
+    if isinstance(value, dict | list) and value:
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, (*path, key))
+    else:
+        yield path
+
+
+def at(data, path):
+    for key in path:
+        data = data[key]
+    return data
+
+
+def other(value):
+    """Return another value of the same kind, as somebody would put it who wants it to pass."""
+    match value:
+        case bool():
+            return not value
+        case int():  # a segment is 0 or 1
+            return 0 if value == 1 else value + 1
+        case float():
+            return value + 0.01
+        case str():
+            return f"{value}!"
+        case None:
+            return 0.5
+    return ["something"] if isinstance(value, list) else {"something": "else"}
+
+
+def differing(changed, explainer, text):
+    """Return what verification names after an edit under a new hash; what is no record at all cannot be read."""
+    try:
+        edited = Record.from_json(resealed(changed))
+    except InputError:
+        return {"refused"}
+    return {each.what for each in verify(edited, explainer, text=text)}
+
+
+def names_of(path):
+    """Return what a difference at a path may be called."""
+    match path:
+        case ("kind",) | ("schema",) | ("explanation", "schema"):
+            return {"refused"}
+        case ("text" | "pair" as part, *_):
+            return {f"{path[-1]} of the {part}", f"sha256 of the {part}"}
+        case ("explanation", "probabilities", name):
+            return {f"probability of {name}"}
+        case ("explanation", "words", number, name):
+            return {f"{name} of word {number + 1}"}
+        case ("checks", number, "words", *place):
+            return {f"word {place[0] + 1} of check {number + 1}" if place else f"words of check {number + 1}"}
+        case ("checks", number, name):
+            return {f"{name} of check {number + 1}"}
+        case ("models", "labels", number):
+            return {f"label {number + 1}"}
+    return {path[-1]}
+
+
+ASKED_FOR = {
+    "expnet": Asked(target="LABEL_1"),
+    "lime": Asked(method="lime", options={"samples": 20}, seed=3, count=2),
+    "long": Asked(truncate=True),
+}
+
+
+@pytest.mark.parametrize("keep_text", [True, False])
+@pytest.mark.parametrize("how", ASKED_FOR)
+def test_whatever_is_changed_in_a_record_is_named_also_under_a_new_hash(explainer, how, keep_text):
+    text = Text.of("good bad", "film " * 300) if how == "long" else PAIR
+    data = json.loads(record_decision(explainer, text, asked=ASKED_FOR[how], keep_text=keep_text).to_json())
+    given = None if keep_text else text
+    checked = 0
+    for path in leaves({name: value for name, value in data.items() if name != "sha256"}):
+        if path[0] == "asked" or path == ("created",):
+            continue
+        if path[:2] == ("explanation", "words") and len(path) > 2 and path[2] > 3:
+            continue  # one of three hundred is like another
+        changed = json.loads(json.dumps(data))
+        at(changed, path[:-1])[path[-1]] = other(at(data, path))
+        found = differing(changed, explainer, given)
+        what_it_cannot_be = path != ("explanation", "threshold") and not isinstance(
+            at(data, path), bool | int | float | str
+        )
+        assert found & names_of(path) or (found == {"refused"} and what_it_cannot_be), (path, found)
+        checked += 1
+    assert checked > 40
+
+
+def edited(data, change):
+    """Return a record after an edit under a new hash."""
+    data = json.loads(json.dumps(data))
+    change(data)
+    return Record.from_json(resealed(data))
+
+
+def test_what_is_added_or_left_out_is_named_too(explainer):
+    data = record_decision(explainer, PAIR).to_dict()
+    for what, change in {
+        "extra": lambda data: data["models"].update(extra={}),
+        "precision": lambda data: data["models"].pop("precision"),
+        "torch": lambda data: data["versions"].pop("torch"),
+        "attention": lambda data: data["explanation"]["provenance"].pop("attention"),
+        "probability of LABEL_3": lambda data: data["explanation"]["probabilities"].update(LABEL_3=0.0),
+        "words": lambda data: data["explanation"]["words"].pop(),
+        "words of check 1": lambda data: data["checks"][0]["words"].clear(),
+        "word 1 of check 1": lambda data: data["checks"][0]["words"].reverse(),
+        "checks": lambda data: data["checks"].clear(),
+    }.items():
+        assert what in {each.what for each in verify(edited(data, change), explainer)}
+
+
+def test_the_content_of_a_record_is_compared_with_the_text_that_is_given(record, explainer):
+    changed = edited(record.to_dict(), lambda data: data["text"].update(content="a bad film"))
+    found = verify(changed, explainer, text=Text.of(TEXT))
+    assert [(each.what, each.was, each.now) for each in found] == [("content of the text", "a bad film", TEXT)]
+
+
+def test_what_is_taken_as_it_is_follows_from_nothing_or_makes_other_figures(explainer):
+    asked = Asked(method="lime", options={"samples": 20}, seed=3)
+    data = record_decision(explainer, TEXT, asked=asked).to_dict()
+    assert verify(edited(data, lambda data: data.update(created="1999-01-01T00:00:00+00:00")), explainer) == []
+    for name, value, what in (
+        ("seed", 4, {"seed", "score of word 1"}),
+        ("options", {"samples": 10}, {"samples", "score of word 1"}),
+        ("method", "rise", {"method", "score of word 1"}),
+        ("target", "LABEL_0" if data["explanation"]["label"] != "LABEL_0" else "LABEL_1", {"label", "probability"}),
+        ("count", 1, {"without of check 1", "words of check 1"}),
+    ):
+        found = verify(
+            edited(data, lambda data, name=name, value=value: data["asked"].update({name: value})), explainer
+        )
+        assert what <= {each.what for each in found if each.matters}
+
+
+def test_what_no_record_holds_is_refused_since_nothing_could_compare_it(explainer):
+    data = record_decision(explainer, PAIR, keep_text=False).to_dict()
+    for change in (
+        lambda data: data["explanation"]["words"][0].update(text="evil"),
+        lambda data: data["explanation"]["words"][0].update(segment=2),
+        lambda data: data["explanation"].update(text="evil"),
+        lambda data: data["explanation"]["provenance"].update(evil="x"),
+        lambda data: data.update(changed=False),
+        lambda data: data["pair"].update(evil="x"),
+    ):
+        with pytest.raises(InputError, match="The record is damaged"):
+            edited(data, change)
+
+
 def test_what_is_no_record_is_refused_with_what_was_found(record):
     with pytest.raises(InputError, match="is no JSON"):
         Record.from_json("{")
@@ -234,11 +384,12 @@ def test_trust_says_what_the_explainer_has_learned_from(explainer):
         network.config = replace(network.config, provenance=provenance)
         return record_decision(Explainer(explainer.classifier, network), "good").trust
 
-    assert "How well it agrees with people was not measured" in told(texts=16)
+    assert "No text was held out: agreement with people was not measured" in told(texts=16)
     whole = told(**{"texts": 1600, "dev texts": 90, "dev average_precision": 0.614})
-    assert "1,600 texts whose words people marked. On 90 others" in whole
+    assert "on a classifier that is not recorded. On 90 others" in whole
+    assert "1,600 texts" in whole
     assert "0.61" in whole
-    assert "imitate the method “leave_one_out” on 300 texts that nobody had marked" in told(
+    assert "imitate the method “leave_one_out” and another explainer on 300 texts that nobody had marked" in told(
         texts=300, toward="leave_one_out", teacher={}
     )
     assert "not learned from people" in record_decision(explainer, "good", asked=Asked(method="saliency")).trust

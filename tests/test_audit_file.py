@@ -3,6 +3,8 @@
 import hashlib
 import json
 import math
+import os
+import shutil
 from collections import defaultdict
 from importlib.resources import files
 from unicodedata import normalize
@@ -349,3 +351,14 @@ def test_the_command_writes_both_and_refuses_what_it_cannot_use(tmp_path):
     assert "Which words drive each class" in (tmp_path / "file.html").read_text()
     with pytest.raises(InputError, match="--explainer needs --model"):
         invoke("audit", "file", tmp_path / "out", "--explainer", tmp_path / "network")
+
+
+def test_a_folder_whose_name_is_not_utf8_is_recorded_with_the_name_spelled_out(explained, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.symlink_to(explained / "there")
+    assert record_file(folder).folder == "there"
+    folder.unlink()
+    shutil.copytree(explained / "there", folder)
+    record = record_file(folder, against=folder)
+    assert json.loads(record.to_json())["folder"] == r"caf\xe9"
+    assert file_page(record).encode()

@@ -1,8 +1,11 @@
 """Disks fill up, files and folders may not be read: nothing is lost in silence, and what was done stays."""
 
 import errno
+import gzip
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +13,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from expnet.batch.files import find_files, survey
+from expnet.batch.files import survey
+from expnet.batch.folders import find_files
 from expnet.cli.app import app
 from expnet.errors import BatchError, InputError
 from tests.batch_jobs import TEXTS, content, run, write_lines, write_parquet
@@ -131,3 +135,31 @@ def test_a_file_of_no_bytes_is_refused_where_that_is_no_whole_file(tmp_path, nam
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(BatchError, match=f"{name} cannot be read"):
         survey(tmp_path / name, tmp_path, 10)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system does not say")
+@pytest.mark.parametrize("start", ['{"text": "', "text\n"])
+def test_a_line_of_400_mb_in_a_small_file_is_refused_in_little_memory(tmp_path, start):
+    """400 KB of gzip; in a process of its own, whose peak is nobody else's."""
+    source = tmp_path / ("in.jsonl.gz" if start.startswith("{") else "in.csv.gz")
+    with gzip.open(source, "wb", compresslevel=1) as file:
+        file.write(start.encode())
+        for _ in range(400):
+            file.write(b"x" * 2**20)
+    script = """if True:
+        import resource, sys
+        from pathlib import Path
+        from expnet.batch.files import survey
+        from expnet.errors import BatchError
+
+        path = Path(sys.argv[1])
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            survey(path, path, 10)
+        except BatchError as error:
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, error)
+    """
+    done = subprocess.run([sys.executable, "-c", script, source], capture_output=True, text=True, check=True)
+    kilobytes, message = done.stdout.split(maxsplit=1)
+    assert "longer than 16,777,216 bytes" in message
+    assert int(kilobytes) < 150_000

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expnet.batch.files import Reader, common_schema, find_files, places, survey
+from expnet.batch.files import Reader, common_schema, places, survey
+from expnet.batch.folders import find_files
 from expnet.batch.rows import added_fields
 from expnet.errors import BatchError
 from tests.batch_jobs import TEXTS, run, write_lines, write_parquet
@@ -209,16 +210,3 @@ def test_what_is_no_input_is_refused_with_what_is_expected(tmp_path):
         with pytest.raises(BatchError, match=reason):
             find_files(tmp_path / name)
     assert [path.suffix for path in find_files(tmp_path / "splits" / "train")[0]] == [".arrow"]
-
-
-@pytest.mark.parametrize("name", ["in.parquet", "in.jsonl"])
-def test_a_file_that_loses_rows_while_the_job_runs_is_noticed(tmp_path, name):
-    source = tmp_path / name
-    write = write_parquet if name == "in.parquet" else write_lines
-    write(source, ROWS)
-    file = survey(source, source, 3)
-    write(source, ROWS[:4])
-    reader = Reader([file], file.schema, ["text"])
-    assert reader.read(0).cells["text"] == TEXTS[:3]
-    with pytest.raises(BatchError, match="fewer rows than when the job began"):
-        reader.read(1)

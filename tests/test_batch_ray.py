@@ -6,9 +6,9 @@ import pytest
 
 import expnet
 from expnet.errors import BatchError
-from tests.batch_jobs import TEXTS, content, run, write_parquet
+from tests.batch_jobs import TEXTS, content, read, run, write_parquet
 from tests.classifiers import tiny_classifier, tiny_explainer
-from tests.models import build, save
+from tests.models import FIRST_WORD, WORDS, build, save
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'expnet[ray]'")
 
@@ -57,4 +57,26 @@ def test_a_worker_that_loads_another_model_stops_the_job(tmp_path, load, cluster
     other = tiny_explainer(tiny_classifier(seed=1))
     with pytest.raises(BatchError, match=r"another model.*classifier_hash"):
         explain_file(other, source, tmp_path / "out", engine=on_ray(load, workers=1))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["_job.json"]
+    assert list(content(tmp_path / "out")) == ["_job.json"]
+
+
+def load_failing(folder):
+    """An explainer whose model raises on texts that hold "film"."""
+    explainer = expnet.load(folder / "classifier", explainer=folder / "network")
+
+    def fail(_module, inputs):
+        if (inputs[0] == FIRST_WORD + WORDS.index("film")).any():
+            raise IndexError("index out of range in self")
+
+    explainer.classifier.model.get_input_embeddings().register_forward_pre_hook(fail)
+    return explainer
+
+
+def test_a_row_on_which_the_model_fails_is_marked_and_the_workers_go_on(tmp_path, load, cluster):
+    source = write_parquet(tmp_path / "in.parquet")
+    failing = partial(load_failing, load.args[0].parent)
+    engine = on_ray(failing, workers=2)
+    explain_file(failing(), source, tmp_path / "out", settings=Settings(shard_rows=3), engine=engine)
+    found = read(tmp_path / "out")
+    assert [row["status"] for row in found] == ["failed" if "film" in text else "ok" for text in TEXTS]
+    assert found[0]["error"] == "IndexError: index out of range in self"

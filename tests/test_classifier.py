@@ -160,7 +160,7 @@ def encoding_of(lengths: list[int]) -> Encoding:
         special=torch.zeros(shape, dtype=torch.bool),
         offsets=torch.zeros((*shape, 2), dtype=torch.long),
         segment=blank,
-        word_of=blank,
+        covers=torch.zeros((*shape, 2), dtype=torch.long),
         token_of=blank,
         type_ids=None,
         read=((4, 0),),

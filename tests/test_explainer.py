@@ -3,7 +3,6 @@
 import threading
 from dataclasses import replace
 
-import jaxtyping
 import pytest
 import torch
 
@@ -146,21 +145,13 @@ def test_no_texts_give_no_explanations(explainer):
     assert explainer.explain([]) == []
 
 
-@pytest.fixture
-def unchecked():
-    """What a user gets, for whom nobody checks types."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (3, "a list of texts, got int"),
         (None, "a list of texts, got NoneType"),
-        (b"bytes", "Expected a string, got int"),
+        (b"bytes", "a list of texts, got bytes: decode it first"),
         (["a", 3], "Expected a string, got int"),
         (["a", None], "Expected a string, got NoneType"),
     ],

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -32,7 +31,7 @@ from expnet.network import ExpNetConfig
 from expnet.texts import Text
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier, tiny_explainer
 from tests.models import build, save
-from tests.tiny_tokenizers import bert_like, gpt_like, roberta_like
+from tests.tiny_tokenizers import bert_like, bert_like_with_wide_tokens, gpt_like, roberta_like
 
 pytest.importorskip("onnxruntime", reason="onnxruntime (extra onnx) is not installed")
 pytest.importorskip("onnxscript", reason="onnxscript (extra onnx) is not installed")
@@ -78,14 +77,6 @@ def explainer(folders) -> Explainer:
 @pytest.fixture(scope="module")
 def exported(folders) -> OnnxExplainer:
     return OnnxExplainer.load(folders.exported, threads=1)
-
-
-@pytest.fixture
-def unchecked():
-    """What a user gets, for whom nobody checks types."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def assert_same(ours, theirs, tolerance=1e-5):
@@ -262,13 +253,15 @@ def test_the_tables_in_the_page_are_those_of_the_report():
     assert importlib.import_module("measure_export").filled(page, report) == page
 
 
-PIECES = st.sampled_from(["the", "film", "unbelievable", "goods", "É", "字", "can't", "x", ",", "[SEP]", "  "])
+PIECES = st.sampled_from(["the", "film", "unbelievable", "goods", "É", "字", "can't", "x!!!", ",", "[SEP]", "  "])
 RAW = st.lists(PIECES, min_size=1, max_size=14).map(" ".join)
 SOME = st.lists(st.tuples(RAW, st.none() | st.sampled_from(["film", "a, b", ""])), min_size=1, max_size=4)
-TOKENIZERS = [TextTokenizer.of(make(1_000_000)) for make in (bert_like, roberta_like, gpt_like)]
+TOKENIZERS = [
+    TextTokenizer.of(make(1_000_000)) for make in (bert_like, roberta_like, gpt_like, bert_like_with_wide_tokens)
+]
 
 
-@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=["bert", "roberta", "gpt"])
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=["bert", "roberta", "gpt", "wide"])
 @given(pairs=SOME, truncate=st.booleans(), seed=st.integers(0, 99))
 def test_arrays_and_pooling_are_those_of_torch(tokenizer, pairs, truncate, seed):
     texts = [Text.of(*pair) for pair in pairs]

@@ -23,12 +23,14 @@ from expnet.metrics.faithfulness import (
     perturbation_curves,
     random_ranking,
     sufficiency,
+    word_units,
 )
 from expnet.texts import Text
 from expnet.words import Span
 from tests.classifiers import tiny_classifier
 from tests.linear import LinearConfig, LinearForSequenceClassification, contributions
-from tests.models import tokenizer
+from tests.models import build, tokenizer
+from tests.tiny_tokenizers import bert_like_with_wide_tokens
 
 # Spelled words have several tokens: "ax" is a ##x.
 TEXTS = ("A good film, ax the first.", "bad", "", "one text axe short")
@@ -54,17 +56,17 @@ def one_logit_classifier(seed):
     return Classifier(model, tokenizer(model_max_length=128))
 
 
-def probability_by_hand(encoding, row, target, gone, replacement):
-    """Run one text of BERT alone with plain transformers; `gone` holds words."""
-    model, length = BERT.model, int(encoding.mask[row].sum())
-    ids, words = encoding.ids[row, :length], encoding.word_of[row, :length].tolist()
-    away = torch.tensor([word in gone for word in words])
+def probability_by_hand(encoding, row, target, gone, replacement, classifier=BERT):
+    """Run one text of a classifier alone with plain transformers; `gone` holds words."""
+    model, length = classifier.model, int(encoding.mask[row].sum())
+    ids, covers = encoding.ids[row, :length], encoding.covers[row, :length].tolist()
+    away = torch.tensor([any(word in gone for word in range(*span)) for span in covers])
     types = encoding.type_ids[row, :length]
     with torch.no_grad():
         if replacement == "delete":
             given = {"input_ids": ids[~away][None], "token_type_ids": types[~away][None]}
         elif replacement == "mask":
-            given = {"input_ids": ids.masked_fill(away, BERT.mask_id)[None], "token_type_ids": types[None]}
+            given = {"input_ids": ids.masked_fill(away, classifier.mask_id)[None], "token_type_ids": types[None]}
         else:
             embedded = model.get_input_embeddings()(ids).masked_fill(away[:, None], 0)
             given = {"inputs_embeds": embedded[None], "token_type_ids": types[None]}
@@ -106,6 +108,44 @@ def test_where_words_add_up_no_order_beats_that_of_leaving_one_out(seed, replace
         assert (sufficiency(best) <= sufficiency(other) + 1e-5).all()
         assert (deletion_area(best) <= deletion_area(other) + 1e-5).all()
         assert (insertion_area(best) >= insertion_area(other) - 1e-5).all()
+
+
+def wide_classifier() -> Classifier:
+    """A classifier whose tokenizer has tokens that cover several words."""
+    wide = bert_like_with_wide_tokens(64)
+    return Classifier(build("bert", vocab_size=len(wide)), wide)
+
+
+@pytest.mark.parametrize("replacement", REPLACEMENTS)
+def test_words_of_one_token_are_taken_away_together(replacement):
+    classifier = wide_classifier()
+    # b ad! | good | !!! | the | 电影很好 -> five units; "bad" and "!" share a token
+    encoding, target = encode(classifier, "bad! good!!! the 电影很好"), torch.tensor([1])
+    words = [encoding.texts[0].word(word) for word in encoding.texts[0].words]
+    assert words == ["bad", "!", "good", "!", "!", "!", "the", "电", "影", "很", "好"]
+    assert word_units(encoding)[0].tolist() == [0, 0, 1, 2, 2, 2, 3, 4, 4, 4, 4]
+    scores = np.array([0.1, 0.9, 0.2, 0.0, 0.3, 0.1, 0.4, 0.5, 0.8, 0.0, 0.1])  # units: .9, .2, .3, .4, .8
+    curves = perturbation_curves(
+        classifier, encoding, target, {"hand": [scores]}, replacement=replacement, fractions=[0.4, 1]
+    )["hand"]
+    assert curves.words.tolist() == [5]
+    deltas = leave_one_out_deltas(classifier, encoding, target, replacement=replacement)[0]
+    units = [[0, 1], [2], [3, 4, 5], [6], [7, 8, 9, 10]]
+    full = probability_by_hand(encoding, 0, 1, [], replacement, classifier)
+    for unit in units:
+        without = probability_by_hand(encoding, 0, 1, unit, replacement, classifier)
+        np.testing.assert_allclose(deltas[unit], full - without, **CLOSE)
+    top, rest = units[0] + units[4], units[1] + units[2] + units[3]
+    np.testing.assert_allclose(
+        [curves.removed[0, 0], curves.kept[0, 0], curves.full[0]],
+        [probability_by_hand(encoding, 0, 1, gone, replacement, classifier) for gone in (top, rest, [])],
+        **CLOSE,
+    )
+
+
+def test_a_random_ranking_takes_no_longer_unit_first():
+    encoding = encode(wide_classifier(), "good!!! 电影很好")
+    assert len(set(random_ranking(encoding, seed=1)[0].tolist())) == 3  # one number for a unit, not its highest
 
 
 @given(st.integers(0, 2**31), st.sampled_from(REPLACEMENTS))

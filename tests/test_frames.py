@@ -90,3 +90,59 @@ def test_what_would_go_wrong_in_every_row_is_an_error(explainer, columns, option
     frame = pd.DataFrame([["good"] * len(columns)], columns=columns)
     with pytest.raises(error, match=re.escape(message)):
         explain_frame(explainer, frame, **options)
+
+
+def test_columns_of_a_frame_without_a_header_are_named_by_number(explainer):
+    frame = pd.DataFrame([["good film", "bad", 2], ["bad", None, None], [None, "one", 1]])
+    found = explain_frame(explainer, frame, text=0, pair=1, target_column=2)
+    named = frame.set_axis(["text", "pair", "target"], axis=1)
+    expected = explain_frame(explainer, named, pair="pair", target_column="target")
+    assert found.columns.tolist() == [0, 1, 2, *expected.columns[3:]]
+    assert found.status.tolist() == ["ok", "ok", "missing"]
+    assert_frame_equal(found.set_axis(expected.columns, axis=1).drop(columns="error"), expected.drop(columns="error"))
+    assert found.error[2] == "The column 0 is null."
+
+
+def test_columns_of_several_levels_are_named_by_tuples_and_keep_their_levels(explainer):
+    columns = pd.MultiIndex.from_tuples([("in", "text"), ("in", "n"), ("more", "")], names=["a", "b"])
+    frame = pd.DataFrame([["a good film", 1, 2], ["bad", 3, 4]], columns=columns)
+    found = explain_frame(explainer, frame, text=("in", "text"))
+    expected = explain_frame(explainer, pd.DataFrame({"text": ["a good film", "bad"]}))
+    assert found.columns.tolist()[:4] == [("in", "text"), ("in", "n"), ("more", ""), ("label", "")]
+    assert found.columns.names == ["a", "b"]
+    assert_frame_equal(found[columns], frame)
+    for name in expected.columns[1:]:
+        assert found[name].map(str).tolist() == expected[name].map(str).tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "text", "message"),
+    [
+        ([0, 1], 7, "There is no column 7. Columns: 0, 1."),
+        ([0, 1], "0", "There is no column '0'. Did you mean 0? Columns: 0, 1."),
+        ([0, 0], 0, "more than one column 0: rename or drop all but one"),
+        (None, "in", "more than one column 'in': give one of [('in', 'text'), ('in', 'n')]"),
+        (None, ("in", "texts"), "There is no column ('in', 'texts'). Did you mean ('in', 'text')?"),
+    ],
+)
+def test_a_column_that_is_not_there_is_named_with_those_that_are(explainer, labels, text, message):
+    columns = pd.MultiIndex.from_tuples([("in", "text"), ("in", "n")]) if labels is None else labels
+    frame = pd.DataFrame([["good", "bad"]], columns=columns)
+    with pytest.raises(InputError, match=re.escape(message)):
+        explain_frame(explainer, frame, text=text)
+
+
+def test_a_level_with_the_name_of_an_added_column_needs_a_prefix(explainer):
+    columns = pd.MultiIndex.from_tuples([("in", "text"), ("label", "n")])
+    frame = pd.DataFrame([["good", "bad"]], columns=columns)
+    with pytest.raises(InputError, match=r"to be added: label\. Choose a prefix"):
+        explain_frame(explainer, frame, text=("in", "text"))
+    assert explain_frame(explainer, frame, text=("in", "text"), prefix="x_")["x_status"].tolist() == ["ok"]
+
+
+def test_classes_may_be_numpy_integers_and_strings(explainer):
+    frame = pd.DataFrame({"text": ["good"] * 4})
+    frame["target"] = pd.Series([np.int64(2), np.uint8(1), np.str_("LABEL_1"), np.bool_(True)], dtype=object)
+    found = explain_frame(explainer, frame, target_column="target")
+    assert found.label.tolist()[:3] == ["LABEL_2", "LABEL_1", "LABEL_1"]
+    assert found.status.tolist() == ["ok", "ok", "ok", "unknown target"]

@@ -92,3 +92,9 @@ def test_an_explainer_without_an_expnet_is_refused(tmp_path):
     with pytest.raises(InputError, match="no ExpNet to save"):
         save_model(Explainer(tiny_classifier()), tmp_path / "model")
     assert expnet.mlflow.__name__ == "expnet.mlflow"
+
+
+def test_a_column_without_a_string_for_a_name_is_refused_as_mlflow_knows_no_other(explainer, tmp_path):
+    with pytest.raises(InputError, match="MLflow knows columns by strings, got 0: rename the column"):
+        save_model(explainer, tmp_path / "model", settings=Settings(text=0))
+    assert not (tmp_path / "model").exists()

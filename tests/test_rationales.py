@@ -20,7 +20,7 @@ from expnet.rationales.readers.shared import parse_record
 from expnet.texts import Text
 from expnet.words import Span
 from tests.classifiers import tiny_classifier
-from tests.tiny_tokenizers import bert_like
+from tests.tiny_tokenizers import bert_like, bert_like_with_wide_tokens
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 TOKENS = {"id": "a", "tokens": ["not", "good", "."], "label": "bad", "rationale": [1, 1, 0]}
@@ -303,6 +303,22 @@ def test_tokens_of_a_part_that_was_not_judged_have_no_target():
     assert_close(targets, torch.tensor(expected), atol=0, rtol=0, equal_nan=True)
 
 
+def test_marks_on_one_of_several_words_of_a_token_count_by_their_characters():
+    row = {"text": "bad电影很好 good!!!", "rationale": [[3, 4], [13, 15]]}
+    records = [parse_record(row), parse_record({"tokens_a": ["good!!!"], "tokens_b": ["bad!"], "rationale_b": [1]})]
+    encoding = encode(
+        TextTokenizer.of(bert_like_with_wide_tokens()), [record.text for record in records], max_length=16
+    )
+    none = torch.nan
+    expected = torch.tensor(
+        [
+            [none, 0.0, 0.0, 0.0, 1 / 4, 0.0, 2 / 3, none],  # [CLS] b ##a ##d 电影很好 good !!! [SEP]
+            [none, none, none, none, 1.0, 1.0, none, none],  # [CLS] good !!! [SEP] b ad! [SEP], of one given word each
+        ]
+    )
+    assert_close(token_targets(encoding, records), expected, atol=1e-7, rtol=0, equal_nan=True)
+
+
 def test_token_targets_repeat_where_windows_overlap():
     record = parse_record({"text": "a b c d e", "rationale": [[4, 5], [6, 7]]})
     encoding = encode(TextTokenizer.of(bert_like()), [record.text], max_length=5, overlap=1)
@@ -330,19 +346,18 @@ def test_targets_for_the_records_of_other_texts_are_refused():
 @pytest.mark.parametrize("name", sorted(path.name for path in DATA.glob("*/")) or ["every set"])
 def test_the_shared_sets_hold_what_their_readmes_count(name):
     """Compare each split but the long ones for training with its row: texts, with rationale, length, marked."""
-    table = re.findall(
-        r"^\| (\w+) \| (\d+) \| (\d+) \| ([\d.]+) \| ([\d.]+ %|-) \|", (DATA / name / "README.md").read_text(), re.M
-    )
+    row = r"^\| (\w+) \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \| ([\d.]+ %|-) \|"
+    table = re.findall(row, (DATA / name / "README.md").read_text(), re.M)
     assert {f"{split}.jsonl.gz" for split, *_ in table} == {path.name for path in (DATA / name).glob("*.gz")}
     for split, texts, annotated, length, share in table:
         if split == "train":
             continue
         records = read_records(DATA / name / f"{split}.jsonl.gz")
-        assert len(records) == int(texts)
+        assert len(records) == int(texts.replace(",", ""))
         words = [len(record.text.words) for record in records]
         assert sum(words) / len(words) == pytest.approx(float(length), abs=0.051)  # one decimal is printed
         with_rationale = [record for record in records if record.rationale is not None]
-        assert len(with_rationale) == int(annotated)
+        assert len(with_rationale) == int(annotated.replace(",", ""))
         if with_rationale:
             # Of pairs the tables count the part that was annotated: the question, the hypothesis.
             part = 1 if name == "esnli" else 0

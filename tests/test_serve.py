@@ -3,8 +3,10 @@
 import asyncio
 import json
 import logging
+import re
 import threading
 import time
+import tracemalloc
 
 import httpx2
 import pytest
@@ -13,10 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from expnet.errors import InputError, MethodError
+from expnet.classifier import Classifier
+from expnet.cli.serve import names
+from expnet.errors import InputError, MethodError, NonFiniteError
 from expnet.explainer import Explainer
 from expnet.serve import Limits, create_app
+from expnet.serve.guard import Guard
 from expnet.texts import Text
+from tests import models
 from tests.classifiers import tiny_classifier, tiny_explainer
 
 EXPLAIN, PREDICT = "/v1/models/tiny:explain", "/v1/models/tiny:predict"
@@ -231,6 +237,89 @@ def test_what_is_wrong_with_one_request_concerns_no_other(explainer):
     assert slow.batches[1] == ["good", "bad", "one", "film"]
 
 
+class Stubborn(Slow):
+    """An explainer whose model fails on the text "bad", with any kind of error."""
+
+    def __init__(self, explainer, failure):
+        super().__init__(explainer)
+        self.failure = failure
+
+    def explain(self, texts, **settings):
+        found = super().explain(texts, **settings)
+        if any(text.text == "bad" for text in texts):
+            raise self.failure
+        return found
+
+
+class Panic(BaseException):
+    """What the tokenizers library raises is no `Exception`."""
+
+
+FAILURES = [
+    IndexError("index out of range in self"),
+    RuntimeError("size mismatch"),
+    StopIteration("no parameters"),
+    Panic("index out of bounds"),
+    SystemExit(1),
+    NonFiniteError("The model returned NaN."),
+    RecursionError("maximum recursion depth exceeded"),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=[type(each).__name__ for each in FAILURES])
+def test_a_text_on_which_the_model_fails_is_refused_with_the_reason_and_the_others_are_answered(explainer, failure):
+    stubborn = Stubborn(explainer, failure)
+
+    async def together(client):
+        await hold(client, stubborn)
+        texts = (["good"], ["bad"], ["one", "bad", "film"], ["film"], ["text"])
+        asked = [asyncio.create_task(ask(client, instances=each)) for each in texts]
+        await wait_for(client, 7)
+        stubborn.go.set()
+        return [await each for each in asked], await ask(client, instances=["afterwards"])
+
+    (good, bad, among, film, text), after = asyncio.run(served(create_app({"tiny": stubborn}), together))
+    assert [each.status_code for each in (good, film, text, after)] == [200] * 4
+    for answer, alone in ((good, "good"), (film, "film"), (text, "text")):
+        (got,) = answer.json()["explanations"]
+        scores = [word["score"] for word in got["words"]]
+        assert scores == pytest.approx([word.score for word in explainer.explain(alone).words], abs=1e-5)
+    assert error(bad, 422).startswith("The model fails on this text: ")
+    assert str(failure) in error(bad, 422)
+    assert error(among, 422) == f"Instance 1: {error(bad, 422)}"
+
+
+def test_a_tokenizer_that_fails_on_a_text_is_told_likewise_and_the_log_does_not_quote_it(
+    explainer, monkeypatch, caplog
+):
+    def encode(texts, **settings):
+        if any("bad" in text.text for text in texts):
+            raise KeyError(f"no token for {texts[0].text}")
+        return whole(texts, **settings)
+
+    whole = explainer.classifier.encode
+    monkeypatch.setattr(explainer.classifier, "encode", encode)
+    with caplog.at_level(logging.INFO, "expnet.serve"), TestClient(create_app({"tiny": explainer})) as client:
+        many = {"instances": ["bad Wolpertinger"], "method": "lime", "options": {"samples": 5}}
+        for path, asked in ((PREDICT, {"instances": ["bad Wolpertinger"]}), (EXPLAIN, many)):
+            assert "KeyError: 'no token for bad Wolpertinger'" in error(client.post(path, json=asked), 422)
+        assert client.post(PREDICT, json={"instances": ["good"]}).status_code == 200
+    assert "KeyError at " in caplog.text
+    assert "Wolpertinger" not in caplog.text
+
+
+def test_a_text_with_a_token_beyond_the_embeddings_is_refused_by_program_and_page():
+    tokenizer = models.tokenizer()
+    tokenizer.add_tokens(["<user>"])
+    found = tiny_explainer(Classifier(models.build("bert"), tokenizer))
+    with TestClient(create_app({"tiny": found})) as client:
+        for path in (PREDICT, EXPLAIN):
+            assert len(error(client.post(path, json={"instances": ["bad <user>"]}), 422)) > 20
+        form = {"content": "text=bad+<user>&method=expnet&method=saliency", "headers": {"origin": "http://testserver"}}
+        assert client.post("/", **form).status_code == 422
+        assert client.post(EXPLAIN, json={"instances": ["good"]}).status_code == 200
+
+
 def test_who_goes_away_gives_up_the_place_in_the_queue(explainer):
     slow = Slow(explainer)
     app = create_app({"tiny": slow})
@@ -257,6 +346,37 @@ def test_a_body_over_the_limit_is_refused(client):
     assert client.post(EXPLAIN, content=fits, **sent).status_code == 200
     assert "more than 2,000 bytes" in error(client.post(EXPLAIN, content=fits + " ", **sent), 413)
     assert "more than 2,000 bytes" in error(client.post(EXPLAIN, content=" " * 100_000, **sent), 413)
+
+
+@pytest.mark.parametrize("chunks", [20, 120, 1000])
+def test_a_body_over_the_limit_is_thrown_away_as_it_arrives(chunks):
+    limit, chunk, sent, received = 2**20, 2**16, [], 0
+
+    async def receive():
+        nonlocal received
+        received += 1
+        return {"type": "http.request", "body": bytes(chunk), "more_body": received < chunks}
+
+    async def send(message):
+        sent.append(message)
+
+    guard = Guard(
+        None,
+        limits=Limits(body=limit),
+        names=None,
+        answered=lambda route, status, seconds: None,
+        log_texts=False,
+    )
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    tracemalloc.start()
+    try:
+        asyncio.run(guard({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive, send))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sent[0]["status"] == 413
+    assert peak < limit + 3 * chunk  # what fits, what has just arrived, and what came before
+    assert received == min(chunks, 8 * limit // chunk + 1)  # who sends more than that is not listened to
 
 
 def test_too_many_texts_or_characters_are_refused(client):
@@ -404,6 +524,33 @@ def test_a_body_that_is_not_what_was_expected_is_refused_with_the_reason(client,
     assert message in error(refused, refused.status_code)
 
 
+@pytest.mark.parametrize("depth", [100, 200, 250, 260, 500, 900, 990, 3000, 100_000])
+@pytest.mark.parametrize("pair", ["[]", "{}"])
+def test_deep_json_is_refused_or_answered_but_stops_nothing(roomy, depth, pair):
+    opened, closed = pair[0] + '"a":' * (pair == "{}"), pair[1]
+    deep = opened * (depth // len(opened)) + "1" + closed * (depth // len(opened))
+    for body in (
+        deep,
+        f'{{"instances": {deep}}}',
+        f'{{"instances": [{deep}]}}',
+        f'{{"instances": ["a"], "{depth}": {deep}}}',
+        f'{{"instances": ["a"], "options": {{"samples": {deep}}}, "method": "lime"}}',
+        f'{{"instances": ["a"], "target": {deep}}}',
+    ):
+        refused = roomy.post(EXPLAIN, content=body, headers={"content-type": "application/json"})
+        assert refused.status_code in (400, 422), refused.text[:200]
+        assert set(refused.json()) == {"error"}
+        assert len(refused.text) < 3000  # it does not quote all that was sent
+    assert roomy.post(PREDICT, json={"instances": ["good"]}).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def roomy(explainer):
+    """A server with the limits it has by default."""
+    with TestClient(create_app({"tiny": explainer})) as client:
+        yield client
+
+
 def test_bodies_that_are_not_declared_as_json_are_refused(client):
     assert "application/json" in error(client.post(EXPLAIN, content=b'{"instances": ["a"]}'), 415)
     assert "application/json" in error(client.post(EXPLAIN, data={"instances": "a"}), 415)
@@ -441,15 +588,114 @@ def test_whatever_is_asked_is_answered_or_refused_but_never_fails(client, asked)
 
 def test_other_names_for_this_server_and_other_sites_are_refused(explainer):
     with TestClient(create_app({"tiny": explainer}, hosts=["localhost", "::1"])) as client:
-        for host in ("localhost", "localhost:8000", "LOCALHOST", "[::1]", "[::1]:8000"):
+        for host in ("localhost", "localhost:8000", "LOCALHOST", "localhost.", "[::1]", "[::1]:8000", "[0:0::1]"):
             assert client.get("/v1/models", headers={"host": host}).status_code == 200
-        for host in ("evil.example", "localhost.evil.example", "", "[", "127.0.0.1"):
+        for host in ("evil.example", "localhost.evil.example", "", "[", "127.0.0.1", "localhost/x", "x@localhost"):
             assert "does not answer under that name" in error(client.get("/v1/models", headers={"host": host}), 421)
         ours = {"host": "localhost", "sec-fetch-site": "same-origin"}
         other = {"host": "localhost", "sec-fetch-site": "cross-site"}
         assert client.post(EXPLAIN, json={"instances": ["a"]}, headers=ours).status_code == 200
         assert "other sites" in error(client.post(EXPLAIN, json={"instances": ["a"]}, headers=other), 403)
         assert client.get("/", headers=other).status_code == 200  # a link
+
+
+def test_a_server_on_every_address_answers_to_addresses_and_to_no_name_but_those_allowed(explainer):
+    app = create_app({"tiny": explainer}, hosts=names("0.0.0.0", ["Bücher.example."]))
+    with TestClient(app) as client:
+        for host in (
+            "localhost:80",
+            "192.168.0.7:8000",
+            "[fe80::1]",
+            "xn--bcher-kva.example",
+            "xn--bcher-kva.EXAMPLE:9",
+        ):
+            assert client.get("/healthz", headers={"host": host}).status_code == 200, host
+        for host in ("evil.example", "192.168.0.7.evil.example", "127.1", "2130706433", ""):
+            assert client.get("/healthz", headers={"host": host}).status_code == 421, host
+
+
+@pytest.mark.parametrize("name", ["http://x", "x:80", "*", "", "x/y", "a b", "[::1]:80"])
+def test_what_is_no_name_of_a_host_is_refused(explainer, name):
+    with pytest.raises(InputError, match=f"got {re.escape(repr(name))}: leave out scheme, port and path"):
+        create_app({"tiny": explainer}, hosts=["localhost", name])
+
+
+FORM = "application/x-www-form-urlencoded"
+OUR_OWN = [
+    ("localhost:8000", {"origin": "http://localhost:8000"}),
+    ("localhost:8000", {"origin": "http://localhost:8000", "sec-fetch-site": "same-origin"}),
+    ("LOCALHOST.:8000", {"origin": "http://localhost:8000"}),
+    ("127.0.0.1:80", {"origin": "http://127.0.0.1"}),
+    ("[::1]:8000", {"origin": "http://[::1]:8000"}),
+    ("explain.example", {"origin": "https://explain.example"}),  # behind a proxy that encrypts
+    ("explain.example:443", {"origin": "https://explain.example"}),
+    ("localhost:8000", {"sec-fetch-site": "same-origin"}),
+    ("localhost:8000", {"sec-fetch-site": "none"}),
+]
+OF_OTHERS = [
+    ("localhost:8000", {"origin": "http://evil.example"}),
+    ("localhost:8000", {"origin": "http://localhost:8001"}),
+    ("localhost:8000", {"origin": "http://localhost"}),
+    ("localhost:8000", {"origin": "http://127.0.0.1:8000"}),
+    ("127.0.0.1:8000", {"origin": "http://localhost:8000"}),
+    ("[::1]:8000", {"origin": "http://[::1]:8001"}),
+    ("localhost", {"origin": "http://localhost.evil.example"}),
+    ("localhost", {"origin": "http://x@localhost"}),
+    ("localhost", {"origin": "https://localhost:80"}),
+    ("localhost", {"origin": "chrome-extension://localhost"}),
+    ("localhost", {"origin": "null"}),
+    ("localhost", {"origin": ""}),
+    ("localhost", {"origin": "http://"}),
+    ("localhost", {"origin": "http://[::1"}),
+    ("localhost:8000", {"origin": "http://localhost:8001", "sec-fetch-site": "same-site"}),
+    ("localhost", {"origin": "http://evil.example", "sec-fetch-site": "same-origin"}),
+    ("localhost", {"origin": "http://localhost", "sec-fetch-site": "same-site"}),
+    ("localhost", {"origin": "http://localhost", "sec-fetch-site": "cross-site"}),
+    ("localhost", {"sec-fetch-site": "same-site"}),
+    ("localhost", {"sec-fetch-site": "cross-site"}),
+    ("localhost", {"sec-fetch-site": ""}),
+]
+
+
+@pytest.mark.parametrize(("host", "headers"), OUR_OWN)
+def test_forms_of_its_own_pages_are_taken(client, host, headers):
+    asked = {"host": host, "content-type": FORM, **headers}
+    assert client.post("/", content="text=good&method=expnet", headers=asked).status_code == 200
+
+
+@pytest.mark.parametrize(("host", "headers"), OF_OTHERS)
+def test_nothing_that_changes_something_is_taken_from_a_page_of_another_origin(client, host, headers):
+    for path, kind in (("/", FORM), ("/download", FORM), ("/", "text/plain"), (EXPLAIN, "application/json")):
+        refused = client.post(path, content="{}", headers={"host": host, "content-type": kind, **headers})
+        assert "Pages of other sites may not use this server" in error(refused, 403)
+    for method in ("PUT", "PATCH", "DELETE"):
+        assert client.request(method, "/", headers={"host": host, **headers}).status_code == 403
+    assert client.get("/", headers={"host": host, **headers}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "kind", [FORM, "text/plain", "multipart/form-data; boundary=x", "text/plain; application/json", ""]
+)
+def test_a_form_that_does_not_say_which_page_it_comes_from_is_refused(client, kind):
+    headers = {"content-type": kind} if kind else {}
+    for path in ("/", "/download", EXPLAIN):
+        assert "Forms are taken from this server's own pages" in error(
+            client.post(path, content="{}", headers=headers), 415
+        )
+
+
+def test_programs_need_no_origin_but_declare_json_and_browsers_are_never_granted_that(client):
+    for kind in ("application/json", "Application/JSON; charset=utf-8"):
+        asked = {"content": '{"instances": ["a"]}', "headers": {"content-type": kind}}
+        assert client.post(EXPLAIN, **asked).status_code == 200
+    asking = {
+        "origin": "http://evil.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type",
+    }
+    answer = client.options(EXPLAIN, headers=asking)
+    assert answer.status_code == 405
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
 def test_limits_that_make_no_sense_are_refused():
@@ -492,7 +738,7 @@ def test_texts_are_in_the_log_only_if_it_was_asked_for(explainer, caplog, monkey
         client.post(EXPLAIN, json={"instances": [SECRET], "target": SECRET, "method": SECRET})
         client.post(EXPLAIN, json={"instances": [SECRET], SECRET: 1})
         client.get(f"/{SECRET}?text={SECRET}")
-        client.post("/", data={"text": SECRET, "method": SECRET})
+        client.post("/", data={"text": SECRET, "method": SECRET}, headers={"origin": "http://testserver"})
         monkeypatch.setattr(Explainer, "explain", fail)
         failed = client.post(EXPLAIN, json={"instances": [SECRET]})
     assert error(failed, 500) == "The server failed; its log says where."
@@ -536,5 +782,5 @@ def test_every_answer_has_the_headers_that_keep_pages_harmless(client):
         assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr")
         assert "frame-ancestors 'none'" in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["referrer-policy"] == "same-origin"  # without any, forms would come from nowhere
         assert answer.headers["cache-control"] == "no-store"

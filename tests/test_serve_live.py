@@ -17,13 +17,14 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from expnet.cli.app import app
 from expnet.cli.serve import names
 from expnet.cli.serve import serve as command
 from expnet.errors import InputError
-from expnet.serve import Limits
+from expnet.serve import Limits, running
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.live import Unhurried, live
 from tests.models import build, save
@@ -258,15 +259,36 @@ def test_the_limits_of_the_command_are_those_of_python():
 
 
 @pytest.mark.parametrize(
-    ("host", "allowed", "hosts"),
+    ("host", "allowed", "hosts", "told"),
     [
-        ("127.0.0.1", None, ["127.0.0.1", "localhost", "127.0.0.1", "::1"]),
-        ("127.0.0.2", None, ["127.0.0.2", "localhost", "127.0.0.1", "::1"]),
-        ("localhost", ["me"], ["localhost", "localhost", "127.0.0.1", "::1", "me"]),
-        ("0.0.0.0", None, None),
-        ("0.0.0.0", ["me"], ["0.0.0.0", "localhost", "127.0.0.1", "::1", "me"]),
+        ("127.0.0.1", None, ["127.0.0.1", "localhost", "127.0.0.1", "::1"], False),
+        ("127.0.0.2", None, ["127.0.0.2", "localhost", "127.0.0.1", "::1"], False),
+        ("localhost", ["me"], ["localhost", "localhost", "127.0.0.1", "::1", "me"], False),
+        ("0.0.0.0", None, ["0.0.0.0", "localhost", "127.0.0.1", "::1"], True),
+        ("0.0.0.0", ["me"], ["0.0.0.0", "localhost", "127.0.0.1", "::1", "me"], True),
+        ("::", ["me", "you"], ["::", "localhost", "127.0.0.1", "::1", "me", "you"], True),
+        ("my.machine", None, ["my.machine", "localhost", "127.0.0.1", "::1"], True),
     ],
 )
-def test_on_this_machine_only_its_own_names_are_answered_to(host, allowed, hosts, capsys):
+def test_wherever_it_listens_only_names_that_it_knows_are_answered_to(host, allowed, hosts, told, capsys):
     assert names(host, allowed) == hosts
-    assert ("no passwords" in capsys.readouterr().err) == (hosts is None)
+    assert ("no passwords" in capsys.readouterr().err) == told
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_the_commands_keep_the_check_of_names_on_every_address(explainer, host, tmp_path, monkeypatch):
+    served = []
+    monkeypatch.setattr(running, "run", lambda app, limits, *, host, port: served.append(app))
+    monkeypatch.setattr("expnet.explainer.load", lambda *args, **settings: explainer)
+    (tmp_path / "texts.txt").write_text("one good film\n")
+    for called in (
+        ["serve", "tiny"],
+        ["studio", "tiny", f"{tmp_path}/texts.txt", "--marks", f"{tmp_path}/marks.jsonl"],
+    ):
+        result = CliRunner().invoke(app, [*called, "--host", host, "--allow-host", "explain.example"])
+        assert result.exit_code == 0, result.output
+    for each in served:
+        with TestClient(each) as client:
+            for name, status in (("explain.example", 200), ("10.0.0.7:8000", 200), ("evil.example", 421)):
+                assert client.get("/", headers={"host": name}).status_code == status
+    assert len(served) == 2

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 import expnet
@@ -23,6 +22,7 @@ from expnet.studio import create_app, fitting
 from expnet.studio.comparing import agreement, cross_validated, folds, word_scores
 from expnet.texts import Text
 from expnet.universal import universal
+from tests.browsers import Browser
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.payloads import PAYLOADS
 from tests.studio import TEXTS, desk, records
@@ -35,7 +35,7 @@ TYPED = [text for text in PAYLOADS if text.isprintable()]
 def studio(tmp_path):
     """A desk, and a browser without a script before it."""
     found = desk(tmp_path)
-    with TestClient(create_app(found)) as client:
+    with Browser(create_app(found)) as client:
         yield found, client
 
 
@@ -88,7 +88,7 @@ def test_saving_goes_on_to_the_next_text_and_the_page_shows_it_again(studio):
 @given(st.lists(st.integers(0, 6), max_size=8))
 def test_any_choice_of_words_is_read_as_it_was_marked(tmp_path_factory, words):
     found = desk(tmp_path_factory.mktemp("desk"))
-    client = TestClient(create_app(found))
+    client = Browser(create_app(found))
     save(client, 1, words)
     (record,) = read_records(found.marks.path)
     assert {place for place, marked in enumerate(record.word_marks()) if marked} == set(words)
@@ -122,7 +122,7 @@ def test_what_others_marked_is_not_shown_but_counted(tmp_path):
     ann = desk(tmp_path)
     mark(ann)
     bob = desk(tmp_path, annotator="bob")
-    client = TestClient(create_app(bob))
+    client = Browser(create_app(bob))
     assert client.get("/").url.path == "/texts/5"  # what nobody marked comes first
     page = Page(client.get("/texts/1").text)
     assert pressed(page) == []
@@ -170,7 +170,7 @@ def test_what_cannot_be_done_is_said_on_a_page_and_nothing_is_saved(studio, path
 
 
 def test_other_sites_can_neither_save_nor_read(tmp_path):
-    client = TestClient(create_app(desk(tmp_path), hosts=["localhost"]), base_url="http://localhost")
+    client = Browser(create_app(desk(tmp_path), hosts=["localhost"]), base_url="http://localhost")
     assert client.get("/texts/1").status_code == 200
     assert client.get("/texts/1", headers={"host": "evil.example"}).status_code == 421
     assert client.post("/texts/1", headers={"sec-fetch-site": "cross-site"}).status_code == 403
@@ -189,7 +189,7 @@ def test_nothing_that_is_given_becomes_markup(tmp_path):
     names = dict(enumerate(TYPED[:3]))
     explainer = tiny_explainer(tiny_classifier(id2label=names))
     found = desk(tmp_path, [f"good {payload}" for payload in TYPED], explainer=explainer, annotator=TYPED[1])
-    client = TestClient(create_app(found))
+    client = Browser(create_app(found))
     plain = {"section", "div", "span", "table", "tbody", "tr", "th", "td", "strong", "caption", "details", "summary"}
     known = plain | set(re.findall(r"<([a-z0-9]+)", " ".join(_templates()))) | {"dl", "dt", "dd"}
     for number, payload in enumerate(TYPED, start=1):
@@ -222,7 +222,7 @@ def fitted(client, found):
 def test_fit_makes_an_explainer_that_can_be_used_at_once(tmp_path):
     explainer = Explainer(tiny_classifier(), universal("attention"), name="universal/attention")
     found = desk(tmp_path, explainer=explainer)
-    client = TestClient(create_app(found))
+    client = Browser(create_app(found))
     mark(found, range(1, 4))
     assert "disabled" in Page(client.get("/fit").text).all("button")[0][0]
     mark(found, [4])
@@ -349,7 +349,7 @@ def test_enough_unmarked_texts_are_read_first_if_wanted(tmp_path, monkeypatch):
     texts = [f"{TEXTS[0]} {'good ' * place}" for place in range(100)]
     found = desk(tmp_path, texts)
     mark(found)
-    client, read = TestClient(create_app(found)), []
+    client, read = Browser(create_app(found)), []
 
     def adapt(classifier, teacher, texts, *, config):
         read.extend(texts)
@@ -404,7 +404,7 @@ def test_a_text_that_the_model_cannot_read_can_be_skipped(tmp_path):
     explainer = tiny_explainer(tiny_classifier(max_length=12))
     found = desk(tmp_path, explainer=explainer)
     found.texts = (Record("long", Text.of("good " * 9, "bad " * 9)), *found.texts)
-    client = TestClient(create_app(found))
+    client = Browser(create_app(found))
     answer = client.get("/texts/1")
     assert answer.status_code == 422
     assert Page(answer.text).one("form")[0]["action"] == "/texts/1"
@@ -433,5 +433,5 @@ def test_the_command_lays_out_the_desk_and_says_what_it_left_out(tmp_path, monke
     assert "1 of 2 texts are marked. You mark as ann." in result.stderr
     (app, host, port) = served[0]
     assert (host, port) == ("127.0.0.1", 8000)
-    with TestClient(app, base_url="http://localhost") as client:
+    with Browser(app, base_url="http://localhost") as client:
         assert client.get("/").url.path == "/texts/1"

@@ -275,5 +275,5 @@ def test_a_file_without_a_text_to_mark_is_refused_with_the_reason(tmp_path):
     with pytest.raises(InputError, match="1 texts are blank or longer than 20 characters"):
         read_texts(tmp_path / "a.txt", characters=20)
     (tmp_path / "b.txt").write_bytes(b"\xff")
-    with pytest.raises(InputError, match="in UTF-8"):
+    with pytest.raises(InputError, match="line 1: it is not UTF-8: byte 1 is 0xff; save the file as UTF-8"):
         read_texts(tmp_path / "b.txt")

@@ -76,7 +76,7 @@ def texts_with(logits, marks):
     """Judged texts of one word each, whose features are large enough for GELU to be the identity."""
     return [
         Judged(
-            (Example(torch.tensor([[value]]).half(), torch.tensor([float(mark)]), torch.tensor([0]), 0),),
+            (Example(torch.tensor([[value]]).half(), torch.tensor([float(mark)]), torch.tensor([[0, 1]]), 0),),
             np.array([mark]),
             np.array([True]),
         )

@@ -1,16 +1,17 @@
-"""Words follow Unicode, lie on the text, and get the tokens that overlap them most."""
+"""Words follow Unicode and lie on the text; tokens cover every word that they share a character with."""
 
 import inspect
+import re
+import unicodedata
 from itertools import pairwise
 
 import pytest
-import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from expnet.errors import InputError
 from expnet.texts import Text
-from expnet.words import Span, join_words, split_words, words_of_tokens
+from expnet.words import Span, _kinds, join_words, split_words, words_of_tokens
 
 # Letters of several scripts beside everything that makes word boundaries hard.
 CHARACTERS = st.sampled_from(
@@ -44,7 +45,16 @@ def split(text: str) -> list[str]:
         ("ไทย", ["ไ", "ท", "ย"]),  # needs a dictionary, which we have not
         ("two\u200bwords", ["two", "words"]),
         ("a\r\nb\tc\u00a0d", ["a", "b", "c", "d"]),
-        ("\u202eab\u202c cd\u00ad", ["\u202eab\u202c", "cd\u00ad"]),
+        # What has nothing before it to belong to is a piece of its own (WB4 begins after a first character).
+        ("\u202eab\u202c cd\u00ad", ["ab\u202c", "cd\u00ad"]),
+        ("\n\u00ad\u00adb", ["b"]),
+        ("\u0301a", ["\u0301", "a"]),
+        ("a\u202eb", ["a\u202eb"]),
+        ("צה״ל ר' ב\"ג", ["צה״ל", "ר'", 'ב"ג']),
+        ("ר'.ר\"a 1,2.a", ["ר'", ".", "ר", '"', "a", "1,2", ".", "a"]),
+        ("_a_1_カ_ aカ", ["_a_1_カ_", "a", "カ"]),
+        ("a:b c:: http://x.y", ["a:b", "c", ":", ":", "http", ":", "/", "/", "x.y"]),
+        ("a\u200d👩 ℹ️\u200dⓂa", ["a\u200d👩", "ℹ️\u200dⓂa"]),
         ("", []),
         (" \t\r\n\u2003\u00a0", []),
         ("\x00\x07\x1b", []),
@@ -69,18 +79,68 @@ def test_words_ascend_within_the_text_without_overlap(text):
 
 @given(TEXTS)
 def test_every_visible_character_is_in_a_word_and_every_word_has_one(text):
-    visible = {at for at, one in enumerate(text) if not regex.match(r"[\p{White_Space}\p{C}\p{DI}]", one)}
+    visible = {at for at, one in enumerate(text) if chr(_kinds()[ord(one)]).isupper()}
     words = [set(range(word.start, word.end)) for word in split_words(text)]
     assert visible <= set().union(*words)
-    unassigned = {at for at, one in enumerate(text) if regex.match(r"[\p{Cn}\p{Co}]", one)}  # may be visible
-    assert all(word & (visible | unassigned) for word in words)
+    assert all(word & visible for word in words)
 
 
-@given(st.text(st.sampled_from("🇩🇪\u0301\u200d\u00ada .👩"), max_size=30))
+def test_blanks_controls_and_formats_are_what_is_not_seen():
+    for character in map(chr, range(0x110000)):
+        category = unicodedata.category(character)
+        if category in ("Cc", "Cf", "Zs", "Zl", "Zp"):
+            assert chr(_kinds()[ord(character)]).islower(), ascii(character)
+        elif category[0] in "LNPS" and character not in "\u115f\u1160\u3164\uffa0":  # fillers of Hangul
+            assert chr(_kinds()[ord(character)]).isupper(), ascii(character)
+
+
+def boundary(kinds: str, at: int) -> bool:
+    """UAX #29, rule by rule, on kinds in upper case."""
+    before, after = kinds[at - 1], kinds[at]
+    if before + after == "CF":  # WB3
+        return False
+    if before in "CFB" or after in "CFB":  # WB3a, WB3b
+        return True
+    if (before == "Z" and after in "PQ") or before + after == "WW":  # WB3c, WB3d
+        return False
+    if after in "EZ":  # WB4
+        return False
+
+    # From here on, what extends a character counts as part of it.
+    def base(stretch: str) -> str:
+        return re.sub(r"(?<=[^CFB])[EZ]+", "", stretch)
+
+    left, right = base(kinds[:at]), kinds[at] + base("X" + kinds[at + 1 :])[1:]
+    last = re.sub(r"[AQ]", "A", left[-2:]).rjust(2)
+    following = re.sub(r"[AQ]", "A", right[:2]).ljust(2)
+    letters, quotes = "AH", "MS"
+    joined = (
+        (last[1] in letters and following[0] in letters)  # WB5
+        or (last[1] in letters and following[0] in "L" + quotes and following[1] in letters)  # WB6
+        or (last[0] in letters and last[1] in "L" + quotes and following[0] in letters)  # WB7
+        or (last[1] == "H" and following[0] == "S")  # WB7a
+        or (last[1] == "H" and following == "OH")  # WB7b
+        or (last == "HO" and following[0] == "H")  # WB7c
+        or (last[1] in letters + "D" and following[0] in letters + "D")  # WB8 to WB10
+        or (last[0] == "D" and last[1] in "N" + quotes and following[0] == "D")  # WB11
+        or (last[1] == "D" and following[0] in "N" + quotes and following[1] == "D")  # WB12
+        or (last[1] + following[0] == "KK")  # WB13
+        or (last[1] in letters + "DKU" and following[0] == "U")  # WB13a
+        or (last[1] == "U" and following[0] in letters + "DK")  # WB13b
+        or (following[0] == "R" and len(left) - len(left.rstrip("R")) & 1)  # WB15, WB16
+    )
+    return not joined
+
+
+@given(st.text(st.sampled_from("aⓂאカ1_'\".:,\u0301\u200d🇩 \r\n\u2028👩-"), max_size=12))
 @example("🇩\u200d🇪🇩👩" * 3)
-def test_flags_are_split_as_the_plain_boundary_rule_splits_them(text):
-    plain = [piece for piece in regex.findall(r"(?sw).+?\b", text) if regex.search(r"[^\s\p{Cf}\p{DI}]", piece)]
-    assert split(text) == plain
+@example('א\'\u03011א"\u0301א"a')
+@example("1.\u0301\u200dⓂ_")
+def test_pieces_end_where_the_rules_one_by_one_say(text):
+    kinds = "".join(chr(_kinds()[ord(one)]) for one in text)
+    ends = [at for at in range(1, len(text)) if boundary(kinds.upper(), at)]
+    pieces = [(start, end) for start, end in pairwise([0, *ends, len(text)]) if start < end]
+    assert [word[:2] for word in split_words(text)] == [(a, b) for a, b in pieces if not kinds[a:b].islower()]
 
 
 def test_a_long_run_of_flags_takes_no_quadratic_time():
@@ -97,19 +157,38 @@ def test_joined_words_are_found_at_their_spans_one_space_apart(words):
     assert len(text) == sum(map(len, words)) + max(0, len(words) - 1)
 
 
-def test_a_token_goes_to_the_word_it_overlaps_most_and_to_the_first_of_equals():
-    words = [Span(0, 2), Span(3, 8), Span(8, 10)]
-    tokens = [
-        Span(0, 0),  # special
-        Span(0, 2),
-        Span(1, 5),  # one character of the first word, two of the second
-        Span(2, 3),  # the space between
-        Span(7, 9),  # one of each
-        Span(7, 10),
-        Span(10, 12),  # beyond
-        Span(3, 8, 1),  # another segment
-    ]
-    assert words_of_tokens(tokens, words) == [-1, 0, 1, -1, 1, 2, -1, -1]
+def test_a_token_covers_every_word_that_it_shares_a_character_with():
+    words = [Span(0, 2), Span(3, 8), Span(8, 10), Span(0, 4, 1)]
+    tokens = {
+        Span(0, 2): (0, 1),
+        Span(1, 5): (0, 2),
+        Span(2, 3): (0, 0),  # the space between
+        Span(2, 10): (1, 3),
+        Span(7, 9): (1, 3),
+        Span(10, 12): (0, 0),  # beyond
+        Span(3, 8, 1): (3, 4),
+        Span(4, 8, 1): (0, 0),
+    }
+    assert words_of_tokens(list(tokens), words, [False] * len(tokens)) == list(tokens.values())
+
+
+def test_a_special_token_covers_nothing_wherever_it_stands():
+    assert words_of_tokens([Span(0, 0), Span(0, 2), Span(1, 1)], [Span(0, 2)], [True, True, True]) == [(0, 0)] * 3
+
+
+def test_a_token_without_characters_covers_the_word_it_stands_in_or_next_to_one_that_has_no_token():
+    words = [Span(0, 2), Span(2, 3), Span(4, 6)]
+
+    def covered(*tokens: Span) -> list[tuple[int, int]]:
+        return words_of_tokens(tokens, words, [False] * len(tokens))
+
+    assert covered(Span(1, 1)) == [(0, 1)]
+    assert covered(Span(0, 2), Span(3, 3), Span(4, 6)) == [(0, 1), (1, 2), (2, 3)]  # at the end of "!"
+    assert covered(Span(0, 2), Span(2, 2), Span(4, 6))[1] == (1, 2)  # between the first, which has a token, and "!"
+    assert covered(Span(2, 2), Span(2, 3))[0] == (0, 1)
+    assert covered(Span(0, 2), Span(2, 2), Span(2, 3))[1] == (0, 0)  # both have one: it stands between words
+    assert covered(Span(4, 4), Span(4, 6)) == [(0, 0), (2, 3)]  # a blank before a word
+    assert covered(Span(7, 7)) == [(0, 0)]
 
 
 @st.composite
@@ -138,15 +217,17 @@ def test_the_sweep_finds_what_comparing_every_token_with_every_word_finds(data):
         same = token.segment == word.segment
         return len(set(range(token.start, token.end)) & set(range(word.start, word.end))) if same else 0
 
-    def naive(token: Span) -> int:
-        shared = [characters(token, word) for word in words]
-        return shared.index(max(shared)) if any(shared) else -1
+    def naive(token: Span) -> set[int]:
+        return {index for index, word in enumerate(words) if characters(token, word)}
 
-    assert words_of_tokens(tokens, words) == [naive(token) for token in tokens]
+    covered = words_of_tokens(tokens, words, [False] * len(tokens))
+    assert [set(range(*c)) for c, t in zip(covered, tokens, strict=True) if t.start < t.end] == [
+        naive(token) for token in tokens if token.start < token.end
+    ]
 
 
 def test_a_text_without_words_leaves_every_token_without_one():
-    assert words_of_tokens([Span(0, 0), Span(0, 1), Span(0, 1, 1)], []) == [-1, -1, -1]
+    assert words_of_tokens([Span(0, 0), Span(0, 1), Span(0, 1, 1)], [], [False] * 3) == [(0, 0)] * 3
 
 
 def test_a_text_holds_its_own_words_before_those_of_its_pair():

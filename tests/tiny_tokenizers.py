@@ -7,7 +7,17 @@ from transformers import PreTrainedTokenizerFast, PythonBackend
 
 # Everything else falls apart into letters, so that some words are one token and some are several.
 _PIECES = ["the", "film", "is", "un", "##believ", "##able", "good", "##s", "##ing", "touch"]
-_MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("i", "l"), ("f", "il"), ("fil", "m"), ("Ġ", "film"), ("o", "d")]
+_MERGES = [
+    ("t", "h"),
+    ("th", "e"),
+    ("Ġ", "the"),
+    ("i", "l"),
+    ("f", "il"),
+    ("fil", "m"),
+    ("Ġ", "film"),
+    ("Ġ", "x"),
+    ("o", "d"),
+]
 
 
 def bert_like(max_length: int = 16) -> PreTrainedTokenizerFast:
@@ -34,6 +44,13 @@ def bert_like(max_length: int = 16) -> PreTrainedTokenizerFast:
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
         model_max_length=max_length,
     )
+
+
+def bert_like_with_wide_tokens(max_length: int = 16) -> PreTrainedTokenizerFast:
+    """Return `bert_like` with tokens that cover several words, as vocabularies of BPE and unigram models hold them."""
+    tokenizer = bert_like(max_length)
+    tokenizer.add_tokens(["电影很好", "!!!", "://", "ad!"])
+    return tokenizer
 
 
 def roberta_like(max_length: int = 16) -> PreTrainedTokenizerFast:

@@ -1,9 +1,8 @@
 """One Hugging Face classifier with its tokenizer: load, encode, predict, trace."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -11,15 +10,18 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from expnet.attention.borrow import borrow
+from expnet.ambient import torch_defaults
+from expnet.attention.borrow import borrow, class_logits, declared_pad
 from expnet.attention.capture import Trace, capture
 from expnet.attention.probe import Support, probe
 from expnet.encoding import Encoding, TextTokenizer, encode, pack
 from expnet.errors import ModelError, NonFiniteError
 from expnet.labels import class_index
 from expnet.loading import load_model
-from expnet.texts import Text
+from expnet.texts import Text, as_texts
+from expnet.weights import state_bytes
 from expnet.windows import Reading, read_texts
+from expnet.wrappers import inner_model
 
 # Tokens in one forward pass: enough to keep the processor busy, little enough for a laptop.
 BUDGET = 8192
@@ -47,7 +49,9 @@ class Classifier:
         labels: Class names in the order of the logits.
         multi_label: Whether classes are independent. Also True with a single logit, whose sigmoid is taken.
         max_length: Most tokens in one window, special tokens included.
-        mask_id: Id of the tokenizer's [MASK], or None if it has none.
+        mask_id: Id of the tokenizer's [MASK], or None if it has none that the model knows.
+        pad_id: Id of the padding token, as the model's config says or else the tokenizer, or None likewise. Only if
+            the config says it, texts of different lengths are read together.
     """
 
     def __init__(
@@ -58,15 +62,17 @@ class Classifier:
         name: str = "",
         max_length: int | None = None,
     ) -> None:
-        """Take live objects.
+        """Take live objects; what `torch.compile` or `DataParallel` put around a model is taken off.
 
         Raises:
-            ModelError: If the tokenizer has no offsets, the limit exceeds what the model can read, or the classes are
+            ModelError: If the model is none of transformers', has adapters that are not merged or weights that are
+                offloaded, the tokenizer has no offsets, the limit exceeds what the model can read, or the classes are
                 not numbered from 0 on.
         """
-        self.model = model
+        self.model = model = inner_model(model)
         self.tokenizer = tokenizer
         self.name = name
+        self._support: Support | None = None
         names: Mapping[int, str] = model.config.id2label  # type: ignore[assignment]  # transformers makes the keys ints
         if sorted(names) != list(range(len(names))):
             raise ModelError(f"The config numbers its classes {sorted(names)}; expected 0 to {len(names) - 1}.")
@@ -76,12 +82,15 @@ class Classifier:
         if max_length is not None and not 1 <= max_length <= limit:
             raise ModelError(f"max_length is {max_length}, but {type(model).__name__} reads 1 to {limit} tokens.")
         self.max_length = limit if max_length is None else max_length
-        self.mask_id: int | None = tokenizer.mask_token_id
-        self.text_tokenizer = TextTokenizer.of(tokenizer)
+        rows = _rows(model)
         # What counts as padding is for the model to say: a decoder looks for this id to find the last token.
-        pad = getattr(model.config, "pad_token_id", None)
-        if pad is not None and pad >= 0:
-            self.text_tokenizer = replace(self.text_tokenizer, pad=pad)
+        self.text_tokenizer = replace(
+            TextTokenizer.of(tokenizer), pad=_within(declared_pad(model), rows), vocabulary=rows
+        )
+        self.mask_id = _within(tokenizer.mask_token_id, rows)
+        self.pad_id = self.text_tokenizer.pad
+        if self.pad_id is None:
+            self.pad_id = _within(tokenizer.pad_token_id, rows)
 
     @classmethod
     def from_pretrained(
@@ -110,11 +119,6 @@ class Classifier:
         return cls(model, tokenizer, name=str(name_or_path), max_length=max_length)
 
     @property
-    def pad_id(self) -> int:
-        """Id that fills up shorter windows."""
-        return self.text_tokenizer.pad
-
-    @property
     def embeddings(self) -> Float[Tensor, "vocabulary width"]:
         """The table in which the model looks its tokens up."""
         table = self.model.get_input_embeddings().weight
@@ -127,7 +131,8 @@ class Classifier:
         """The model's type in transformers' own terms, such as "bert"."""
         return str(self.model.config.model_type)
 
-    @cached_property
+    @property
+    @torch_defaults()
     def support(self) -> Support:
         """How this model's attention is captured; found by running it once on two short texts.
 
@@ -135,26 +140,36 @@ class Classifier:
             UnsupportedModelError: If it cannot be.
             ModelError: If the model gives no class logits.
         """
-        encoding = self.encode([Text.of("A short text."), Text.of("Another one, a little longer than the first.")])
-        return probe(self.model, encoding.inputs(self.model.device))
+        if self._support is None:
+            texts = ["Another one, a little longer than the first.", "A short text."]
+            encoding = self.encode(texts if self.text_tokenizer.pad is not None else texts[:1])
+            self._support = probe(self.model, encoding.inputs(self.model.device))
+        return self._support
 
     def fingerprint(self) -> str:
-        """Return a hash of the architecture, the window and every weight, which changes when they do."""
+        """Return a hash of the architecture, the window and every weight, which changes when they do.
+
+        Raises:
+            ModelError: If the model keeps something among its weights that has no bytes of its own.
+        """
         digest = hashlib.sha256(f"{self.architecture} {self.max_length}".encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
+        for name, value in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(state_bytes(value))
         return digest.hexdigest()
 
-    def encode(self, texts: Sequence[Text], *, overlap: int | None = None, truncate: bool = False) -> Encoding:
+    @torch_defaults()
+    def encode(self, texts: Iterable[str | Text], *, overlap: int | None = None, truncate: bool = False) -> Encoding:
         """Tokenize texts; see `expnet.encoding.encode`."""
+        texts = as_texts(texts)
         return encode(self.text_tokenizer, texts, max_length=self.max_length, overlap=overlap, truncate=truncate)
 
-    def read(self, texts: Sequence[Text], *, truncate: bool = False) -> list[Reading]:
+    def read(self, texts: Iterable[str | Text], *, truncate: bool = False) -> list[Reading]:
         """Tokenize texts without joining them to a batch: `pack` joins those that are to be read together."""
         backend = self.text_tokenizer.backend
-        return list(read_texts(backend, texts, max_length=self.max_length, truncate=truncate))
+        return list(read_texts(backend, as_texts(texts), max_length=self.max_length, truncate=truncate))
 
+    @torch_defaults()
     def pack(self, texts: Sequence[Text], readings: Sequence[Reading]) -> Encoding:
         """Join texts, tokenized by `read`, to one batch."""
         return pack(self.text_tokenizer, texts, readings)
@@ -164,6 +179,7 @@ class Classifier:
         """How many tokens of different texts, padding included, are best read together; see docs/speed.md."""
         return _CPU_BUDGET if self.model.device.type == "cpu" else BUDGET
 
+    @torch_defaults()
     def predict(self, encoding: Encoding) -> Prediction:
         """Return the class probabilities of each text; windows of one text are averaged.
 
@@ -171,9 +187,10 @@ class Classifier:
             NonFiniteError: If the model returns NaN or infinity.
         """
         with torch.inference_mode(), borrow(self.model, compiled=True):
-            logits = [self.model(**part.inputs(self.model.device)).logits.cpu() for part in batches(encoding)]
+            logits = [class_logits(self.model, part.inputs(self.model.device)).cpu() for part in batches(encoding)]
         return self.prediction(encoding, torch.cat(logits))
 
+    @torch_defaults()
     def trace(self, encoding: Encoding, *, received: bool = False) -> Trace:
         """Run one forward pass per batch of windows and take the attention along.
 
@@ -203,6 +220,7 @@ class Classifier:
             torch.cat([_widen(part.log_received.cpu(), width) for part in parts]).exp() if received else None,
         )
 
+    @torch_defaults()
     def prediction(self, encoding: Encoding, logits: Float[Tensor, "batch classes"]) -> Prediction:
         """Turn the logits of windows into the probabilities of texts, by averaging over the windows."""
         if not logits.isfinite().all():
@@ -230,13 +248,16 @@ class Classifier:
 def batches(encoding: Encoding, *, repeats: int = 1) -> Iterator[Encoding]:
     """Cut an encoding into parts of at most 8,192 tokens, padding trimmed; a part has one window at least.
 
-    With `repeats` a part leaves room for so many copies of each window.
+    Where nothing stands for padding, a part also ends where the length changes. With `repeats` it leaves room for so
+    many copies of each window.
     """
     lengths = encoding.mask.sum(1).tolist()
     start = 0
     while start < len(lengths):
         stop, longest = start + 1, lengths[start]
         while stop < len(lengths) and max(longest, lengths[stop]) * (stop + 1 - start) * repeats <= BUDGET:
+            if encoding.pad is None and lengths[stop] != longest:
+                break
             longest = max(longest, lengths[stop])
             stop += 1
         yield encoding.rows(start, stop, longest)
@@ -245,6 +266,17 @@ def batches(encoding: Encoding, *, repeats: int = 1) -> Iterator[Encoding]:
 
 def _widen(log_attention: Tensor, width: int) -> Tensor:
     return torch.nn.functional.pad(log_attention, (0, width - log_attention.shape[-1]), value=-torch.inf)
+
+
+def _rows(model: PreTrainedModel) -> int | None:
+    """Return how many embeddings of tokens a model has, if they are in a table."""
+    table = getattr(model.get_input_embeddings(), "weight", None)
+    return table.shape[0] if isinstance(table, Tensor) else None
+
+
+def _within(token: int | None, rows: int | None) -> int | None:
+    """Return an id if the model can look it up."""
+    return None if token is None or (rows is not None and token >= rows) else token
 
 
 def _limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:

@@ -1,5 +1,7 @@
 """Errors that say what came, what was expected and what to do about it."""
 
+from typing import Literal
+
 
 class ExpnetError(Exception):
     """Base of every error that expnet raises on purpose."""
@@ -13,6 +15,14 @@ class TextTooLongError(InputError):
     """A text pair exceeds the model's limit in both parts, so that no window could hold it."""
 
 
+class LineError(InputError):
+    """A line of a file is not UTF-8 or too long, or a gzip file is cut off after it; `fault` says which."""
+
+    def __init__(self, file: str, line: int, reason: str, fault: Literal["encoding", "too long", "cut off"]) -> None:
+        super().__init__(f"{file}, {'after ' if fault == 'cut off' else ''}line {line}: {reason}")
+        self.line, self.reason, self.fault = line, reason, fault
+
+
 class RationaleError(ExpnetError, ValueError):
     """A rationale record cannot be read, or its marks do not fit its text."""
 
@@ -23,6 +33,10 @@ class ModelError(ExpnetError, ValueError):
 
 class UnsupportedModelError(ModelError):
     """The architecture's attention can be captured neither fused nor eagerly."""
+
+
+class NoGradientError(UnsupportedModelError):
+    """The model's code keeps no gradient, or only part of it."""
 
 
 class UnsafeModelError(ModelError):

@@ -14,7 +14,7 @@ from expnet.heads import Tier
 from expnet.metrics import average_precision
 from expnet.network import ExpNet
 from expnet.rationales import Record
-from expnet.texts import Text
+from expnet.texts import Text, check_list
 from expnet.training.fit import fit
 from expnet.words import Span
 
@@ -128,17 +128,13 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
 
 
 def _texts(X: Iterable[Any]) -> list[Text]:  # noqa: N803
-    if isinstance(X, str) or not isinstance(X, Iterable):
-        raise InputError(f"Expected a list of texts, got {type(X).__name__}: put a single text into a list.")
-    return [_text(each) for each in X]
+    return [_text(each) for each in check_list(X)]
 
 
 def _text(each: Any) -> Text:
     if isinstance(each, Text):
         return each
-    if isinstance(each, Iterable) and not isinstance(each, str):
-        return Text.from_words([*each])
-    return Text.of(each)
+    return Text.of(each) if isinstance(each, str) or not isinstance(each, Iterable) else Text.from_words(each)
 
 
 def _records(

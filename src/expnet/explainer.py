@@ -9,6 +9,7 @@ from typing import Any, Literal, overload
 import torch
 
 from expnet import __version__
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier, Prediction
 from expnet.demo import demo_classifier, demo_network
 from expnet.encoding import Encoding, pool_words
@@ -22,7 +23,8 @@ from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.network import ExpNet
 from expnet.progress import track
-from expnet.texts import Text, as_text
+from expnet.texts import Text, as_text, as_texts
+from expnet.trust import trust_in
 from expnet.universal import UNIVERSAL, named, trust
 from expnet.windows import Reading, by_budget, in_chunks
 
@@ -32,6 +34,7 @@ _LEARNED = "expnet"
 class Explainer:
     """Explains the predictions of one classifier: with its ExpNet for the price of the prediction, or otherwise."""
 
+    @torch_defaults()
     def __init__(
         self, classifier: Classifier, network: ExpNet | None = None, *, name: str = "", trust: str = ""
     ) -> None:
@@ -41,7 +44,8 @@ class Explainer:
             classifier: The classifier.
             network: Its ExpNet.
             name: Of the ExpNet, for the provenance.
-            trust: How far its explanations can be trusted, in plain words.
+            trust: How far its explanations can be trusted, in plain words; by default what the network carries along
+                says of that.
 
         Raises:
             MismatchError: If the network was made for another architecture, or other layers or heads.
@@ -52,7 +56,7 @@ class Explainer:
         self.classifier = classifier
         self.network = None if network is None else network.eval()
         self.name = name
-        self.trust = trust
+        self.trust = trust or ("" if network is None else trust_in(network.config.provenance))
 
     @overload
     def explain(  # type: ignore[overload-overlap]  # a string is also a sequence of strings
@@ -68,7 +72,7 @@ class Explainer:
     @overload
     def explain(
         self,
-        texts: Sequence[str | Text],
+        texts: Iterable[str | Text],
         *,
         method: str = ...,
         options: Mapping[str, Any] = ...,
@@ -78,9 +82,10 @@ class Explainer:
         progress: bool = ...,
     ) -> list[Explanation]: ...
 
+    @torch_defaults()
     def explain(
         self,
-        texts: str | Text | Sequence[str | Text],
+        texts: str | Text | Iterable[str | Text],
         *,
         method: str = _LEARNED,
         options: Mapping[str, Any] = MappingProxyType({}),
@@ -94,8 +99,9 @@ class Explainer:
         Words get the largest score of their tokens, or the sum of them if the method's scores are signed.
 
         Args:
-            texts: Strings, or `Text` for pairs and pre-split words. A blank text gives an explanation without words
-                (an error where the tokenizer adds no special tokens, so that there is nothing to read).
+            texts: A string, or `Text` for pairs and pre-split words; or a list, generator, array or column of them. A
+                blank text gives an explanation without words (an error where the tokenizer adds no special tokens, so
+                that there is nothing to read).
             method: Name of the attribution method; `expnet methods` lists them. "expnet" is the explainer's own
                 network, which comes with the prediction: one that sees attention alone takes nothing but that pass,
                 one that sees gradients a backward pass, too ("expnet_gradient"). Others run after the prediction.
@@ -110,7 +116,8 @@ class Explainer:
             An explanation, or a list of them in the order of the texts.
 
         Raises:
-            InputError: If a text is no string, there is no such class, or the classifier has no ExpNet.
+            InputError: If a text is no string, the texts are a dictionary, a set or a frame, there is no such class, or
+                the classifier has no ExpNet.
             MethodError: If there is no such method.
             OptionError: If it cannot run with these options.
             UnsupportedModelError: If it does not suit this classifier.
@@ -122,9 +129,7 @@ class Explainer:
         job = _Job(found, options, seed, None if target is None else self.classifier.target_index(target), truncate)
         if isinstance(texts, str | Text):
             return self._chunk([as_text(texts)], job)[0]
-        if not isinstance(texts, Iterable):
-            raise InputError(f"Expected a text or a list of texts, got {type(texts).__name__}.")
-        items = [as_text(text) for text in texts]
+        items = as_texts(texts)
         done: dict[int, Explanation] = {}
         for part in track(in_chunks(items), "explaining", show=progress, total=len(items), size=len):
             done.update(zip(part, self._chunk([items[i] for i in part], job), strict=True))
@@ -245,8 +250,8 @@ def load(
 ) -> Explainer:
     """Load a classifier and its ExpNet.
 
-    Without `explainer`, any other model than a demo is explained by the universal ExpNet, which nobody marked a text
-    of its task for: `Explainer.trust` says how far that goes.
+    Without `explainer`, any other model than a demo is explained by the universal ExpNet. `Explainer.trust` says what
+    the explainer has learned from, what was held out, and how far that goes.
 
     Args:
         model: "demo/sentiment", "demo/acceptability" or "demo/hate-speech" (offline, extra `demo`), or the folder
@@ -266,7 +271,9 @@ def load(
     """
     classifier = load_classifier(model, revision=revision, device=device, dtype=dtype)
     if explainer is None and str(model).startswith("demo/"):
-        return Explainer(classifier, demo_network(str(model)), name=str(model))
+        network = demo_network(str(model))
+        known = {**network.config.provenance, "classifiers": [str(model)]}
+        return Explainer(classifier, network, name=str(model), trust=trust_in(known))
     name = str(explainer or "universal")
     return Explainer(classifier, named(name), name=name, trust=trust(UNIVERSAL[name]) if name in UNIVERSAL else "")
 

@@ -1,6 +1,6 @@
 """A pandas frame in, a frame out: the columns that `expnet explain-file` writes, by the same code."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,10 @@ def explain_frame(
     explainer: Explainer,
     frame: "pd.DataFrame",
     *,
-    text: str = "text",
-    pair: str | None = None,
+    text: Hashable = "text",
+    pair: Hashable | None = None,
     target: str | int | None = None,
-    target_column: str | None = None,
+    target_column: Hashable | None = None,
     method: str = "expnet",
     options: Mapping[str, Any] = MappingProxyType({}),
     seed: int = 0,
@@ -39,7 +39,8 @@ def explain_frame(
     Args:
         explainer: As from `expnet.load`.
         frame: One text a row. None, NaN and NA are missing values.
-        text: Column of the texts.
+        text: Column of the texts, as `frame.columns` has it: a name, a number in a frame without a header, a tuple
+            where columns have several levels.
         pair: Column of the second texts; where it is missing, the row is a single text.
         target: Class to explain in every row, by name or index; by default each text's predicted class.
         target_column: Column with the class to explain, by name or index; where it is missing, the predicted one.
@@ -53,12 +54,14 @@ def explain_frame(
 
     Returns:
         A new frame, with the columns `label`, `probability`, `words`, `starts`, `ends`, `segments`, `scores`,
-        `truncated`, `status` and `error` added; lists are NumPy arrays, as `pandas.read_parquet` gives them.
+        `truncated`, `status` and `error` added; lists are NumPy arrays, as `pandas.read_parquet` gives them. Where
+        columns have several levels, they have these names in the first, and "" in the others.
 
     Raises:
         MissingExtraError: If pandas or pyarrow is not installed.
         InputError: If a column is missing, there twice, or has the name of one to be added; and whatever
             `Explainer.explain` raises for all texts.
+        ModelError: If the model fails on any text.
     """
     require_extra("pandas", "pandas")
     require_extra("pyarrow", "pandas")
@@ -67,6 +70,11 @@ def explain_frame(
     from expnet.batch.rows import check_columns, explain_sample
     from expnet.batch.settings import Settings
 
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(
+            f"Expected a pandas frame, got {type(frame).__name__}: build one from a column "
+            "of texts, or pass a list of them to Explainer.explain."
+        )
     settings = Settings(
         text=text,
         pair=pair,
@@ -79,16 +87,26 @@ def explain_frame(
         max_characters=max_characters,
         prefix=prefix,
     )
-    check_columns([name for name in frame.columns if isinstance(name, str)], settings)
-    if twice := [name for name in settings.columns if list(frame.columns).count(name) > 1]:
-        raise InputError(f"The frame has more than one column {twice[0]!r}: rename or drop all but one.")
+    columns = list(frame.columns)
+    # Where columns have several levels, the first alone chooses all columns below it.
+    groups = dict.fromkeys(label[0] for label in columns) if frame.columns.nlevels > 1 else {}
+    check_columns([*columns, *groups], settings)
+    if several := [name for name in settings.columns if columns.count(name) != 1]:
+        below = [label for label in columns if label[0] == several[0]] if several[0] in groups else []
+        advice = f"give one of {below}" if below else "rename or drop all but one"
+        raise InputError(f"The frame has more than one column {several[0]!r}: {advice}.")
     explain_sample(explainer, settings)
     starts = range(0, max(1, len(frame)), _ROWS)  # an empty frame gets the columns, too
     parts = [
         _added(explainer, frame.iloc[start : start + _ROWS], settings)
         for start in track(starts, "explaining", show=progress)
     ]
-    return pd.concat([frame, pd.concat(parts).set_axis(frame.index)], axis=1)
+    added = pd.concat(parts).set_axis(frame.index)
+    if groups:
+        rest = [""] * (frame.columns.nlevels - 1)
+        added.columns = pd.MultiIndex.from_tuples([(name, *rest) for name in added.columns])
+    added.columns.names = frame.columns.names
+    return pd.concat([frame, added], axis=1)
 
 
 def _added(explainer: Explainer, part: "pd.DataFrame", settings: "Settings") -> "pd.DataFrame":
@@ -99,7 +117,8 @@ def _added(explainer: Explainer, part: "pd.DataFrame", settings: "Settings") -> 
 
     # Arrow cannot hold every column that pandas can; it only counts the rows.
     rows = pa.table({"": pa.array(range(len(part)), pa.int64())})
-    cells = {name: _cells(part[name]) for name in settings.columns}
+    columns = list(part.columns)
+    cells = {name: _cells(part.iloc[:, columns.index(name)]) for name in settings.columns}
     outcomes = explain_rows(explainer, Chunk(rows, cells, {}), settings)
     added: pd.DataFrame = to_table(rows, outcomes, "").drop_columns("").to_pandas()
     return added.set_axis([field.name for field in added_fields(settings.prefix)], axis=1)

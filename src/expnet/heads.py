@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from expnet.ambient import torch_defaults
 from expnet.attention.capture import Trace
 from expnet.attention.signals import Evidence, Signals, attention_signals, gradient_signals
 from expnet.classifier import Classifier, batches
@@ -125,6 +126,7 @@ def stack(windows: Sequence[HeadFeatures]) -> HeadFeatures:
     return HeadFeatures(*(torch.stack(each) for each in zip(*parts, strict=True)))
 
 
+@torch_defaults()
 def read_features(
     classifier: Classifier,
     encoding: Encoding,

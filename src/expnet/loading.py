@@ -1,6 +1,5 @@
 """Load a classifier from files that nobody needs to trust: no remote code, no pickles."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import ERROR
@@ -18,7 +17,9 @@ from transformers import (
 from transformers.utils import logging
 
 from expnet.adapters import merge, read_settings
+from expnet.ambient import torch_defaults
 from expnet.errors import ExpnetError, ModelError
+from expnet.locks import Lock
 from expnet.modelfiles import (
     check_files,
     refuse_unsafe_config,
@@ -28,7 +29,7 @@ from expnet.modelfiles import (
 
 _DTYPES = {str(kind).removeprefix("torch."): kind for kind in (torch.float32, torch.bfloat16, torch.float16)}
 # Verbosity, progress bars and torch's default dtype, which loading changes for a while, are global.
-_LOADING = threading.RLock()
+_LOADING = Lock()
 
 
 def dtype_named(name: str) -> torch.dtype:
@@ -42,6 +43,7 @@ def dtype_named(name: str) -> torch.dtype:
     return _DTYPES[name]
 
 
+@torch_defaults()
 def load_model(
     name_or_path: str | Path,
     *,

@@ -74,6 +74,8 @@ def _parts(explainer: Explainer, settings: Settings) -> Iterator[dict[str, Any]]
     """Give what MLflow is to save; the folder with the weights is there as long as the block runs."""
     if explainer.network is None:
         raise InputError("The explainer has no ExpNet to save: load it with explainer=..., or train one.")
+    if unnamed := [name for name in settings.columns if not isinstance(name, str)]:
+        raise InputError(f"MLflow knows columns by strings, got {unnamed[0]!r}: rename the column.")
     config = asdict(settings)
     config.pop("shard_rows")
     with TemporaryDirectory() as folder:
@@ -98,7 +100,7 @@ def _parts(explainer: Explainer, settings: Settings) -> Iterator[dict[str, Any]]
 def _signature(settings: Settings) -> ModelSignature:
     # Nobody has to give a second text or a target; and a missing text is a row with a status, not an error.
     inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.string, name, required=name == settings.text) for name in settings.columns
+        ColSpec(DataType.string, str(name), required=name == settings.text) for name in settings.columns
     ]
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(_type(field.type), field.name, required=False) for field in added_fields(settings.prefix)

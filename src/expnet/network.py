@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from expnet import checkpoint
+from expnet.ambient import torch_defaults
 from expnet.attention.probe import Support
 from expnet.errors import MismatchError
 from expnet.features import FeatureConfig
@@ -140,6 +141,7 @@ class ExpNet(
     `forward` gives logits; `score` gives importance in [0, 1], a sigmoid calibrated on development data.
     """
 
+    @torch_defaults()
     def __init__(self, config: ExpNetConfig) -> None:
         super().__init__()
         self.config = config
@@ -192,6 +194,7 @@ class ExpNet(
         calibrated = self.scale * logits + self.bias
         return torch.where(calibrated.isfinite(), calibrated.sigmoid(), torch.nan)
 
+    @torch_defaults()
     @torch.no_grad()
     def score(self, features: Features) -> Float[Tensor, "batch tokens"]:
         """Return the importance of each token, in [0, 1], or NaN; see `calibrate`. Call it in evaluation mode."""

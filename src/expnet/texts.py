@@ -1,10 +1,14 @@
 """What is explained: a text or a pair, with the words that scores are reported on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
+from os import PathLike
+from typing import TypeVar
 
 from expnet.errors import InputError
 from expnet.words import Span, join_words, split_words
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +29,22 @@ class Text:
         Raises:
             InputError: If the text or the pair is not a string, or cannot be encoded as UTF-8.
         """
-        for part in (text,) if pair is None else (text, pair):
-            _check_string(part)
+        text, pair = _plain(text), None if pair is None else _plain(pair)
         return cls(text, pair, split_words(text) + (split_words(pair, 1) if pair is not None else ()))
 
     @classmethod
-    def from_words(cls, words: Sequence[str], pair: Sequence[str] | None = None) -> "Text":
+    def from_words(cls, words: Iterable[str], pair: Iterable[str] | None = None) -> "Text":
         """Take words that somebody already split; they are joined by single spaces.
 
         Raises:
-            InputError: If a word is not a string or is empty, or one string is given instead of a list of words.
+            InputError: If a word is not a string or is empty, or something else is given than a list of words.
         """
         if isinstance(words, str) or isinstance(pair, str):
             raise InputError("Expected a list of words, got one string: split it, or use Text.of.")
+        words = [*check_list(words, "words")]
+        pair = None if pair is None else [*check_list(pair, "words")]
         for word in (*words, *(pair or ())):
-            _check_string(word)
-            if not word:
+            if not _plain(word):
                 raise InputError("Pre-split words hold an empty string: drop it, with its mark if there is one.")
         text, spans = join_words(words)
         if pair is None:
@@ -62,9 +66,51 @@ def as_text(text: "str | Text") -> Text:
     return text if isinstance(text, Text) else Text.of(text)
 
 
-def _check_string(part: object) -> None:
+def as_texts(texts: "Iterable[str | Text]") -> list[Text]:
+    """Return the texts of a list, tuple, generator, array or column, in their order.
+
+    Raises:
+        InputError: If it is a single item, or a collection whose texts or their order would have to be guessed.
+    """
+    return [as_text(text) for text in check_list(texts)]
+
+
+def check_list(items: Iterable[T], what: str = "texts") -> Iterable[T]:
+    """Return a list, tuple, generator, array or column of texts or words as it is.
+
+    Raises:
+        InputError: If it is a single item, or a collection whose items or their order would have to be guessed.
+    """
+    expected = f"Expected a list of {what}, got {type(items).__name__}"
+    if hint := _hint(items):
+        raise InputError(f"{expected}: {hint}")
+    if isinstance(items, Set):
+        raise InputError(f"{expected}, which has no order of its own: pass a list.")
+    # An array without an axis says that it can be iterated, but cannot.
+    if isinstance(items, str | Text) or not isinstance(items, Iterable) or getattr(items, "ndim", 1) == 0:
+        raise InputError(f"{expected}. Put a single one into a list.")
+    return items
+
+
+def _hint(item: object) -> str:
+    """Say how to pass what is often taken for a text or a list of them; "" for everything else."""
+    if isinstance(item, Mapping):
+        return "for a pair pass Text.of(text, pair), else those of its values that are meant, as a list."
+    if hasattr(item, "columns") or hasattr(item, "column_names"):
+        return "pass one of its columns, or use explain_frame(explainer, frame, text=...)."
+    if isinstance(item, bytes | bytearray | memoryview):
+        return "decode it first, as with item.decode('utf-8')."
+    if isinstance(item, PathLike):
+        return "read the file and pass what it holds, or use explain_file."
+    return ""
+
+
+def _plain(part: object) -> str:
+    """Return a string as one of exactly that type, if it is one that UTF-8 can hold."""
     if not isinstance(part, str):
-        raise InputError(f"Expected a string, got {type(part).__name__}: {str(part)[:60]!r}.")
+        words = "for a pair pass Text.of(text, pair), for words Text.from_words(words)."
+        hint = words if isinstance(part, list | tuple) else _hint(part)
+        raise InputError(f"Expected a string, got {type(part).__name__}: {str(part)[:60]!r}. {hint}".rstrip())
     try:
         part.encode()
     except UnicodeEncodeError as error:
@@ -72,3 +118,4 @@ def _check_string(part: object) -> None:
             f"The text holds a lone surrogate at character {error.start}, which is no Unicode text. "
             "Read the source as UTF-8, or decode it with errors='replace'."
         ) from error
+    return str.__str__(part)

@@ -20,7 +20,8 @@ class Reading:
 
     Attributes:
         fields: For each token, as lists of one length: id, type id, special, start and end of its characters, segment
-            (-1 where special), index of its word (-1 where it has none), its number in the text (-1 where special).
+            (-1 where special), the first word it covers and the one after the last (both 0 where it covers none), its
+            number in the text (-1 where special).
         windows: Positions of the tokens of each window; special tokens are in all of them.
         read: How many characters of the text and of its pair were read.
     """
@@ -55,9 +56,9 @@ def read_texts(
                 f"Text number {index} is blank and this tokenizer adds no special tokens, so that the model has "
                 "nothing to read. Leave it out."
             )
-        word_of = words_of_tokens(tokens.spans, text.words)
+        covered = words_of_tokens(tokens.spans, text.words, tokens.special)
         chosen = list(_windows(tokens, max_length, overlap, truncate))
-        yield Reading(_fields(tokens, word_of), chosen, _read(text, tokens, chosen[0] if truncate else None))
+        yield Reading(_fields(tokens, covered), chosen, _read(text, tokens, chosen[0] if truncate else None))
 
 
 def in_chunks(texts: Sequence[Text]) -> Iterator[list[int]]:
@@ -164,7 +165,7 @@ def _read(text: Text, tokens: _Tokens, kept: list[int] | None) -> tuple[int, int
     return first, second
 
 
-def _fields(tokens: _Tokens, word_of: list[int]) -> tuple[list[int], ...]:
+def _fields(tokens: _Tokens, covered: list[tuple[int, int]]) -> tuple[list[int], ...]:
     return (
         tokens.ids,
         tokens.type_ids,
@@ -172,6 +173,7 @@ def _fields(tokens: _Tokens, word_of: list[int]) -> tuple[list[int], ...]:
         [span.start for span in tokens.spans],
         [span.end for span in tokens.spans],
         [-1 if special else span.segment for special, span in zip(tokens.special, tokens.spans, strict=True)],
-        word_of,
+        [first for first, _ in covered],
+        [stop for _, stop in covered],
         [-1 if special else at for at, special in enumerate(tokens.special)],
     )

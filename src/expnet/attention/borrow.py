@@ -1,14 +1,21 @@
 """Borrow a model: put it into evaluation mode, switch its attention, and put everything back."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 from weakref import WeakKeyDictionary
 
+from jaxtyping import Float
+from torch import Tensor
 from transformers import PreTrainedModel
 
-_LOCKS: WeakKeyDictionary[PreTrainedModel, threading.RLock] = WeakKeyDictionary()
-_LOCKS_LOCK = threading.Lock()
+from expnet.errors import UnsupportedModelError
+from expnet.locks import Lock, after_fork
+
+# Settings with which a model cannot be used, and what stands for them while it is borrowed. Without a padding token
+# decoders refuse a batch, even one of equal lengths; with one that no text can hold, they pool each last token.
+_SETTINGS: dict[str, tuple[Any, Any]] = {"return_dict": (False, True), "pad_token_id": (None, -1)}
 
 
 @contextmanager
@@ -16,33 +23,95 @@ def borrow(model: PreTrainedModel, implementation: str | None = None, *, compile
     """Hold a model alone, in evaluation mode, with another attention implementation if one is named.
 
     Mode and implementation live on the model, shared by all threads, so one thread at a time may hold it; a
-    thread that holds it may borrow it again. Everything is put back in the end, also after an error, and every
-    module gets its own mode back. Parts that are compiled run as they were written, unless `compiled` ones are
-    wanted: what changes with each call would be compiled at each. Whoever calls the model itself meanwhile gets
-    evaluation mode too, but with the implementations of `capture` the same numbers.
+    thread that holds it may borrow it again. Everything is put back in the end, also after an error, and in a process
+    that is forked meanwhile; every module gets its own mode back. Parts that are compiled run as they were written,
+    unless `compiled` ones are wanted: what changes with each call would be compiled at each. Whoever calls the model
+    itself meanwhile gets evaluation mode too, but with the implementations of `capture` the same numbers.
     """
     with _LOCKS_LOCK:
-        lock = _LOCKS.setdefault(model, threading.RLock())
+        lock = _LOCKS.setdefault(model, Lock())
     with lock:
-        modules = list(model.modules())  # once: finding them takes longer than all the rest
-        training = [module for module in modules if module.training]
-        # A stance of the compiler would hold for other models, too.
-        calls = [] if compiled else [(each, each._compiled_call_impl) for each in modules if each._compiled_call_impl]
-        configs = {id(part.config): part.config for part in modules if isinstance(part, PreTrainedModel)}
-        # Outer parts first, as setting one of them sets its inner parts too.
-        originals = [(config, config._attn_implementation) for config in configs.values()]
+        loan = _Loan(model, compiled)
+        _LOANS.append(loan)
         try:
-            for module in training:
-                module.training = False
-            for module, _ in calls:
-                module._compiled_call_impl = None
+            loan.begin()
             if implementation is not None:
                 model.set_attn_implementation(implementation)
             yield
         finally:
-            for module in training:
-                module.training = True
-            for module, call in calls:
-                module._compiled_call_impl = call
-            for config, original in originals if implementation is not None else ():
+            loan.end()
+            _LOANS.remove(loan)
+
+
+def class_logits(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Float[Tensor, "batch classes"]:
+    """Run one forward pass of a model that is borrowed.
+
+    Raises:
+        UnsupportedModelError: If it gives anything but a number for each text and class.
+    """
+    logits = getattr(model(**inputs), "logits", None)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        got = f"logits of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "no logits"
+        raise UnsupportedModelError(
+            f"{type(model).__name__} returns {got}, expected (batch, classes): only classifiers of whole texts can be "
+            "explained."
+        )
+    return logits
+
+
+def declared_pad(model: PreTrainedModel) -> int | None:
+    """Return the id that a model takes for padding, if any; decoders pool the last token that is another."""
+    pad: int | None = getattr(model.config.get_text_config(), "pad_token_id", None)
+    return None if pad is None or pad < 0 else pad
+
+
+class _Loan:
+    """What a model was like before it was borrowed."""
+
+    def __init__(self, model: PreTrainedModel, compiled: bool) -> None:
+        modules = list(model.modules())  # once: finding them takes longer than all the rest
+        self.thread = threading.get_ident()
+        self.training = [module for module in modules if module.training]
+        # A stance of the compiler would hold for other models, too.
+        self.calls = [] if compiled else [(m, m._compiled_call_impl) for m in modules if m._compiled_call_impl]
+        configs = {id(part.config): part.config for part in modules if isinstance(part, PreTrainedModel)}
+        # Outer parts first, as setting one of them sets its inner parts too.
+        self.attention = [(config, config._attn_implementation) for config in configs.values()]
+        self.settings = [
+            (config, name, unusable, usable)
+            for config in configs.values()
+            for name, (unusable, usable) in _SETTINGS.items()
+            if getattr(config, name, usable) is unusable
+        ]
+
+    def begin(self) -> None:
+        for module in self.training:
+            module.training = False
+        for module, _ in self.calls:
+            module._compiled_call_impl = None
+        for config, name, _, usable in self.settings:
+            setattr(config, name, usable)
+
+    def end(self) -> None:
+        for module in self.training:
+            module.training = True
+        for module, call in self.calls:
+            module._compiled_call_impl = call
+        for config, original in self.attention:
+            if config._attn_implementation != original:
                 config._attn_implementation = original
+        for config, name, unusable, _ in self.settings:
+            setattr(config, name, unusable)
+
+
+def _end_loans_of_lost_threads() -> None:
+    for loan in reversed(_LOANS.copy()):
+        if loan.thread != threading.get_ident():
+            loan.end()
+            _LOANS.remove(loan)
+
+
+_LOCKS: WeakKeyDictionary[PreTrainedModel, Lock] = WeakKeyDictionary()
+_LOCKS_LOCK = Lock()
+_LOANS: list[_Loan] = []
+after_fork(_end_loans_of_lost_threads)

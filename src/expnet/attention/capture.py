@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from expnet.attention.borrow import declared_pad
 from expnet.attention.fused import FusedLayer, run_fused
 from expnet.attention.intercept import Layer, run
 from expnet.errors import InputError
@@ -79,7 +80,8 @@ def capture(
         UnsupportedModelError: If no attention came back.
     """
     mask = inputs["attention_mask"].bool()
-    index, shares = anchor_index(mask, anchor), mask / mask.sum(1, keepdim=True)
+    index = anchor_index(inputs["input_ids"], mask, anchor, declared_pad(model))
+    shares = mask / mask.sum(1, keepdim=True)
     rows: list[Tensor] = []
     columns: list[Tensor] = []
     means: list[Tensor] = []
@@ -138,13 +140,28 @@ def each_layer(
         return run(model, inputs, attend=attend, keep=False).logits
 
 
-def anchor_weights(mask: Bool[Tensor, "batch tokens"], anchor: Anchor) -> Float[Tensor, "batch tokens"]:
+def anchor_weights(
+    ids: Int[Tensor, "batch tokens"], mask: Bool[Tensor, "batch tokens"], anchor: Anchor, pad: int | None
+) -> Float[Tensor, "batch tokens"]:
     """Return the weights with which the classifier pools tokens: one 1, or equal shares; each row sums to 1."""
     if anchor == "mean":
         return mask / mask.sum(1, keepdim=True)
-    return torch.nn.functional.one_hot(anchor_index(mask, anchor), mask.shape[1]).float()
+    return torch.nn.functional.one_hot(anchor_index(ids, mask, anchor, pad), mask.shape[1]).float()
 
 
-def anchor_index(mask: Bool[Tensor, "batch tokens"], anchor: Anchor) -> Int[Tensor, " batch"]:
-    """Return the position of the first or last real token of each row; for "mean" it has no meaning."""
-    return mask.int().argmax(1) if anchor != "last" else mask.shape[1] - 1 - mask.int().flip(1).argmax(1)
+def anchor_index(
+    ids: Int[Tensor, "batch tokens"], mask: Bool[Tensor, "batch tokens"], anchor: Anchor, pad: int | None
+) -> Int[Tensor, " batch"]:
+    """Return the position of the first or last real token of each row; for "mean" it has no meaning.
+
+    Args:
+        ids: Tokens.
+        mask: True for real ones.
+        anchor: Which it is.
+        pad: As `declared_pad` gives it. A text may end with it, as where padding is marked with the end of a text: like
+            transformers' decoders, the last token is then the one before. If there is no other, it is the first.
+    """
+    if anchor != "last":
+        return mask.int().argmax(1)
+    counted = mask if pad is None else mask & (ids != pad)
+    return (torch.arange(mask.shape[1], device=mask.device) * counted).argmax(1)

@@ -17,7 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, causal_mask_function, eager_mask
 
-from expnet.attention.borrow import borrow
+from expnet.attention.borrow import borrow, class_logits
 from expnet.attention.intercept import fitting, matrix_of, run
 from expnet.attention.kernels import CAUSAL, EVERYTHING, Band, Scores, fused_attention, mixed_rows
 from expnet.errors import UnsupportedModelError
@@ -148,7 +148,7 @@ def run_fused(
             if project:
                 logits = run(model, inputs, rules={F.linear: watch, torch.addmm: watch}).logits
             else:
-                logits = model(**inputs).logits
+                logits = class_logits(model, inputs)
     finally:
         _SINK.reset(token)
     if sink.last is None:

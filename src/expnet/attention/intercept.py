@@ -13,9 +13,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.dlpack import from_dlpack
 from transformers import PreTrainedModel
 
-from expnet.attention.borrow import borrow
+from expnet.attention.borrow import borrow, class_logits
+from expnet.attention.gradients import Graph
 from expnet.errors import UnsupportedModelError
 
 Rule = Callable[..., Any]
@@ -120,15 +122,15 @@ def run(
 
     Raises:
         UnsupportedModelError: If `embed` or `attend` was never called, or not once for each layer.
+        NoGradientError: If there is a graph, but part of what the model computes is not in it.
     """
     # Flash and compiled kernels do not show their probabilities; SDPA is taken apart below.
     implementation = model.config._attn_implementation
-    mode = _Mode(
-        inputs["input_ids"].shape[1], model.get_input_embeddings().weight, embed, attend, dict(rules or {}), keep
-    )
+    graph, table = Graph(type(model).__name__), model.get_input_embeddings().weight
+    mode = _Mode(inputs["input_ids"].shape[1], table, embed, attend, dict(rules or {}), keep, graph)
     switch = mode.opens and implementation not in (None, "eager", "sdpa")
     with borrow(model, "sdpa" if switch else None), mode:
-        logits = model(**inputs).logits
+        logits = class_logits(model, inputs)
     if embed is not None and not mode.embedded:
         raise UnsupportedModelError(f"{type(model).__name__} does not look its tokens up in its input embeddings.")
     expected = getattr(model.config, "num_hidden_layers", mode.seen)
@@ -155,12 +157,13 @@ class _Mode(TorchFunctionMode):
         attend: Callable[[int, Layer], Layer] | None,
         rules: Mapping[Callable[..., Any], Rule],
         keep: bool,
+        graph: Graph,
     ) -> None:
         super().__init__()
         self.tokens, self.embedding, self.embed, self.attend, self.rules = tokens, embedding, embed, attend, rules
         fused = F.scaled_dot_product_attention in self.rules
         self.opens = attend is not None or (not fused and not self.rules.keys().isdisjoint((torch.matmul, F.softmax)))
-        self.keep, self.seen, self.embedded = keep, 0, False
+        self.keep, self.seen, self.embedded, self.graph = keep, 0, False, graph
         self.layers: list[Layer] = []
         self.pending: Tensor | None = None
         self.heads = 0
@@ -181,6 +184,7 @@ class _Mode(TorchFunctionMode):
             if self.layers and self.layers[-1].projection is None:
                 self.layers[-1].projection = matrix_of(func, args, kwargs)
         result = _call(self.rules.get(func, func), (func, *args) if func in self.rules else args, kwargs)
+        self.graph.follow(func, args, result)
         if self.attend is not None:
             self._follow(func, args, result)
         return result
@@ -243,7 +247,13 @@ class _Mode(TorchFunctionMode):
 
 def _call(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Call with weights that need no gradient, so that the graph keeps only what leads back to the tokens."""
-    return func(
-        *(each.detach() if isinstance(each, nn.Parameter) else each for each in args),
-        **{name: each.detach() if isinstance(each, nn.Parameter) else each for name, each in kwargs.items()},
-    )
+    return func(*map(_constant, args), **{name: _constant(each) for name, each in kwargs.items()})
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, nn.Parameter):
+        value = value.detach()
+    if isinstance(value, Tensor) and value.is_inference() and not torch.is_inference_mode_enabled():
+        # No graph holds a tensor made in inference mode, as weights are that were loaded in it; this shares its memory.
+        return from_dlpack(value)
+    return value

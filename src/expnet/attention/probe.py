@@ -10,9 +10,11 @@ from jaxtyping import Bool
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from expnet.attention.borrow import borrow
-from expnet.attention.capture import Anchor, Backend, Trace, capture
+from expnet.attention.borrow import borrow, class_logits, declared_pad
+from expnet.attention.capture import Anchor, Backend, Trace, anchor_index, capture
 from expnet.attention.fused import supports_fused
+from expnet.attention.gradients import gradients
+from expnet.attention.intercept import run
 from expnet.errors import NonFiniteError, UnsupportedModelError
 
 
@@ -32,10 +34,11 @@ def probe(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Support:
 
     Args:
         model: A sequence classifier; it comes back as it was.
-        inputs: A right-padded batch of at least two texts of different length.
+        inputs: A right-padded batch of at least two texts of different length, or one text where nothing is padded.
 
     Raises:
         UnsupportedModelError: If neither backend gives the model's own logits, or the pooling is unknown.
+        NoGradientError: If no logit leads back to the tokens, so that nothing shows which of them are pooled.
         NonFiniteError: If the model returns NaN or infinity.
     """
     if model.config.is_encoder_decoder:
@@ -44,7 +47,7 @@ def probe(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Support:
             "attention between the pooled token and the text. Perturbation or gradient methods need no attention."
         )
     with torch.no_grad(), borrow(model):
-        logits = _class_logits(model, model(**inputs))
+        logits = class_logits(model, inputs)
     if not logits.isfinite().all():
         raise NonFiniteError(
             f"{type(model).__name__} returns {int((~logits.isfinite()).sum())} logits of {logits.numel()} that are "
@@ -83,7 +86,7 @@ def find_anchor(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Anchor:
             f"of {mask.shape[1]} tokens."
         )
     positions = torch.arange(mask.shape[1])
-    last = mask.shape[1] - 1 - mask.int().flip(1).argmax(1)
+    last = anchor_index(inputs["input_ids"].cpu(), mask, "last", declared_pad(model))
     patterns: dict[Anchor, Tensor] = {
         "first": (positions == 0).expand(mask.shape),
         "last": positions == last[:, None],
@@ -96,17 +99,6 @@ def find_anchor(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Anchor:
         f"{type(model).__name__} pools the tokens {[row.nonzero().flatten().tolist() for row in used]} of texts with "
         f"{mask.sum(1).tolist()} tokens; expected the first, the last or all real ones."
     )
-
-
-def _class_logits(model: PreTrainedModel, outputs: Any) -> Tensor:
-    logits = getattr(outputs, "logits", None)
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        got = f"logits of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "no logits"
-        raise UnsupportedModelError(
-            f"{type(model).__name__} returns {got}, expected (batch, classes): only classifiers of whole texts can be "
-            "explained."
-        )
-    return logits
 
 
 def _pooled_positions(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Bool[Tensor, "batch tokens"]:
@@ -129,12 +121,12 @@ def _pooled_positions(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> B
             model.base_model.register_forward_hook(keep),
         ]
         try:
-            logit = model(**inputs).logits[:, 0].float().sum()
+            logit = run(model, inputs).logits[:, 0].float().sum()
         finally:
             for hook in hooks:
                 hook.remove()
-        (gradient,) = torch.autograd.grad(logit, hidden[0], allow_unused=True)
-    if gradient is None or gradient.ndim != 3:
+        (gradient,) = gradients(model, logit, hidden[:1])
+    if gradient.ndim != 3:
         raise UnsupportedModelError(f"{type(model).__name__}: the logits do not depend on the last hidden states.")
     # NaN counts as used: damaged weights are reported by the caller, as such.
     return (gradient != 0).any(-1)

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from expnet.attention.capture import Anchor, Backend, anchor_index, anchor_weights, each_layer
+from expnet.attention.borrow import declared_pad
+from expnet.attention.capture import Anchor, Backend, anchor_index, each_layer
 from expnet.attention.fused import FusedLayer
+from expnet.attention.gradients import gradients
 from expnet.attention.intercept import Layer, run
 from expnet.errors import UnsupportedModelError
 
@@ -69,7 +72,7 @@ def attention_signals(
     layers: list[FusedLayer | Layer] = []
     logits = each_layer(model, inputs, layers.append, backend=backend, project=True)
     with torch.no_grad():
-        return _signals(logits, layers, inputs["attention_mask"].bool(), anchor)
+        return _signals(logits, layers, _Pooled.of(model, inputs, anchor))
 
 
 def gradient_signals(
@@ -93,20 +96,42 @@ def gradient_signals(
         maps = [layer.probabilities for layer in done.layers]
         logits = done.logits.float()
         wanted = (logits.amax(1) if target is None else logits.gather(1, target[:, None])).sum()
-        *gradients, slopes = torch.autograd.grad(wanted, [*maps, leaves[-1]], materialize_grads=True)
-    mask = inputs["attention_mask"].bool()
+        *slopes_of_maps, slopes = gradients(model, wanted, [*maps, leaves[-1]])
+    pooled = _Pooled.of(model, inputs, anchor)
     with torch.no_grad():
         layers = [replace(e, probabilities=e.probabilities.detach(), value=e.value.detach()) for e in done.layers]
-        evidence = _evidence([layer.probabilities for layer in layers], gradients, slopes, mask, anchor)
-        return replace(_signals(done.logits.detach(), layers, mask, anchor), evidence=evidence)
+        evidence = _evidence([layer.probabilities for layer in layers], slopes_of_maps, slopes, pooled)
+        return replace(_signals(done.logits.detach(), layers, pooled), evidence=evidence)
 
 
-def _signals(
-    logits: Tensor, layers: Sequence[FusedLayer | Layer], mask: Bool[Tensor, "batch tokens"], anchor: Anchor
-) -> Signals:
-    index, shares = anchor_index(mask, anchor), mask / mask.sum(1, keepdim=True)
+@dataclass(frozen=True, slots=True)
+class _Pooled:
+    """Which tokens are real, and which of them the classifier pools."""
+
+    mask: Bool[Tensor, "batch tokens"]
+    anchor: Anchor
+    index: Int[Tensor, " batch"]
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, inputs: Mapping[str, Tensor], anchor: Anchor) -> "_Pooled":
+        mask = inputs["attention_mask"].bool()
+        return cls(mask, anchor, anchor_index(inputs["input_ids"], mask, anchor, declared_pad(model)))
+
+    @property
+    def shares(self) -> Float[Tensor, "batch tokens"]:
+        """Equal shares of all real tokens."""
+        return self.mask / self.mask.sum(1, keepdim=True)
+
+    @property
+    def weights(self) -> Float[Tensor, "batch tokens"]:
+        """Shares of what is pooled."""
+        return self.shares if self.anchor == "mean" else F.one_hot(self.index, self.mask.shape[1]).float()
+
+
+def _signals(logits: Tensor, layers: Sequence[FusedLayer | Layer], pooled: _Pooled) -> Signals:
+    index, shares = pooled.index, pooled.shares
     received = [layer.mixed(shares).float().log() for layer in layers]
-    if anchor == "mean":
+    if pooled.anchor == "mean":
         rows = received
         columns = [shares.amax(1).log()[:, None, None].expand(each.shape) for each in rows]  # as in `capture`
     else:
@@ -140,12 +165,10 @@ def _values(layer: FusedLayer | Layer, log_row: Tensor) -> tuple[Tensor, Tensor]
     return squares.clamp(min=0).sqrt(), (joined @ projection.T).norm(dim=-1)
 
 
-def _evidence(
-    maps: Sequence[Tensor], gradients: Sequence[Tensor], slopes: Tensor, mask: Tensor, anchor: Anchor
-) -> Evidence:
-    row = relevance = anchor_weights(mask, anchor).to(slopes)
-    shares = (mask / mask.sum(1, keepdim=True)).to(slopes)
-    products = [a * g for a, g in zip(maps, gradients, strict=True)]
+def _evidence(maps: Sequence[Tensor], slopes_of_maps: Sequence[Tensor], slopes: Tensor, pooled: _Pooled) -> Evidence:
+    row = relevance = pooled.weights.to(slopes)
+    shares = pooled.shares.to(slopes)
+    products = [a * g for a, g in zip(maps, slopes_of_maps, strict=True)]
     for product in reversed(products):
         relevance = relevance + (relevance[:, None] @ product.clamp(min=0).mean(1))[:, 0]
 
@@ -153,7 +176,7 @@ def _evidence(
         return torch.stack([torch.einsum("bi,bhij->bhj", weights, matrix) for matrix in each], 1).float()
 
     return Evidence(
-        gradients=mixed(row, gradients),
+        gradients=mixed(row, slopes_of_maps),
         products=mixed(row, products),
         received=mixed(shares, [each.clamp(min=0) for each in products]),
         relevance=relevance.float(),

@@ -17,6 +17,7 @@ from expnet.audit.rows import Extremes, Figures, Reservoir, figures
 from expnet.audit.sample import Faithfulness, faithfulness
 from expnet.audit.shards import Folder, open_explained, shards_in_turn
 from expnet.audit.words import Driver, Totals, word_mass
+from expnet.batch.folders import spelled
 from expnet.errors import MismatchError
 from expnet.explainer import Explainer
 from expnet.identity import models
@@ -164,7 +165,7 @@ def record_file(
         checked = faithfulness(explainer.classifier, rows, clarity, seed=seed, progress=progress)
     return FileRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        folder=opened.path.resolve().name,
+        folder=spelled(opened.path.resolve().name),
         sha256=opened.sha256(),
         shards=len(opened.shards),
         run=opened.run,
@@ -252,7 +253,7 @@ def _compare(here: _Reading, there: _Reading, least_rows: int, seed: int) -> Com
         word_drift = drift(_masses(tables, vocabulary), rows, seed=seed)
     runs = [each.folder.run for each in both]
     return Comparison(
-        folder=there.folder.path.resolve().name,
+        folder=spelled(there.folder.path.resolve().name),
         sha256=there.folder.sha256(),
         rows=there.labels.total(),
         labels=dict(there.labels.most_common()),

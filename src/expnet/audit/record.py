@@ -11,6 +11,7 @@ from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation, Word
 from expnet.identity import models, sha256, versions
+from expnet.labels import as_target
 from expnet.metrics.removal import Checked, check
 from expnet.parsing import ANYTHING, FLAG, TEXT, Kind, check_fields, listed, number, optional, parse_json, table, whole
 from expnet.texts import Text, as_text
@@ -63,6 +64,10 @@ class Asked:
     target: str | int | None = None
     truncate: bool = False
     count: int = 3
+
+    def __post_init__(self) -> None:
+        if self.target is not None:  # plain, because records are written to files
+            object.__setattr__(self, "target", as_target(self.target))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +134,13 @@ class Record:
         changed = data.get("sha256") != seal(data)
         try:
             check_fields(fields, _FIELDS)
-            return cls(**{**fields, **_parsed(fields), "changed": changed})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            record = cls(**{**fields, **_parsed(fields), "changed": changed})
+            whole = json.loads(json.dumps(record.to_dict()))
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise InputError(f"The record is damaged: {str(error).rstrip('.')}.") from error
+        if whole | {"sha256": ""} != data | {"sha256": ""}:  # what is not read, nothing could compare
+            raise InputError("The record is damaged: it holds fields or values that records of this kind do not have.")
+        return record
 
 
 def record_decision(
@@ -182,31 +191,13 @@ def trust(explainer: Explainer, explanation: Explanation) -> str:
             f"The method “{explanation.method}” was not learned from people: nothing is known here of how often people "
             "would mark the words it names."
         )
-    if explainer.trust:
-        return explainer.trust
-    return _learned(explainer.network.config.provenance)
+    return explainer.trust
 
 
 def seal(data: Mapping[str, Any]) -> str:
     """Return the hash of a record's other fields, which a careless edit breaks; it is no signature."""
     others = {name: value for name, value in data.items() if name != "sha256"}
     return sha256(json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=True))
-
-
-def _learned(known: Mapping[str, Any]) -> str:
-    """Say what an ExpNet has learned from, by what it carries along, and what came of it."""
-    texts = f"{known['texts']:,} texts" if isinstance(known.get("texts"), int) else "texts"
-    if "toward" in known or "teacher" in known:
-        model = f"the method “{known['toward']}”" if "toward" in known else "another explainer"
-        return f"The explainer has learned to imitate {model} on {texts} that nobody had marked."
-    marked = f"The explainer has learned from {texts} whose words people marked."
-    held_out, figure = known.get("dev texts"), known.get("dev average_precision")
-    if not held_out or not isinstance(figure, int | float):
-        return f"{marked} How well it agrees with people was not measured."
-    return (
-        f"{marked} On {held_out:,} others, which also served to choose it, its average precision was {figure:.2f}; 1 "
-        "would be perfect agreement with the people who marked them."
-    )
 
 
 def _checks(explainer: Explainer, text: Text, explanation: Explanation, count: int) -> tuple[tuple[Checked, ...], str]:

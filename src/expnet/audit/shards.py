@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 
 from expnet.batch.formats import readable
 from expnet.batch.rows import OK
-from expnet.batch.shards import read_about, shard_path
+from expnet.batch.shards import count_shards, read_about, shard_path
 from expnet.errors import BatchError
 
 _ADDED = ("label", "probability", "words", "scores", "status")
 _OF_A_SHARD = ("shard", "statuses")
+_NEEDED = ("text", "prefix", "classifier", "classifier_hash", "tokenizer_hash", "explainer")
+_OR_NULL = ("pair", "explainer_hash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,15 @@ class Folder:
         """
         added = {name: self.run["prefix"] + name for name in _ADDED}
         given = {name: self.run[name] for name in ("text", "pair") if self.run[name] is not None}
-        with readable(path):
+        with readable(path), path.open("rb") as file:
             # By position, so that a column that is both, text and pair, does no harm.
-            table = pq.read_table(path, columns=sorted({*added.values(), *given.values()}))
+            table = pq.read_table(file, columns=sorted({*added.values(), *given.values()}))
         named = {name: table.column(column) for name, column in {**given, **added}.items()}
         named.setdefault("pair", pa.chunked_array([pa.nulls(len(table), pa.string())]))
         named["row"] = pa.chunked_array([pa.array(range(len(table)), pa.int64())])
         found = Counter(named["status"].to_pylist())
+        if (told := read_about(path)["statuses"]) != found:
+            raise BatchError(f"{path} is damaged: it holds {dict(found)}, and its metadata says {told}.")
         kept: pa.Table = pa.table(named).filter(pc.equal(named["status"], OK))
         return kept.combine_chunks(), found
 
@@ -64,14 +68,23 @@ def open_explained(path: Path) -> Folder:
     shards = tuple(sorted(path.glob("part-*.parquet")))
     if not shards:
         raise BatchError(f"{path} holds no part-*.parquet: give a folder that `expnet explain-file` wrote.")
-    first = _run(shards[0])
-    for number, shard in enumerate(shards):
-        if shard != shard_path(path, number):
-            missing = shard_path(path, number).name
-            raise BatchError(f"{missing} is missing in {path}: give the `expnet explain-file` that made it again.")
-        if (run := _run(shard)) != first:
+    first = _run(read_about(shards[0]))
+    wrong = [name for name in _NEEDED if not isinstance(first.get(name), str)]
+    if wrong := wrong + [name for name in _OR_NULL if not isinstance(first.get(name, 0), str | None)]:
+        raise BatchError(f"{shards[0]} is damaged: its metadata lacks {', '.join(wrong)}.")
+    for number in range(max(len(shards), count_shards(path))):
+        shard = shard_path(path, number)
+        if not shard.is_file():
+            raise BatchError(f"{shard.name} is missing in {path}: give the `expnet explain-file` that made it again.")
+        about = read_about(shard)
+        if (run := _run(about)) != first:
             names = sorted(name for name in {*first, *run} if first.get(name) != run.get(name))
             raise BatchError(f"{shard} was not made by the job of the others: {', '.join(names)} differ.")
+        if about["shard"].get("number") != number:
+            raise BatchError(
+                f"{shard} is shard {about['shard'].get('number')} under another name: give the `expnet explain-file` "
+                "that made the folder again."
+            )
     return Folder(path, shards, first)
 
 
@@ -85,5 +98,5 @@ def shards_in_turn(folder: Folder) -> Iterator[tuple[pa.Table, Counter[str]]]:
         start += statuses.total()
 
 
-def _run(shard: Path) -> dict[str, Any]:
-    return {name: value for name, value in read_about(shard).items() if name not in _OF_A_SHARD}
+def _run(about: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in about.items() if name not in _OF_A_SHARD}

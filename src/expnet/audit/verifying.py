@@ -1,19 +1,27 @@
 """Compute a record again and say what differs."""
 
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from expnet.audit.record import Record, record_decision
 from expnet.errors import InputError
 from expnet.explainer import Explainer
-from expnet.explanation import Explanation
 from expnet.texts import Text
 
 # Other kernels, versions and processors add up in another order; a word moves by less than this.
 TOLERANCE = 1e-3
+# Everything else is computed again: when it was written cannot be, how it was asked for is what the rest follows from,
+# and `Record.from_json` has compared the seal.
+_GIVEN = {"kind", "schema", "created", "asked", "sha256"}
 # Names may change with the place a model is loaded from; what it is, its hash says.
-_NOTED = {"classifier", "explainer", "device", "precision"}
+_NOTED = {
+    *(("models", name) for name in ("classifier", "explainer", "device", "precision")),
+    *(("explanation", "provenance", name) for name in ("classifier", "explainer", "expnet", "attention")),
+    ("trust",),
+}
+Path = tuple[str | int, ...]  # of names and, counted from 1, places
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +54,14 @@ def verify(
     item = text or _kept(record)
     if lost := [name for name, value in record.asked.options.items() if isinstance(value, Mapping)]:
         raise InputError(f"The record holds only a hash of {', '.join(lost)}, so that it cannot be computed again.")
-    again = record_decision(explainer, item, asked=record.asked)
-    if record.text.content is None:
-        again = replace(again, checks=tuple(replace(each, words=()) for each in again.checks))
+    again = record_decision(explainer, item, asked=record.asked, keep_text=record.text.content is not None)
     found = [Difference("the file", "as it was written", "edited since")] if record.changed else []
     if other := list(_texts(record, again)):
         return [*found, *other]
-    return [*found, *_origins(record, again), *_scores(record, again, tolerance)]
+    was, now = _computed(record), _computed(again)
+    found += [each for name in was for each in _compared(was[name], now[name], (name,), tolerance)]
+    # The explanation repeats names of models and versions: what differs in both is told once.
+    return list({(each.what, repr(each.was), repr(each.now)): each for each in found}.values())
 
 
 def _kept(record: Record) -> Text:
@@ -67,41 +76,49 @@ def _texts(record: Record, again: Record) -> Iterator[Difference]:
             yield Difference(f"sha256 of the {name}", was and was.sha256, now and now.sha256)
 
 
-def _origins(record: Record, again: Record) -> Iterator[Difference]:
-    for was, now, notes in ((record.models, again.models, _NOTED), (record.versions, again.versions, None)):
+def _computed(record: Record) -> dict[str, Any]:
+    """Return what is computed of a record, as its JSON has it."""
+    data: dict[str, Any] = json.loads(json.dumps(record.to_dict()))
+    return {name: value for name, value in data.items() if name not in _GIVEN}
+
+
+def _compared(was: Any, now: Any, path: Path, tolerance: int | float) -> Iterator[Difference]:
+    """Compare two JSON values part by part, and name each that differs; of lists of different lengths only these."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
         for name in sorted({*was, *now}):
-            if was.get(name) != now.get(name):
-                matters = notes is not None and name not in notes
-                yield Difference(name, was.get(name), now.get(name), matters)
-    if record.trust != again.trust:
-        yield Difference("trust", record.trust, again.trust, matters=False)
+            yield from _compared(was.get(name, _ABSENT), now.get(name, _ABSENT), (*path, name), tolerance)
+    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        for place, pair in enumerate(zip(was, now, strict=True), start=1):
+            yield from _compared(*pair, (*path, place), tolerance)
+    elif not _equal(was, now, tolerance):
+        shown = [f"{len(each)} of them" if isinstance(each, list) else each for each in (was, now)]
+        yield Difference(_named(path), *shown, matters=path not in _NOTED and path[0] != "versions")
 
 
-def _scores(record: Record, again: Record, tolerance: int | float) -> Iterator[Difference]:
-    was, now = record.explanation, again.explanation
-    for name in ("label", "method", "signed", "calibrated", "windows"):
-        if getattr(was, name) != getattr(now, name):
-            yield Difference(name, getattr(was, name), getattr(now, name))
-    spans = [[(word.start, word.end, word.segment, word.seen) for word in each.words] for each in (was, now)]
-    if spans[0] != spans[1]:
-        yield Difference("words", f"{len(spans[0])} of them", f"{len(spans[1])}, or others")
-        return
-    before, after = _figures(record), _figures(again)
-    for name in sorted({*before, *after}):
-        if name not in before or name not in after or not abs(before[name] - after[name]) <= tolerance:
-            yield Difference(name, before.get(name), after.get(name))
+def _equal(was: Any, now: Any, tolerance: int | float) -> bool:
+    """Compare what is no container; 1 is not True, and only what is computed as a float may differ a little."""
+    if isinstance(now, float) and type(was) in (int, float):
+        return now - tolerance <= was <= now + tolerance
+    return type(was) is type(now) and was == now
 
 
-def _figures(record: Record) -> dict[str, float]:
-    """Return every figure that must come out again, by what it is called."""
-    explanation: Explanation = record.explanation
-    checks: dict[str, Any] = {
-        f"{name} of {each.name}": getattr(each, name) for each in record.checks for name in ("without", "alone")
-    }
-    return {
-        "probability": explanation.probability,
-        "threshold": -1.0 if explanation.threshold is None else explanation.threshold,
-        **{f"probability of {name}": share for name, share in explanation.probabilities.items()},
-        **{f"score of word {number}": word.score for number, word in enumerate(explanation.words, start=1)},
-        **checks,
-    }
+def _named(path: Path) -> str:
+    """Say what stands at a path: `score of word 2`, `probability of positive`, `content of the text`."""
+    parts = list[str]()
+    roots = 2 if path[:2] == ("explanation", "provenance") else path[0] in ("explanation", "models", "versions")
+    for part in path[roots:] or path:
+        if isinstance(part, int):
+            parts[-1] = f"{parts[-1].removesuffix('s')} {part}"
+        elif parts == ["probabilities"]:
+            parts = [f"probability of {part}"]
+        else:
+            parts.append(f"the {part}" if part in ("text", "pair") and not parts and len(path) > 1 else part)
+    return " of ".join(reversed(parts))
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+_ABSENT = _Absent()

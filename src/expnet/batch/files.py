@@ -1,32 +1,43 @@
-"""The files of a batch job: which there are, what they hold, and how they are cut into chunks."""
+"""The files of a batch job: what they hold, and how they are cut into chunks."""
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
-from expnet.batch.formats import ARROW, TEXT, chunks, measure, readable
+from expnet.batch.folders import name_in, partition_of
+from expnet.batch.formats import chunks, measure, readable
+from expnet.batch.hashed import HashedFile
 from expnet.batch.rows import Chunk
 from expnet.errors import BatchError
 
 _BYTES = 32 * 2**20  # most in a chunk, so that memory does not depend on how long the texts are
-_ENDINGS = (*ARROW, *TEXT)
+_WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")  # a number that comes back as it was, and fits 64 bits
 
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file, its hash, its columns and the number of rows in each of its chunks."""
+    """A file, its columns, those that its folders give, and the number of rows in each of its chunks."""
 
-    path: Path
+    hashed: HashedFile
     name: str
-    sha256: str
     schema: pa.Schema
+    partition: Mapping[str, str | None]
     counts: tuple[int, ...]
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.hashed.path
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all its bytes."""
+        return self.hashed.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,51 +50,22 @@ class Place:
     rows: int
 
 
-def find_files(source: Path) -> tuple[list[Path], list[Path]]:
-    """Return the files to read, and those in the folder that are of no known kind.
-
-    A folder that `datasets` saved is read in its own order, any other by name, folders in it included, but not those
-    that are only linked there. Names that begin with "." or "_" are left out, as Spark and Arrow do.
-
-    Raises:
-        BatchError: If there is nothing to read, several splits to choose from, or a folder that may not be read.
-    """
-    with readable(source):
-        if source.is_file():
-            if not _known(source):
-                raise BatchError(f"{source} is of no known kind; expected {_kinds()}.")
-            return [source], []
-        if not source.is_dir():
-            raise BatchError(f"There is no file or folder {source}.")
-        if (splits := source / "dataset_dict.json").is_file():
-            names = json.loads(splits.read_bytes())["splits"]
-            raise BatchError(f"{source} holds the splits {', '.join(names)}: give one, such as {source / names[0]}.")
-        if (state := source / "state.json").is_file():
-            return [source / file["filename"] for file in json.loads(state.read_bytes())["_data_files"]], []
-        inside = _inside(source)
-        # A link that leads nowhere stays in, so that reading it fails: its rows are not to be lost in silence.
-        known = [path for path in inside if _known(path) and (path.is_file() or not path.exists())]
-    if not known:
-        raise BatchError(f"{source} holds no file to read; expected {_kinds()}.")
-    read = set(known)
-    return known, [path for path in inside if path not in read]
-
-
 def survey(path: Path, root: Path, shard_rows: int) -> InputFile:
     """Read a file once: hash it, learn its columns, and cut it into chunks."""
-    with readable(path), path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with readable(path):
+        hashed = HashedFile.of(path.resolve())
     cut = _Cut(shard_rows)
-    schema = measure(path, cut.add)
-    name = path.name if path == root else path.relative_to(root).as_posix()
-    return InputFile(path.resolve(), name, digest, schema, tuple(cut.counts))
+    schema = measure(hashed, cut.add)
+    return InputFile(hashed, name_in(root, path), schema, partition_of(root, path), tuple(cut.counts))
 
 
 def common_schema(files: Sequence[InputFile]) -> pa.Schema:
-    """Return the columns of all files; a column that a file lacks is null there.
+    """Return the columns of all files, and after them those that folders give; what a file lacks is null there.
+
+    A column that folders give holds whole numbers if all its values are such, otherwise strings.
 
     Raises:
-        BatchError: If files give a column types that no type can hold.
+        BatchError: If files give a column types that no type can hold, or it is in a file and in the name of a folder.
     """
     schema = files[0].schema
     for file in files[1:]:
@@ -94,6 +76,15 @@ def common_schema(files: Sequence[InputFile]) -> pa.Schema:
                 f"{file.name} and the files before it have columns of one name but different types: {error}. "
                 "Explain them apart, or write them with the same types."
             ) from error
+    for name in {name: None for file in files for name in file.partition}:
+        if name in schema.names:
+            raise BatchError(
+                f"The column {name!r} is in the files and in the names of folders, such as that of "
+                f"{next(file.name for file in files if name in file.partition)}: rename one of the two."
+            )
+        values = [value for file in files if (value := file.partition.get(name)) is not None]
+        whole = values and all(map(_WHOLE.fullmatch, values))
+        schema = schema.append(pa.field(name, pa.int64() if whole else pa.string()))
     return schema
 
 
@@ -110,7 +101,7 @@ def places(files: Sequence[InputFile]) -> tuple[Place, ...]:
 class Reader:
     """Reads chunks by number. It only ever goes forward through the files; going back means starting over."""
 
-    def __init__(self, files: Sequence[InputFile], schema: pa.Schema, columns: Sequence[str]) -> None:
+    def __init__(self, files: Sequence[InputFile], schema: pa.Schema, columns: Sequence[Hashable]) -> None:
         self.files, self.schema, self.columns = files, schema, columns
         self._next = 0
         self._chunks = self._all()
@@ -119,7 +110,7 @@ class Reader:
         """Return a chunk.
 
         Raises:
-            BatchError: If a file can no longer be read, or has fewer rows than before.
+            BatchError: If a file can no longer be read, or is not what it was when the job began.
         """
         if number < self._next:
             self._next, self._chunks = 0, self._all()
@@ -130,7 +121,17 @@ class Reader:
         return chunk
 
     def _all(self) -> Iterator[Chunk]:
-        return chain.from_iterable(chunks(file.path, file.counts, self.schema, self.columns) for file in self.files)
+        return chain.from_iterable(
+            chunks(file.hashed, file.counts, self.schema, self.columns, self._constants(file)) for file in self.files
+        )
+
+    def _constants(self, file: InputFile) -> dict[str, Any]:
+        numbers = {field.name for field in self.schema if pa.types.is_integer(field.type)}
+        return {
+            name: int(value) if value is not None and name in numbers else value
+            for name, value in file.partition.items()
+            if name in self.schema.names
+        }
 
 
 class _Cut:
@@ -146,29 +147,3 @@ class _Cut:
             self._held = 0
         self.counts[-1] += 1
         self._held += size
-
-
-def _known(path: Path) -> bool:
-    return path.name.endswith(_ENDINGS)
-
-
-def _inside(source: Path) -> list[Path]:
-    """Return what is in a folder and in the folders in it, links to folders as they are, without hidden names."""
-    found: list[Path] = []
-    for root, folders, files in os.walk(source, onerror=_raise):
-        folders[:] = [name for name in folders if not _hidden(name)]
-        links = [name for name in folders if Path(root, name).is_symlink()]
-        found += [Path(root, name) for name in (*files, *links) if not _hidden(name)]
-    return sorted(found)
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith((".", "_"))
-
-
-def _kinds() -> str:
-    return ", ".join(_ENDINGS)

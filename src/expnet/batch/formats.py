@@ -1,10 +1,10 @@
 """Parquet, Arrow, JSON lines and CSV as streams of rows."""
 
-import csv
 import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BufferedIOBase
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from expnet.batch.hashed import HashedFile
 from expnet.batch.rows import Chunk
 from expnet.errors import BatchError
-from expnet.rationales.files import csv_rows, json_lines
+from expnet.lines import Opener
+from expnet.rationales.files import csv_header, csv_rows, json_lines
 from expnet.rationales.problems import Problem, Row
 
-ARROW = (".parquet", ".arrow")
-TEXT = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
+ENDINGS = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 
+_IPC_FILE = b"ARROW1"  # how an Arrow file with a footer begins; one without it is a stream
 _AT_ONCE = 64  # rows decoded together: little, as a cell may hold megabytes
 _EXACT = 2**53  # from here on floats skip whole numbers
 
@@ -29,11 +31,16 @@ def readable(path: Path) -> Iterator[None]:
     """Turn errors of reading into one that names the file."""
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeError, pa.ArrowException) as error:
         raise BatchError(f"{path} cannot be read: {error}. Is it whole, and what its name says?") from error
 
 
-def measure(path: Path, add: Callable[[int], None]) -> pa.Schema:
+def is_kind(path: Path, *endings: str) -> bool:
+    """Return whether a file's name ends so, in upper or lower case."""
+    return path.name.lower().endswith(endings)
+
+
+def measure(file: HashedFile, add: Callable[[int], None]) -> pa.Schema:
     """Read a file once and return its columns; tell `add` of each row about how many bytes it holds.
 
     CSV holds strings. A JSON column of one kind of values keeps it; otherwise it becomes strings: strings as they are,
@@ -42,40 +49,54 @@ def measure(path: Path, add: Callable[[int], None]) -> pa.Schema:
     Raises:
         BatchError: If it cannot be read, is cut off, or names a column twice.
     """
-    if path.suffix in ARROW:
-        with readable(path):
-            schema = _schema(path)
-            for batch in _batches(path):
+    if _is_arrow(file.path):
+        with readable(file.path):
+            schema = _schema(file)
+            for batch in _batches(file):
                 for _ in range(batch.num_rows):
                     add(batch.nbytes // batch.num_rows)
     else:
-        header = _header(path)
-        _check_names(path, header)
+        header = _header(file)
+        _check_names(file.path, header)
         kinds: dict[str, set[str]] = {name: {"str"} for name in header}
-        for row in _rows(path):
+        for row in _rows(file):
             fields = row.fields if isinstance(row, Row) else {}
             add(sum(len(str(value)) for value in fields.values()))
             for name, value in fields.items():
                 kinds.setdefault(name, set()).add(_kind(value))
         schema = pa.schema([(_clean(name), _type(found)) for name, found in kinds.items()])
-    _check_names(path, schema.names)
+    _check_names(file.path, schema.names)
     return schema.remove_metadata()
 
 
-def chunks(path: Path, counts: Sequence[int], schema: pa.Schema, columns: Sequence[str]) -> Iterator[Chunk]:
-    """Yield consecutive chunks of so many rows, in a schema that may have more columns than the file."""
-    if path.suffix in ARROW:
-        with readable(path):
-            for table in _tables(path, counts):
+def chunks(
+    file: HashedFile,
+    counts: Sequence[int],
+    schema: pa.Schema,
+    columns: Sequence[Hashable],
+    constants: Mapping[str, Any],
+) -> Iterator[Chunk]:
+    """Yield consecutive chunks of so many rows, in a schema that may have more columns than the file.
+
+    Args:
+        file: Where they are.
+        counts: Rows of each chunk.
+        schema: Of the chunks.
+        columns: Those that are read.
+        constants: Columns with one value in all rows of the file.
+    """
+    if _is_arrow(file.path):
+        with readable(file.path):
+            for table in _tables(file, counts):
+                for name, value in constants.items():
+                    kind = schema.field(name).type
+                    table = table.append_column(name, pa.array([value] * len(table), kind))
                 whole = pa.concat_tables([schema.empty_table(), table], promote_options="permissive").cast(schema)
                 yield Chunk(whole, {name: _values(table, name) for name in columns}, {})
     else:
-        rows = _rows(path)
+        rows = _rows(file)
         for count in counts:
-            taken = list(islice(rows, count))
-            if len(taken) < count:
-                raise _changed(path)
-            yield _chunk(taken, schema, columns)
+            yield _chunk(list(islice(rows, count)), schema, columns, constants)
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:
@@ -83,41 +104,55 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
         raise BatchError(f"{path} has two columns named {twice[0]!r}; rename one.")
 
 
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    if path.suffix == ".parquet":
-        with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(batch_size=_AT_ONCE)
+def _is_arrow(path: Path) -> bool:
+    return is_kind(path, ".parquet", ".arrow")
+
+
+def _batches(file: HashedFile) -> Iterator[pa.RecordBatch]:
+    with file.open() as source:
+        if is_kind(file.path, ".parquet"):
+            with pq.ParquetFile(source) as parquet:
+                yield from parquet.iter_batches(batch_size=_AT_ONCE)
+        else:
+            with _ipc(source) as reader:
+                for batch in _each(reader):
+                    yield from (batch.slice(start, _AT_ONCE) for start in range(0, batch.num_rows, _AT_ONCE))
+
+
+def _schema(file: HashedFile) -> pa.Schema:
+    with file.open() as source:
+        if is_kind(file.path, ".parquet"):
+            return pq.read_schema(source)
+        with _ipc(source) as reader:
+            return reader.schema
+
+
+def _ipc(source: BufferedIOBase) -> pa.ipc.RecordBatchFileReader | pa.ipc.RecordBatchStreamReader:
+    """Read Arrow as a file, which most programs write, or as a stream, which `datasets` writes."""
+    start = source.read(len(_IPC_FILE))
+    source.seek(0)
+    return pa.ipc.open_file(source) if start == _IPC_FILE else pa.ipc.open_stream(source)
+
+
+def _each(reader: pa.ipc.RecordBatchFileReader | pa.ipc.RecordBatchStreamReader) -> Iterator[pa.RecordBatch]:
+    if isinstance(reader, pa.ipc.RecordBatchFileReader):
+        yield from (reader.get_batch(number) for number in range(reader.num_record_batches))
     else:
-        with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
-            for batch in stream:
-                yield from (batch.slice(start, _AT_ONCE) for start in range(0, batch.num_rows, _AT_ONCE))
+        yield from reader
 
 
-def _schema(path: Path) -> pa.Schema:
-    if path.suffix == ".parquet":
-        return pq.read_schema(path)
-    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
-        return stream.schema
-
-
-def _tables(path: Path, counts: Sequence[int]) -> Iterator[pa.Table]:
-    batches = _batches(path)
+def _tables(file: HashedFile, counts: Sequence[int]) -> Iterator[pa.Table]:
+    batches = _batches(file)
     held: list[pa.RecordBatch] = []
     for count in counts:
         while sum(batch.num_rows for batch in held) < count:
-            if (batch := next(batches, None)) is None:
-                raise _changed(path)
-            held.append(batch)
+            held.append(next(batches))
         table = pa.Table.from_batches(held)
         held = table.slice(count).to_batches()
         yield table.slice(0, count)
 
 
-def _changed(path: Path) -> BatchError:
-    return BatchError(f"{path} has fewer rows than when the job began. Put it back as it was, or begin a new job.")
-
-
-def _values(table: pa.Table, name: str) -> list[Any]:
+def _values(table: pa.Table, name: Hashable) -> list[Any]:
     """Return the values of a column, None if the file does not have it; a text that is not UTF-8 stays bytes."""
     if name not in table.column_names:
         return [None] * table.num_rows
@@ -137,28 +172,39 @@ def _value(cell: pa.Scalar) -> Any:
 
 
 def _is_csv(path: Path) -> bool:
-    return path.name.endswith((".csv", ".csv.gz"))
+    return is_kind(path, ".csv", ".csv.gz")
 
 
-def _header(path: Path) -> list[str]:
+def _opener(file: HashedFile) -> Opener:
+    @contextmanager
+    def unpacked(path: Path) -> Iterator[BufferedIOBase]:
+        with file.open() as source:
+            if is_kind(path, ".gz"):
+                with gzip.open(source) as content:
+                    yield content
+            else:
+                yield source
+
+    return unpacked
+
+
+def _header(file: HashedFile) -> list[str]:
     """Return the columns of a CSV file; nothing for JSON, whose columns its rows tell."""
-    if not _is_csv(path):
+    if not _is_csv(file.path):
         return []
-    try:
-        with (
-            readable(path),
-            (gzip.open if path.suffix == ".gz" else open)(
-                path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline=""
-            ) as file,
-        ):
-            return next(csv.reader(file), [])
-    except (EOFError, csv.Error) as error:
-        raise BatchError(f"The header of {path} cannot be read: {error}.") from error
+    header = csv_header(file.path, _opener(file))
+    if isinstance(header, Problem):
+        raise BatchError(
+            f"{header}: the names of the columns cannot be read. Is the file whole, and every quote closed?"
+        )
+    return header
 
 
-def _rows(path: Path) -> Iterator[Row | Problem]:
+def _rows(file: HashedFile) -> Iterator[Row | Problem]:
     """Yield rows; those that cannot be read as problems, unless all that follows is lost with them."""
-    for row in csv_rows(path) if _is_csv(path) else json_lines(path):
+    for row in (csv_rows if _is_csv(file.path) else json_lines)(file.path, _opener(file)):
+        if isinstance(row, Problem) and row.kind == "too long":
+            raise BatchError(str(row))
         if isinstance(row, Problem) and (row.kind == "cut off" or row.reason == "unexpected end of data"):
             raise BatchError(f"{row}: what follows cannot be read. Is the file whole, and every quote closed?")
         yield row
@@ -179,8 +225,10 @@ def _type(kinds: set[str]) -> pa.DataType:
     return pa.float64() if found and found <= {"int", "float"} else pa.string()
 
 
-def _chunk(rows: Sequence[Row | Problem], schema: pa.Schema, columns: Sequence[str]) -> Chunk:
-    fields = [_named(row.fields) if isinstance(row, Row) else {} for row in rows]
+def _chunk(
+    rows: Sequence[Row | Problem], schema: pa.Schema, columns: Sequence[Hashable], constants: Mapping[str, Any]
+) -> Chunk:
+    fields = [{**(_named(row.fields) if isinstance(row, Row) else {}), **constants} for row in rows]
     arrays = [pa.array([_cell(one.get(field.name), field.type) for one in fields], field.type) for field in schema]
     return Chunk(
         pa.Table.from_arrays(arrays, schema=schema),
@@ -189,7 +237,7 @@ def _chunk(rows: Sequence[Row | Problem], schema: pa.Schema, columns: Sequence[s
     )
 
 
-def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _named(fields: Mapping[str, Any]) -> dict[Hashable, Any]:
     return {_clean(name): value for name, value in fields.items()}
 
 

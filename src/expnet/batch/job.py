@@ -9,10 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from expnet.batch.files import InputFile, Place, Reader, common_schema, find_files, places, survey
-from expnet.batch.rows import check_columns, explain_rows, explain_sample, to_table
+from expnet.batch.files import InputFile, Place, Reader, common_schema, places, survey
+from expnet.batch.folders import find_files
+from expnet.batch.rows import OK, check_columns, explain_rows, explain_sample, to_table
 from expnet.batch.settings import Settings
-from expnet.batch.shards import open_folder, shard_path, statuses, write_shard
+from expnet.batch.shards import first_failure, missing_shards, open_folder, shard_path, statuses, write_shard
 from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.identity import models, sha256, versions
@@ -40,9 +41,12 @@ class Work:
         outcomes = explain_rows(explainer, chunk, self.settings)
         found = Counter(outcome.status for outcome in outcomes)
         table = to_table(chunk.table, outcomes, self.settings.prefix)
-        about = {**self.run, "shard": {"number": number, **asdict(self.places[number])}, "statuses": dict(found)}
-        write_shard(shard_path(self.output, number), table, about)
+        write_shard(shard_path(self.output, number), table, {**self.about(number), "statuses": dict(found)})
         return found
+
+    def about(self, number: int) -> dict[str, Any]:
+        """Return what made a shard and where its rows come from, by which it is known again."""
+        return {**self.run, "shard": {"number": number, **asdict(self.places[number])}}
 
 
 # Makes the shards of these numbers and yields the statuses of each, as they get done.
@@ -51,11 +55,19 @@ Engine = Callable[[Work, Sequence[int]], Iterator[Counter[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a job did: rows by status, shards, and files in the folder that were of no known kind."""
+    """What a job did.
+
+    Attributes:
+        statuses: Rows by status.
+        shards: How many.
+        not_read: Files in the folder that were of no known kind.
+        failure: Status and error of the first row, where there are rows and not one of them was explained; else None.
+    """
 
     statuses: Counter[str]
     shards: int
     not_read: tuple[Path, ...]
+    failure: str | None = None
 
 
 def explain_file(
@@ -82,28 +94,31 @@ def explain_file(
         progress: Show a progress bar.
 
     Raises:
-        BatchError: If the input cannot be read, or the output not be written, or it belongs to another job.
+        BatchError: If the input cannot be read, or changes meanwhile; if the output cannot be written, belongs to
+            another job, or another process is writing to it.
         InputError: If a column is missing or its name is needed; and whatever `Explainer.explain` raises for all texts.
+        ModelError: If the model fails on any text, at the start or from some row on.
     """
     settings = settings or Settings()
     source, output = Path(source), Path(output).resolve()
+    paths, not_read = find_files(source)
     if source.is_dir() and output.is_relative_to(source.resolve()):
         raise InputError(f"The output {output} lies in the folder that is read: choose another place.")
-    paths, not_read = find_files(source)
     files = tuple(survey(path, source, settings.shard_rows) for path in paths)
     schema = common_schema(files)
-    if schema.names:  # an empty file has none
+    if any(file.schema.names for file in files):  # an empty file has none
         check_columns(schema.names, settings)
     work = Work(files, places(files), schema, settings, output, fingerprint(explainer, settings, files))
-    open_folder(output, work.run)
     numbers = range(len(work.places))
-    left = [number for number in numbers if not shard_path(output, number).is_file()]
-    done = (engine or in_turn(explainer))(work, left)
-    rows = sum(work.places[number].rows for number in left)
-    for _ in track(done, "explaining", show=progress, total=rows, size=Counter.total):
-        pass
-    found = sum((statuses(output, number) for number in numbers), Counter[str]())
-    return Summary(found, len(numbers), tuple(not_read))
+    with open_folder(output, {**work.run, "shards": len(numbers)}):
+        left = missing_shards(output, [work.about(number) for number in numbers])
+        done = (engine or in_turn(explainer))(work, left)
+        rows = sum(work.places[number].rows for number in left)
+        for _ in track(done, "explaining", show=progress, total=rows, size=Counter.total):
+            pass
+        found = sum((statuses(output, number) for number in numbers), Counter[str]())
+        failure = None if found[OK] or not found.total() else first_failure(output, settings.prefix)
+        return Summary(found, len(numbers), tuple(not_read), failure)
 
 
 def in_turn(explainer: Explainer) -> Engine:

@@ -1,7 +1,7 @@
 """Rows in, rows out: the one way in which any engine explains a chunk of a file."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from expnet.batch.settings import Settings
-from expnet.errors import ExpnetError, InputError, NonFiniteError, TextTooLongError
+from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError, TextTooLongError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation
 from expnet.memory import exhausted, in_halves
@@ -17,7 +17,10 @@ from expnet.texts import Text
 
 # Rows that share one call, which sorts them once more, by tokens; what is done again if one of them fails.
 _TOGETHER = 256
-OK = "ok"
+OK, FAILED = "ok", "failed"
+# A model may fail on a word: where one of these is not explained, the next, which shares no word with it, still may be.
+_SAMPLES = ("A short text.", "Good", "1 2 3")
+_ERROR_CHARACTERS = 500  # of an error that is not ours, which may quote anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Chunk:
     """
 
     table: pa.Table
-    cells: Mapping[str, Sequence[Any]]
+    cells: Mapping[Hashable, Sequence[Any]]
     problems: Mapping[int, str]
 
 
@@ -61,7 +64,7 @@ def added_fields(prefix: str) -> list[pa.Field]:
     return [pa.field(prefix + name, kind) for name, kind in kinds.items()]
 
 
-def check_columns(names: Sequence[str], settings: Settings) -> None:
+def check_columns(names: Sequence[Hashable], settings: Settings) -> None:
     """Refuse a table that lacks a column, or has one already that is to be added.
 
     Raises:
@@ -69,9 +72,10 @@ def check_columns(names: Sequence[str], settings: Settings) -> None:
     """
     for name in settings.columns:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"There is no column {name!r}.{hint} Columns: {', '.join(names)}.")
+            shown = {str(known): repr(known) for known in names}
+            near = difflib.get_close_matches(str(name), shown, n=1)
+            hint = f" Did you mean {shown[near[0]]}?" if near else ""
+            raise InputError(f"There is no column {name!r}.{hint} Columns: {', '.join(map(str, names))}.")
     if taken := [field.name for field in added_fields(settings.prefix) if field.name in names]:
         raise InputError(
             f"The input has columns that are to be added: {', '.join(taken)}. Choose a prefix for the added ones, such "
@@ -80,26 +84,40 @@ def check_columns(names: Sequence[str], settings: Settings) -> None:
 
 
 def explain_sample(explainer: Explainer, settings: Settings) -> Explanation:
-    """Explain one short text, so that what would go wrong in every row goes wrong before the first."""
-    return explainer.explain(
-        "A short text.",
-        method=settings.method,
-        options=settings.options,
-        seed=settings.seed,
-        target=settings.target,
-        truncate=settings.truncate,
-    )
+    """Explain a short text, so that what would go wrong in every row goes wrong before the first.
+
+    Raises:
+        ModelError: If the model fails on every such text.
+    """
+    failures: list[Exception] = []
+    for text in _SAMPLES:
+        try:
+            return _explained(explainer, [Text.of(text)], settings.target, settings)[0]
+        except Exception as error:
+            if isinstance(error, ExpnetError) and not isinstance(error, NonFiniteError):
+                raise
+            failures.append(error)
+    if isinstance(failures[0], ExpnetError):
+        raise failures[0]
+    raise ModelError(f"The model fails on any text, such as {_SAMPLES[0]!r}: {_reason(failures[0])}") from failures[0]
 
 
 def explain_rows(explainer: Explainer, chunk: Chunk, settings: Settings) -> list[Outcome]:
     """Explain each row that can be; what is wrong with a row concerns no other row.
 
     Texts of like length and the same target are explained together, so that little is padded.
+
+    Raises:
+        ModelError: If a row fails and a text that was explained before fails, too: then it is not the row, but, say, a
+            GPU that was lost.
     """
     outcomes: dict[int, Outcome] = {}
     requests: list[_Request] = []
     for row in range(chunk.table.num_rows):
-        admitted = _admit(explainer, chunk, row, settings)
+        try:
+            admitted = _admit(explainer, chunk, row, settings)
+        except Exception as error:  # a value may be of any class, whose `str` may fail
+            admitted = _failed(error)
         if isinstance(admitted, Outcome):
             outcomes[row] = admitted
         else:
@@ -111,6 +129,8 @@ def explain_rows(explainer: Explainer, chunk: Chunk, settings: Settings) -> list
             part = group[start : start + _TOGETHER]
             found = _explain(explainer, part, settings)
             outcomes.update((request.row, outcome) for request, outcome in zip(part, found, strict=True))
+    if any(outcome.status == FAILED for outcome in outcomes.values()):
+        explain_sample(explainer, settings)
     return [outcomes[row] for row in range(chunk.table.num_rows)]
 
 
@@ -144,7 +164,7 @@ def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> 
         limit = f"max_characters, {settings.max_characters:,}"
         return Outcome("too long", f"{count:,} characters are more than {limit}: split the text, or raise the limit.")
     try:
-        wanted = None if target is None else _target(explainer, target)
+        wanted = None if target is None else explainer.classifier.target_index(target)
     except InputError as error:
         return Outcome("unknown target", str(error))
     try:
@@ -153,32 +173,31 @@ def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> 
         return Outcome("invalid", str(error))
 
 
-def _target(explainer: Explainer, target: Any) -> int:
-    if isinstance(target, bool) or not isinstance(target, str | int):
-        raise InputError(f"Expected a class by name or index, got {type(target).__name__}: {str(target)[:60]!r}.")
-    return explainer.classifier.target_index(target)
-
-
 def _explain(explainer: Explainer, requests: Sequence[_Request], settings: Settings) -> list[Outcome]:
-    """Explain rows together; if that fails, each half by itself, until the error has found its row."""
+    """Explain rows together; if that fails, whatever the error, each half by itself until its row is found."""
 
     def run(part: Sequence[_Request]) -> list[Outcome]:
-        found = explainer.explain(
-            [request.text for request in part],
-            method=settings.method,
-            options=settings.options,
-            seed=settings.seed,
-            target=part[0].target,
-            truncate=settings.truncate,
-        )
+        found = _explained(explainer, [request.text for request in part], part[0].target, settings)
         return [Outcome(OK, explanation=explanation) for explanation in found]
 
-    return in_halves(
-        run,
-        requests,
-        splits=lambda error: isinstance(error, ExpnetError) or exhausted(error),
-        alone=lambda _, error: Outcome(_status(error), str(error)),
+    return in_halves(run, requests, splits=lambda _: True, alone=lambda _, error: _failed(error))
+
+
+def _explained(
+    explainer: Explainer, texts: Sequence[Text], target: str | int | None, settings: Settings
+) -> list[Explanation]:
+    return explainer.explain(
+        texts,
+        method=settings.method,
+        options=settings.options,
+        seed=settings.seed,
+        target=target,
+        truncate=settings.truncate,
     )
+
+
+def _failed(error: Exception) -> Outcome:
+    return Outcome(_status(error), _reason(error))
 
 
 def _status(error: Exception) -> str:
@@ -187,10 +206,17 @@ def _status(error: Exception) -> str:
             return "too long"
         case NonFiniteError():
             return "not finite"
-        case ExpnetError():
-            return "invalid" if isinstance(error, InputError) else "failed"
+        case InputError():
+            return "invalid"
         case _:
-            return "out of memory"
+            return "out of memory" if exhausted(error) else FAILED
+
+
+def _reason(error: Exception) -> str:
+    """Return the message of an error of ours; of any other its type as well. A file can hold it."""
+    known = isinstance(error, ExpnetError)
+    text = str(error) if known else f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS]
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _added(outcome: Outcome) -> tuple[Any, ...]:

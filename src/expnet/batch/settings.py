@@ -1,10 +1,11 @@
 """What is asked of a batch job."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from expnet.errors import InputError
+from expnet.labels import as_target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +13,7 @@ class Settings:
     """Which columns are read and how their texts are explained.
 
     Attributes:
-        text: Column of the texts.
+        text: Column of the texts; a name, or in a frame whatever its column is called.
         pair: Column of the second texts, or None; a row whose pair is null is a single text.
         target_column: Column with the class to explain, by name or index; where it is null, the predicted one.
         target: Class to explain in every row; not together with `target_column`.
@@ -25,9 +26,9 @@ class Settings:
         prefix: Put before the names of the columns that are added.
     """
 
-    text: str = "text"
-    pair: str | None = None
-    target_column: str | None = None
+    text: Hashable = "text"
+    pair: Hashable | None = None
+    target_column: Hashable | None = None
     target: str | int | None = None
     method: str = "expnet"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -38,6 +39,8 @@ class Settings:
     prefix: str = ""
 
     def __post_init__(self) -> None:
+        if self.target is not None:  # plain, because settings are written to files
+            object.__setattr__(self, "target", as_target(self.target))
         if self.target is not None and self.target_column is not None:
             raise InputError("Expected a target for all rows or a column of targets, got both.")
         for name in ("max_characters", "shard_rows"):
@@ -45,6 +48,6 @@ class Settings:
                 raise InputError(f"{name} is {getattr(self, name)}, expected 1 or more.")
 
     @property
-    def columns(self) -> tuple[str, ...]:
+    def columns(self) -> tuple[Hashable, ...]:
         """Columns that must be there."""
         return tuple(name for name in (self.text, self.pair, self.target_column) if name is not None)

@@ -2,20 +2,21 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from expnet.batch.formats import readable
 from expnet.errors import BatchError
 from expnet.writing import write_whole
 
 # Readers of Parquet folders leave out names that begin with "_" or ".".
-_JOB = "_job.json"
+_JOB, _LOCK = "_job.json", ".lock"
 _KEY = b"expnet"
 
 
@@ -24,34 +25,45 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / f"part-{number:06}.parquet"
 
 
-def open_folder(folder: Path, run: Mapping[str, Any]) -> None:
-    """Prepare the folder of a new job, or go on with one that was made by the same.
+@contextmanager
+def open_folder(folder: Path, run: Mapping[str, Any]) -> Iterator[None]:
+    """Prepare the folder of a new job, or go on with one that was made by the same; nobody else writes meanwhile.
 
     Raises:
-        BatchError: If the folder holds something else, or what it holds was made by another job; it says what differs.
+        BatchError: If the folder holds something else, what it holds was made by another job (it says what differs), or
+            another process is writing to it.
     """
     file = folder / _JOB
-    if not file.is_file():
-        if folder.is_dir() and any(not _unfinished(path) for path in folder.iterdir()):
+    with readable(folder):
+        if not file.is_file() and folder.is_dir() and any(not _ours(path) for path in folder.iterdir()):
             raise BatchError(f"{folder} holds files, but no job to go on with: give an empty or a new folder.")
+    with _writing(folder):
+        folder.mkdir(exist_ok=True)
+    with _locked(folder):
         with _writing(folder):
-            folder.mkdir(exist_ok=True)
-        with _writing(file):
-            write_whole(file, (json.dumps(run, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
-    with readable(file):
-        before = json.loads(file.read_bytes())
-    differences = [
-        f"{name} was {before.get(name)!r} and is {run.get(name)!r}"
-        for name in sorted({*before, *run})
-        if before.get(name) != run.get(name)
-    ]
-    if differences:
-        raise BatchError(
-            f"{folder} was begun with something else: {'; '.join(differences)}. Use the same again, or another folder."
-        )
-    for path in folder.iterdir():
-        if _unfinished(path):  # of a process that died
-            path.unlink(missing_ok=True)
+            for path in filter(_unfinished, folder.iterdir()):  # of a process that died
+                path.unlink(missing_ok=True)
+        if not file.is_file():
+            with _writing(file):
+                write_whole(file, (json.dumps(run, indent=1, sort_keys=True) + "\n").encode())
+        if differences := _differences(_read_job(file), run):
+            raise BatchError(
+                f"{folder} was begun with something else: {'; '.join(differences)}. Use the same again, or another "
+                "folder."
+            )
+        yield
+
+
+def count_shards(folder: Path) -> int:
+    """Return how many shards a job's folder is to hold; 0 if it does not say.
+
+    Raises:
+        BatchError: If what it says is damaged.
+    """
+    file = folder / _JOB
+    with readable(folder):
+        count = _read_job(file).get("shards") if file.is_file() else None
+    return count if type(count) is int else 0
 
 
 def write_shard(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
@@ -61,23 +73,56 @@ def write_shard(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
         BatchError: If there is no room, or writing is not allowed; nothing is left behind then.
     """
     sink = pa.BufferOutputStream()
-    described = table.replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True, ensure_ascii=False)})
+    described = table.replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True)})
     pq.write_table(described, sink, compression="zstd")
     with _writing(path):
         write_whole(path, sink.getvalue())
 
 
-def read_about(path: Path) -> dict[str, Any]:
-    """Return what stands in a shard's metadata.
+def missing_shards(folder: Path, shards: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the numbers of the shards that are still to be made.
+
+    Args:
+        folder: Where they belong.
+        shards: For each shard what its metadata must say, beside the statuses.
 
     Raises:
-        BatchError: If it is no shard of ours.
+        BatchError: If a Parquet file in the folder is none of these shards, such as a copy or another job's.
     """
-    with readable(path):
-        metadata = pq.read_schema(path).metadata or {}
+    expected = {shard_path(folder, number): about for number, about in enumerate(shards)}
+    for path in sorted(folder.glob("[!._]*.parquet")):
+        if path not in expected:
+            raise BatchError(f"{path} is none of the {len(shards)} shards of this job: take it out of the folder.")
+        found = read_about(path)
+        if differences := _differences({**found, "statuses": None}, {**expected[path], "statuses": None}):
+            raise BatchError(
+                f"{path} is not the shard of this job that belongs there: {'; '.join(differences)}. Take it out of the "
+                "folder and run the same again."
+            )
+    return [number for number, path in enumerate(expected) if not path.is_file()]
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Return what stands in a shard's metadata, which must agree with its number of rows.
+
+    Raises:
+        BatchError: If it is no shard of ours, or damaged.
+    """
+    with readable(path), path.open("rb") as file:
+        found = pq.read_metadata(file)
+    metadata = found.metadata or {}
     if _KEY not in metadata:
         raise BatchError(f"{path} was not written by expnet: take it out of the folder.")
-    about: dict[str, Any] = json.loads(metadata[_KEY])
+    about = _json(metadata[_KEY], path)
+    shard, counts = about.get("shard"), about.get("statuses")
+    rows = found.num_rows
+    if not (isinstance(shard, dict) and isinstance(counts, dict) and all(type(n) is int for n in counts.values())):
+        raise BatchError(f"{path} is damaged: its metadata lacks the shard or the statuses. Take it out of the folder.")
+    if shard.get("rows") != rows or sum(counts.values()) != rows:
+        raise BatchError(
+            f"{path} is damaged: it has {rows} rows, its metadata says {shard.get('rows')} with {counts}. Take it out "
+            "of the folder."
+        )
     return about
 
 
@@ -86,15 +131,69 @@ def statuses(folder: Path, number: int) -> Counter[str]:
     return Counter(read_about(shard_path(folder, number))["statuses"])
 
 
+def first_failure(folder: Path, prefix: str) -> str:
+    """Return status and error of the first row."""
+    with readable(folder), shard_path(folder, 0).open("rb") as file:
+        row = pq.read_table(file, columns=[prefix + "status", prefix + "error"]).slice(0, 1).to_pylist()[0]
+    return f"{row[prefix + 'status']}: {row[prefix + 'error']}"
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder; the lock ends with the process, however that ends."""
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        with _writing(folder):
+            lock.acquire()
+    except Timeout as error:
+        raise BatchError(
+            f"Another process is writing to {folder}: wait until it is done, or give another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
         yield
+    except Timeout:
+        raise
     except OSError as error:
         raise BatchError(
             f"{path} cannot be written: {error.strerror or error}. What is there is whole: remove the obstacle and run "
             "the same command again."
         ) from error
+
+
+def _read_job(file: Path) -> dict[str, Any]:
+    with readable(file):
+        return _json(file.read_bytes(), file)
+
+
+def _json(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BatchError(f"{path} is damaged: what it says of its job is not valid JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise BatchError(f"{path} is damaged: what it says of its job is a {type(found).__name__}, not an object.")
+    return found
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    now = json.loads(json.dumps(now))  # as it comes back from a file: tuples are lists
+    return [
+        f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _ours(path: Path) -> bool:
+    return path.name == _LOCK or _unfinished(path)
 
 
 def _unfinished(path: Path) -> bool:

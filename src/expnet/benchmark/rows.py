@@ -1,6 +1,5 @@
 """Rows of a benchmark: one measurement of one method on one set, text by text, appended to a file and never changed."""
 
-import gzip
 import json
 import math
 import os
@@ -9,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from expnet.errors import BenchmarkError
+from expnet.errors import BenchmarkError, InputError
+from expnet.lines import numbered
 
 Kind = Literal["plausibility", "faithfulness", "stability", "sanity", "cost"]
 SCHEMA = 1
@@ -116,15 +116,18 @@ class RowFile:
         sizes: dict[str, int] = {}
         if not self.path.is_file():
             return {}
-        with gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb") as file:
-            for line in file:
-                try:
-                    row = json.loads(line)
-                    cell, part, size = row["cell"], row["part"], row["of"]
-                except (ValueError, KeyError, TypeError):
-                    continue  # cut off when the process died; its cell is not whole and is run again
-                found.setdefault(cell, {})[part] = row
-                sizes[cell] = size
+        try:
+            lines = [line for _, line in numbered(self.path)]
+        except InputError as error:
+            raise BenchmarkError(str(error)) from error
+        for line in lines:
+            try:
+                row = json.loads(line)
+                cell, part, size = row["cell"], row["part"], row["of"]
+            except (ValueError, KeyError, TypeError):
+                continue  # cut off when the process died; its cell is not whole and is run again
+            found.setdefault(cell, {})[part] = row
+            sizes[cell] = size
         return {cell: list(rows.values()) if len(rows) == sizes[cell] else [] for cell, rows in found.items()}
 
     def _ends_with_newline(self) -> bool:

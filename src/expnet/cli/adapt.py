@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from expnet.cli.data import OffsetsName, OffsetsOption, TextField
 from expnet.cli.train import TierName, texts_of
 
 
@@ -22,23 +23,25 @@ def adapt(
     tier: Annotated[
         TierName, typer.Option(help="attention comes with the prediction; gradient takes a backward pass as well.")
     ] = TierName.attention,
+    offsets: OffsetsOption = OffsetsName.auto,
+    text: TextField = None,
     seed: Annotated[int, typer.Option()] = 0,
+    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch of MODEL on the hub.")] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default the best there is.")] = None,
 ) -> None:
     """Train an ExpNet on texts without marks: it learns from another ExpNet, from a method, or both."""
-    from dataclasses import replace
-
     from expnet.explainer import load_classifier
     from expnet.training.adapt import adapt as training
-    from expnet.training.config import STUDENT, with_tier
     from expnet.universal import named
 
     network = training(
-        load_classifier(model),
+        load_classifier(model, revision=revision, device=device),
         None if teacher == "none" else named(teacher),
-        texts_of(texts),
+        texts_of(texts, offsets=offsets.value, text=text),
         toward=toward,
         share=share,
-        config=replace(with_tier(STUDENT, tier.value), seed=seed),
+        tier=tier.value,
+        seed=seed,
         progress=True,
     )
     network.save_pretrained(output)

@@ -127,10 +127,14 @@ def verify(
     explainer: ExplainerName = None,
     text: Annotated[str | None, typer.Option(help="The text, where the record does not hold it; - reads it.")] = None,
     pair: Annotated[str | None, typer.Option(help="Second text of a pair, likewise.")] = None,
-    tolerance: Annotated[float, typer.Option(min=0, help="By how much a score may differ.")] = 1e-3,
+    tolerance: Annotated[float, typer.Option(min=0, help="By how much a score or probability may differ.")] = 1e-3,
     device: Device = None,
 ) -> None:
-    """Compute a recorded decision again and say what differs; exit status 1 if something does that matters."""
+    """Compute a recorded decision again and name each field that differs; exit status 1 if one does that matters.
+
+    Every field is compared but `created`, which nothing can show, and `asked`, which says how to compute the others.
+    Names, devices, versions and `trust` are noted, and do not matter.
+    """
     if pair is not None and text is None:
         raise InputError("--pair needs --text, too.")
     if not record.is_file():
@@ -156,7 +160,7 @@ def _told(differences: "list[Difference]", tolerance: float) -> str:
     words = {True: "DIFFERS", False: "note"}
     lines = [f"{words[each.matters]}  {each.what}: was {each.was!r}, is {each.now!r}" for each in differences]
     if not any(each.matters for each in differences):
-        lines.append(f"The record holds: models as recorded, the same label, all figures within {tolerance:g}.")
+        lines.append(f"The record holds: all that can be computed again is as recorded, figures within {tolerance:g}.")
     return printable("\n".join(lines))
 
 

@@ -4,8 +4,10 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
     from expnet.rationales.checking import Leak
     from expnet.rationales.description import Description
 
+
+class OffsetsName(StrEnum):
+    """What the offsets of marks count."""
+
+    auto = "auto"
+    characters = "characters"
+    utf_16 = "utf-16"
+    utf_8 = "utf-8"
+
+
 app = typer.Typer(help="List, check and describe sets of marked texts.", no_args_is_help=True)
 
 Paths = Annotated[list[Path], typer.Argument(help="Files or folders; each file counts as a split.")]
@@ -26,6 +38,15 @@ FormatName = Annotated[str, typer.Option("--format", help="Of the files; `expnet
 Marks = Annotated[
     str | None, typer.Option(help="Field with the marks (shared format); else union or majority of the annotators.")
 ]
+OffsetsOption = Annotated[
+    OffsetsName,
+    typer.Option("--offsets", help="What marks count; auto goes by the text that a file quotes beside them."),
+]
+TextField = Annotated[
+    str | None, typer.Option("--text", help="Field that holds the text, of Label Studio, doccano or Prodigy.")
+]
+PairField = Annotated[str | None, typer.Option("--pair", help="Label Studio: field that holds the second text.")]
+Choice = Annotated[str | None, typer.Option("--choice", help="Label Studio: control whose choice is the label.")]
 Split = Annotated[str | None, typer.Option(help="HateXplain: only this split.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -57,13 +78,33 @@ def check_sets(
     rationale: Marks = None,
     split: Split = None,
     label: Annotated[list[str] | None, typer.Option(help="A label there may be; repeat it.")] = None,
+    offsets: OffsetsOption = OffsetsName.auto,
+    text: TextField = None,
+    pair: PairField = None,
+    choice: Choice = None,
     as_json: AsJson = False,
 ) -> None:
     """Report every text that cannot be read, every missing label, and texts in two splits; exit with 1 if any."""
+    from expnet.rationales import read
     from expnet.rationales.checking import check
     from expnet.rationales.problems import count_kinds
 
-    readings = _read(paths, format, rationale, split, label)
+    readings = _read(
+        paths,
+        format,
+        partial(
+            read,
+            format=format,
+            rationale=rationale,
+            split=split,
+            labels=label or None,
+            offsets=offsets.value,
+            text=text,
+            pair=pair,
+            choice=choice,
+            on_error="skip",
+        ),
+    )
     problems, texts = check(readings), sum(len(reading.records) for reading in readings.values())
     if as_json:
         found = [asdict(problem) for problem in problems]
@@ -78,13 +119,36 @@ def check_sets(
 
 @app.command("describe")
 def describe_sets(
-    paths: Paths, format: FormatName = "auto", rationale: Marks = None, split: Split = None, as_json: AsJson = False
+    paths: Paths,
+    format: FormatName = "auto",
+    rationale: Marks = None,
+    split: Split = None,
+    offsets: OffsetsOption = OffsetsName.auto,
+    text: TextField = None,
+    pair: PairField = None,
+    choice: Choice = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show texts, labels, marked share, F1 of marking all and at random, agreement, and leaks between the files."""
+    from expnet.rationales import read
     from expnet.rationales.checking import leaks
     from expnet.rationales.description import describe
 
-    readings = _read(paths, format, rationale, split, None)
+    readings = _read(
+        paths,
+        format,
+        partial(
+            read,
+            format=format,
+            rationale=rationale,
+            split=split,
+            offsets=offsets.value,
+            text=text,
+            pair=pair,
+            choice=choice,
+            on_error="skip",
+        ),
+    )
     described = {file: describe(reading.records) for file, reading in readings.items()}
     shared = leaks(readings)
     if as_json:
@@ -97,18 +161,12 @@ def describe_sets(
         _print_described(described, readings, shared)
 
 
-def _read(
-    paths: Sequence[Path], format: str, rationale: str | None, split: str | None, labels: list[str] | None
-) -> "dict[str, Reading]":
+def _read(paths: Sequence[Path], format: str, read: "Callable[[Path], Reading]") -> "dict[str, Reading]":
     """Read the files, and those of a known format in the folders."""
     from expnet.progress import track
-    from expnet.rationales import read
 
     files = [file for path in paths for file in _files(path, format)]
-    return {
-        str(file): read(file, format=format, rationale=rationale, split=split, labels=labels or None, on_error="skip")
-        for file in track(list(dict.fromkeys(files)), "reading", show=True)
-    }
+    return {str(file): read(file) for file in track(list(dict.fromkeys(files)), "reading", show=True)}
 
 
 def _files(path: Path, format: str) -> list[Path]:

@@ -3,16 +3,21 @@
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
+from io import BufferedIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from expnet import lines
 from expnet.errors import InputError, MissingExtraError, OptionError, UnsupportedModelError
 from expnet.render.escape import printable
 
 if TYPE_CHECKING:
     from expnet.explanation import Explanation
+
+
+_STDIN = "standard input"
 
 
 class Format(StrEnum):
@@ -114,16 +119,11 @@ def _from_export(
 def _lines() -> list[str]:
     if sys.stdin.isatty():
         raise InputError('There is nothing to explain: give a text, such as "A touching film.", or pipe some in.')
-    try:
-        lines = sys.stdin.buffer.read().decode("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"Standard input is not UTF-8: byte {error.start} cannot be read.") from error
-    lines = [line.removesuffix("\r") for line in lines]
-    if lines and not lines[-1]:
-        lines.pop()  # the end of the last line
-    if not lines:
+    stream = cast(BufferedIOBase, sys.stdin.buffer)
+    found = [lines.decoded(line, _STDIN, number) for number, line in lines.split(stream, _STDIN)]
+    if not found:
         raise InputError("Standard input is empty; expected one text a line.")
-    return lines
+    return found
 
 
 def _pairs(texts: Sequence[str], pairs: Sequence[str] | None) -> list[tuple[str, str | None]]:

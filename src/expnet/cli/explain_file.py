@@ -99,7 +99,12 @@ def explain_file(
 
 def _report(found: "Summary", output: Path) -> None:
     counts = ", ".join(f"{count:,} {status}" for status, count in found.statuses.most_common())
-    print(f"{found.statuses.total():,} rows in {found.shards:,} shards in {output}: {counts or 'none'}.")
+    print(
+        f"{found.statuses.total():,} rows in {found.shards:,} shards in {printable(str(output))}: {counts or 'none'}."
+    )
     if found.not_read:
         names = ", ".join(printable(str(path)) for path in found.not_read)
         print(f"Not read, of no known kind: {names}", file=sys.stderr)
+    if found.failure is not None:
+        print(f"Not one row was explained; the first: {printable(found.failure)}", file=sys.stderr)
+        raise typer.Exit(1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from expnet.errors import InputError, OptionError
+from expnet.lines import texts
 
 if TYPE_CHECKING:
     from expnet.methods.method import Method
@@ -93,7 +94,7 @@ def _value(method: "Method", option: str, text: str) -> Any:
 def _lines(option: str, path: Path) -> list[str]:
     if not path.is_file():
         raise OptionError(f"{option} is read from a file, one text a line, but there is no file {str(path)!r}.")
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line for line in texts(path) if line.strip()]
 
 
 def _row(method: "Method") -> dict[str, Any]:

@@ -28,7 +28,8 @@ def serve(
     ),
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="Name that clients may use for this server; repeat it.")
+        list[str] | None,
+        typer.Option(help="Name that clients may use for this server, beside localhost and addresses; repeat it."),
     ] = None,
     max_body: Annotated[int, typer.Option(min=1, help="Bytes of a request.")] = 256_000,
     max_texts: Annotated[int, typer.Option(min=1, help="Texts of a request.")] = 64,
@@ -97,14 +98,15 @@ def _networks(given: Sequence[str], named: dict[str, str]) -> dict[str, str]:
     return networks
 
 
-def names(host: str, allowed: Sequence[str] | None) -> list[str] | None:
-    """Return the names this server answers to: on the loopback those of the loopback, elsewhere any."""
-    if allowed:
-        return [host, *_LOCAL, *allowed]
-    if host in _LOCAL or _loopback(host):
-        return [host, *_LOCAL]
-    print("expnet: whoever reaches this address can use the models; there are no passwords here.", file=sys.stderr)
-    return None
+def names(host: str, allowed: Sequence[str] | None) -> list[str]:
+    """Return the names this server answers to: those of the loopback, that of where it listens, and those allowed."""
+    if host not in _LOCAL and not _loopback(host):
+        print(
+            "expnet: whoever reaches this address can use the models; there are no passwords here. Clients reach it by "
+            "address; --allow-host NAME lets them use a name.",
+            file=sys.stderr,
+        )
+    return [host, *_LOCAL, *(allowed or ())]
 
 
 def _loopback(host: str) -> bool:

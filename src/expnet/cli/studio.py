@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from expnet.cli.data import OffsetsName, OffsetsOption
 from expnet.cli.serve import names
 from expnet.cli.train import TierName
 from expnet.errors import require_extra
@@ -23,21 +24,34 @@ def studio(
     annotator: Annotated[
         str, typer.Option(envvar=["EXPNET_ANNOTATOR", "USER"], help="Who marks; it is written beside the marks.")
     ] = "1",
-    text: Annotated[str | None, typer.Option(help="Column of the texts in a table.")] = None,
-    pair: Annotated[str | None, typer.Option(help="Column of second texts in a table.")] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Column of the texts in a table, field of a Label Studio export.")
+    ] = None,
+    pair: Annotated[str | None, typer.Option(help="The same for second texts.")] = None,
     import_: Annotated[
         list[Path] | None, typer.Option("--import", help="Put the marks of this file into MARKS first; repeat it.")
     ] = None,
     format: Annotated[
         str, typer.Option(help="Of imports, such as label-studio, doccano, prodigy; `expnet data list` names all.")
     ] = "auto",
+    offsets: OffsetsOption = OffsetsName.auto,
+    import_text: Annotated[
+        str | None, typer.Option(help="Of imports: field that holds the text, of Label Studio, doccano or Prodigy.")
+    ] = None,
+    import_pair: Annotated[
+        str | None, typer.Option(help="Of imports from Label Studio: field that holds the second text.")
+    ] = None,
+    import_choice: Annotated[
+        str | None, typer.Option(help="Of imports from Label Studio: control whose choice is the label.")
+    ] = None,
     tier: Annotated[
         TierName | None, typer.Option(help="What the new ExpNet sees; by default as much as the one to begin with.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="Name that browsers may use for this server; repeat it.")
+        list[str] | None,
+        typer.Option(help="Name that browsers may use for this server, beside localhost and addresses; repeat it."),
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Of the processor; 0 is all.")] = 0,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default the best there is.")] = None,
@@ -54,8 +68,17 @@ def studio(
 
     limits = Limits()
     file = Marks(marks)
-    records, notes = read_texts(texts, column=text, pair=pair, characters=limits.characters)
-    notes += [note for path in import_ or () for note in bring(file, path, format=format)]
+    records, notes = read_texts(texts, column=text, pair=pair, characters=limits.characters, offsets=offsets.value)
+    for path in import_ or ():
+        notes += bring(
+            file,
+            path,
+            format=format,
+            offsets=offsets.value,
+            text=import_text,
+            pair=import_pair,
+            choice=import_choice,
+        )
     if threads:
         torch.set_num_threads(threads)
     desk = Desk(
@@ -69,5 +92,5 @@ def studio(
     app = create_app(desk, limits=limits, hosts=names(host, allow_host))
     for line in (*notes, f"{desk.progress().marked} of {len(desk.texts)} texts are marked. You mark as {annotator}."):
         print(printable(line), file=sys.stderr)
-    print(f"http://{host}:{port}/", file=sys.stderr)
+    print(f"http://{f'[{host}]' if ':' in host else host}:{port}/", file=sys.stderr)
     run(app, limits, host=host, port=port)

@@ -1,15 +1,19 @@
 """`expnet fit` and `expnet finetune`: the two trainings."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from expnet import lines
+from expnet.cli.data import Choice, FormatName, OffsetsName, OffsetsOption, PairField, TextField
 from expnet.errors import InputError
 
 if TYPE_CHECKING:
     from expnet.network import ExpNet
+    from expnet.rationales.offsets import Offsets
     from expnet.texts import Text
 
 
@@ -30,6 +34,11 @@ def fit(
     rationale: Annotated[
         str | None, typer.Option(help="Field that holds the marks; of other formats than ours: union or majority.")
     ] = None,
+    format: FormatName = "auto",
+    offsets: OffsetsOption = OffsetsName.auto,
+    text: TextField = None,
+    pair: PairField = None,
+    choice: Choice = None,
     start: Annotated[
         str, typer.Option(help="What it knows when it begins: universal, nothing, or folder or hub id of an ExpNet.")
     ] = "universal",
@@ -47,6 +56,11 @@ def fit(
     cache: Annotated[
         Path | None, typer.Option(help="Keep extracted features here; an interrupted run goes on from them.")
     ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Train in so many steps, instead of as the number of texts suggests.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, tag or branch of MODEL on the hub.")] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default the best there is.")] = None,
 ) -> None:
     """Train an ExpNet for a classifier on texts whose words people marked."""
     from expnet.explainer import load_classifier
@@ -55,16 +69,20 @@ def fit(
     from expnet.training.config import FitConfig, with_tier
     from expnet.universal import named
 
+    marked = partial(
+        read, format=format, rationale=rationale, offsets=offsets.value, text=text, pair=pair, choice=choice
+    )
     begin: Literal["universal", "nothing"] | ExpNet  # the universal one is read only if it is needed
     begin = "universal" if start == "universal" else "nothing" if start == "nothing" else named(start)
     network = training.fit(
-        load_classifier(model),
-        read(train, rationale=rationale).records,
-        dev=None if dev is None else read(dev, rationale=rationale).records,
+        load_classifier(model, revision=revision, device=device),
+        marked(train).records,
+        dev=None if dev is None else marked(dev).records,
         start=begin,
         tier=tier.value,
         unmarked=[] if unmarked is None else texts_of(unmarked),
         config=None if epochs is None else with_tier(FitConfig(epochs=epochs, seed=seed), tier.value),
+        steps=steps,
         seed=seed,
         cache=cache,
         progress=True,
@@ -77,14 +95,14 @@ def fit(
     print(f"Saved to {output}. Explain with: expnet explain --model {model} --explainer {output} TEXT")
 
 
-def texts_of(path: Path) -> "list[Text]":
-    """Read texts from lines of a .txt, or from a file of any format for rationales, whose marks are not looked at."""
+def texts_of(path: Path, *, offsets: "Offsets" = "auto", text: str | None = None) -> "list[Text]":
+    """Read texts from lines of a .txt, or from a file of any format for rationales, whose marks are not used."""
     from expnet.rationales import read
     from expnet.texts import Text
 
-    if path.suffix == ".txt":
-        return [Text.of(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [record.text for record in read(path).records]
+    if lines.is_text(path):
+        return [Text.of(line) for line in lines.texts(path) if line.strip()]
+    return [record.text for record in read(path, offsets=offsets, text=text).records]
 
 
 def finetune(

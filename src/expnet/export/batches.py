@@ -14,7 +14,7 @@ from expnet.windows import by_budget, read_texts
 # Tokens in one run of the graph: what it computes then stays in the processor's cache. With 4,096, a text takes a third
 # longer on one thread.
 BUDGET = 512
-_ID, _TYPE, _SPECIAL, _WORD, _TOKEN = 0, 1, 2, 6, 7  # places in `Reading.fields`
+_ID, _TYPE, _SPECIAL, _FIRST, _STOP, _TOKEN = 0, 1, 2, 6, 7, 8  # places in `Reading.fields`
 Feed = dict[str, np.ndarray]
 
 
@@ -66,7 +66,7 @@ def _feed(windows: Sequence[np.ndarray], manifest: Manifest) -> Feed:
 def pool_words(
     windows: Sequence[Int[np.ndarray, "_ fields"]], scores: Sequence[Float[np.ndarray, " _"]], n_words: int
 ) -> Float[np.ndarray, " {n_words}"]:
-    """Give each word of one text the largest score of its tokens.
+    """Give each word of one text the largest score of the tokens that cover it.
 
     A token in several windows first gets the mean of its scores. A word without a token that the model read scores 0.
 
@@ -76,9 +76,10 @@ def pool_words(
         n_words: Words in the text.
     """
     fields, values = np.concatenate(windows), np.concatenate(scores)
-    on_word = fields[:, _WORD] >= 0
+    on_word = fields[:, _STOP] > 0
     tokens, first, place = np.unique(fields[on_word, _TOKEN], return_index=True, return_inverse=True)
     means = np.bincount(place, weights=values[on_word]) / np.bincount(place) if tokens.size else np.zeros(0)
     words = np.zeros(n_words)
-    np.maximum.at(words, fields[on_word, _WORD][first], means)
+    for (start, stop), mean in zip(fields[on_word][first][:, [_FIRST, _STOP]].tolist(), means, strict=True):
+        words[start:stop] = np.maximum(words[start:stop], mean)
     return words

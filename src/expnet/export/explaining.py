@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Float
 from tokenizers import Tokenizer
 
-from expnet.errors import InputError, MismatchError, ModelError, NonFiniteError, require_extra
+from expnet.errors import MismatchError, ModelError, NonFiniteError, require_extra
 from expnet.explanation import Explanation, scored
 from expnet.export.batches import Encoded, encode, feeds, pool_words
 from expnet.export.manifest import GRAPH, TOKENIZER, Manifest, read_manifest
 from expnet.labels import class_index
 from expnet.progress import track
-from expnet.texts import Text, as_text
+from expnet.texts import Text, as_text, as_texts
 from expnet.windows import in_chunks
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class OnnxExplainer:
     @overload
     def explain(
         self,
-        texts: Sequence[str | Text],
+        texts: Iterable[str | Text],
         *,
         target: str | int | None = ...,
         truncate: bool = ...,
@@ -92,7 +92,7 @@ class OnnxExplainer:
 
     def explain(
         self,
-        texts: str | Text | Sequence[str | Text],
+        texts: str | Text | Iterable[str | Text],
         *,
         target: str | int | None = None,
         truncate: bool = False,
@@ -101,7 +101,7 @@ class OnnxExplainer:
         """Explain one text, or a list of texts in true batches, as `Explainer.explain` does.
 
         Args:
-            texts: Strings, or `Text` for pairs and pre-split words.
+            texts: A string, or `Text` for pairs and pre-split words; or a list, generator, array or column of them.
             target: Class to report, by name or index; by default each text's predicted class.
             truncate: Cut texts over the model's limit instead of reading them in overlapping windows.
             progress: Show a progress bar.
@@ -114,9 +114,7 @@ class OnnxExplainer:
         chosen = None if target is None else class_index(self.manifest.labels, target)
         if isinstance(texts, str | Text):
             return self._batch([as_text(texts)], chosen, truncate)[0]
-        if not isinstance(texts, Iterable):
-            raise InputError(f"Expected a text or a list of texts, got {type(texts).__name__}.")
-        items = [as_text(text) for text in texts]
+        items = as_texts(texts)
         done: dict[int, Explanation] = {}
         for part in track(in_chunks(items), "explaining", show=progress, total=len(items), size=len):
             done.update(zip(part, self._batch([items[i] for i in part], chosen, truncate), strict=True))

@@ -80,6 +80,11 @@ def _exportable(explainer: "Explainer") -> "ExpNet":
             "This ExpNet sees gradients, and an ONNX graph has no backward pass. Export one that sees attention alone: "
             "explainer='universal/attention', or one made by `expnet fit --tier attention`."
         )
+    if explainer.classifier.text_tokenizer.pad is None:
+        raise InputError(
+            f"The config of {type(model).__name__} names no padding token, so that a graph could not read texts of "
+            "different lengths together: set model.config.pad_token_id to one that no text ends with, and export again."
+        )
     if (model.device.type, str(model.dtype)) != ("cpu", "torch.float32"):
         raise InputError(
             f"Expected a classifier in torch.float32 on the cpu, got {model.dtype} on {model.device}: load it with "
@@ -136,7 +141,7 @@ def _manifest(explainer: "Explainer", network: "ExpNet", attention: str) -> Mani
         labels=classifier.labels,
         multi_label=classifier.multi_label,
         max_length=classifier.max_length,
-        pad=classifier.pad_id,
+        pad=classifier.text_tokenizer.pad or 0,
         typed=classifier.text_tokenizer.typed,
         threshold=network.config.threshold,
         provenance={

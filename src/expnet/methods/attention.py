@@ -135,7 +135,7 @@ def value_norm_attention(
 
 def anchor_row(part: Encoding, anchor: Anchor) -> Float[Tensor, "batch tokens"]:
     """Return the weights with which the classifier pools tokens: one 1, or equal shares; each row sums to 1."""
-    return anchor_weights(part.mask, anchor)
+    return anchor_weights(part.ids, part.mask, anchor, part.pad)
 
 
 def layers_of(classifier: Classifier, part: Encoding) -> tuple[Layer, ...]:

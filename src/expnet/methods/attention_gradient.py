@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expnet.attention.gradients import gradients
 from expnet.attention.intercept import run
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
@@ -141,9 +142,9 @@ def _maps(classifier: Classifier, part: Encoding, target: Tensor, *, hidden: boo
             done = run(model, inputs, embed=lambda raw: raw.detach().requires_grad_(), attend=lambda _, layer: layer)
         maps = [layer.probabilities for layer in done.layers]
         wanted = maps + states
-        found = torch.autograd.grad(of_target(done.logits, target).sum(), wanted, materialize_grads=True)
-    gradients, slopes = list(found[: len(maps)]), list(found[len(maps) :])
-    return _Maps([each.detach() for each in maps], gradients, [each.detach() for each in wanted[len(maps) :]], slopes)
+        found = gradients(model, of_target(done.logits, target).sum(), wanted)
+    attention, hidden_states = ([each.detach() for each in part] for part in (maps, states))
+    return _Maps(attention, found[: len(maps)], hidden_states, found[len(maps) :])
 
 
 def _anchor_mean(maps: list[Tensor], anchor: Tensor, layers: Literal["last", "all"]) -> Float[Tensor, "batch tokens"]:

@@ -12,7 +12,7 @@ from expnet.attention.intercept import run
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.methods.passes import budget, by_part, generator_of
-from expnet.methods.replacement import Replacement, baseline_embedding
+from expnet.methods.replacement import Replacement, baseline_embedding, pad_id
 
 Output = Literal["logit", "probability"]
 Unit = Literal["token", "word"]
@@ -22,8 +22,8 @@ Unit = Literal["token", "word"]
 class Game:
     """Windows, and what a coalition of a window's players is worth.
 
-    A player is a token, or all tokens of a word. Players are numbered from 0 in reading order; special tokens and
-    padding belong to none (-1) and always stay.
+    A player is a token, or all tokens of a word (of several words, where a token covers several). Players are numbered
+    from 0 in reading order; special tokens and padding belong to none (-1) and always stay.
     """
 
     classifier: Classifier
@@ -64,7 +64,7 @@ def play(
         solve: Scores the players of some windows, [batch, players].
         replacement: What stands for a token that is taken away; "delete" closes the gap.
         output: What a coalition is worth: the target's logit, or its probability.
-        unit: What is taken away together. The tokens of a word share its score equally.
+        unit: What is taken away together; see `players`. The tokens of a word share its score equally.
         repeats: As in `by_part`.
     """
 
@@ -96,7 +96,8 @@ def values(game: Game, coalitions: Bool[Tensor, "batch coalitions players"]) -> 
     stay = keep if game.replacement == "delete" else game.part.mask[window]
     lengths, order = stay.sum(1).sort(stable=True)
     found = torch.zeros(len(order))
-    for start, stop in _spans(lengths.clamp(min=1).tolist(), budget(game.classifier.model.device)):
+    even = game.part.pad is None
+    for start, stop in _spans(lengths.clamp(min=1).tolist(), budget(game.classifier.model.device), even=even):
         rows = order[start:stop]
         found[rows] = _forward(game, window[rows], keep[rows], stay[rows])
     return found[place].view(coalitions.shape[:2])
@@ -116,11 +117,19 @@ def ranks(numbers: Float[Tensor, "*batch players"]) -> Int[Tensor, "*batch playe
 
 
 def players(part: Encoding, unit: Unit) -> Int[Tensor, "batch tokens"]:
-    """Return the player that each token belongs to; -1 for special tokens and padding."""
+    """Return the player that each token belongs to; -1 for special tokens and padding.
+
+    With "word", the tokens of a word are one player, and so are words that a token covers together.
+    """
     first = part.real
     if unit == "word":
-        same = part.word_of[:, 1:] == part.word_of[:, :-1]
-        first = first & ~torch.nn.functional.pad(same, (1, 0)) | (part.real & (part.word_of < 0))
+        start, stop = part.covers.unbind(-1)
+        reached = torch.zeros_like(stop)
+        for segment in (0, 1):
+            mine = part.segment == segment
+            before = torch.nn.functional.pad(stop.masked_fill(~mine, 0).cummax(1).values, (1, -1))
+            reached = torch.where(mine, before, reached)
+        first = first & ((start >= reached) | (stop == start))
     return (first.cumsum(1) - 1).masked_fill(~part.real, -1)
 
 
@@ -131,11 +140,12 @@ def _at_tokens(of_players: Tensor, player_of: Tensor, otherwise: bool | float) -
     return widened.gather(1, player_of.remainder(widened.shape[1]))
 
 
-def _spans(lengths: list[int], most: int) -> list[tuple[int, int]]:
-    """Cut ascending lengths into batches of at most so many tokens, of one row at least."""
+def _spans(lengths: list[int], most: int, *, even: bool) -> list[tuple[int, int]]:
+    """Cut ascending lengths into batches of at most so many tokens, of one row at least, or of equal ones only."""
     spans, start = [], 0
     for stop in range(1, len(lengths) + 1):
-        if stop == len(lengths) or lengths[stop] * (stop + 1 - start) > most:
+        full = stop == len(lengths) or lengths[stop] * (stop + 1 - start) > most
+        if full or (even and lengths[stop] != lengths[start]):
             spans.append((start, stop))
             start = stop
     return spans
@@ -147,7 +157,8 @@ def _forward(game: Game, window: Tensor, keep: Tensor, stay: Tensor) -> Float[Te
     place = (~stay).byte().argsort(dim=1, stable=True)[:, : max(1, int(stay.sum(1).max()))]
     inputs = {name: tensor[window].gather(1, place) for name, tensor in game.part.inputs().items()}
     present = stay.gather(1, place)
-    inputs["input_ids"] = inputs["input_ids"].masked_fill(~present, classifier.pad_id)
+    if not present.all():
+        inputs["input_ids"] = inputs["input_ids"].masked_fill(~present, pad_id(classifier))
     present[:, 0] = True
     inputs["attention_mask"] = present.long()
     missing = (~keep).gather(1, place)[:, :, None].to(device)

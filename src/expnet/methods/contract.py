@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.errors import ContractError
@@ -50,7 +51,7 @@ class _Case:
     def given(self) -> tuple[Tensor, ...]:
         """Return tensors that no method may write to."""
         encoding = self.encoding
-        return self.target, encoding.ids, encoding.mask, encoding.special, encoding.offsets, encoding.word_of
+        return self.target, encoding.ids, encoding.mask, encoding.special, encoding.offsets, encoding.covers
 
     def scores(self, *, encoding: Encoding | None = None, target: Tensor | None = None, seed: int = 0) -> Tensor:
         return self.method.attribute(
@@ -63,6 +64,7 @@ class _Case:
         )
 
 
+@torch_defaults()
 def check_method(
     method: Method,
     classifier: Classifier | None = None,

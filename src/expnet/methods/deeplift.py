@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expnet.attention.gradients import gradients
 from expnet.attention.intercept import Rule, run
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
@@ -67,7 +68,7 @@ def _scores(
     with differentiable():
         inputs = {name: torch.cat([tensor, tensor]) for name, tensor in inputs_of(part, model.device).items()}
         logits = of_target(run(model, inputs, embed=embed, rules=RULES).logits, target.repeat(2))
-        (multipliers,) = torch.autograd.grad(logits[: len(part)].sum(), points[0])
+        (multipliers,) = gradients(model, logits[: len(part)].sum(), points)
     text, without = _halves(points[0].detach())
     scores = (_halves(multipliers)[0] * (text - without)).sum(-1)
     _check(scores, logits.detach(), type(model).__name__, multipliers.dtype)

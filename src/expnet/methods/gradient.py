@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expnet.attention.gradients import gradients
 from expnet.attention.intercept import run
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
@@ -202,7 +203,7 @@ def _gradient(
         with differentiable():
             inputs = inputs_of(part, model.device, copies=len(copies))
             chosen = of_target(run(model, inputs, embed=embed).logits, target.repeat_interleave(len(copies)))
-            (gradient,) = torch.autograd.grad(chosen.sum(), placed[0])
+            (gradient,) = gradients(model, chosen.sum(), placed[:1])
         share = torch.tensor(weights[copies.start : copies.stop]).to(gradient)[:, None, None]
         total = total + (gradient.unflatten(0, (-1, len(copies))) * placed[1] * share).sum(1).cpu()
     return total

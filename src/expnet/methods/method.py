@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.errors import OptionError
@@ -71,6 +72,7 @@ class Method:
         """Arguments that the caller does not choose: "generator", "network", or neither."""
         return frozenset(_SUPPLIED).intersection(_parameters(self.function))
 
+    @torch_defaults()
     def attribute(
         self,
         classifier: Classifier,

@@ -1,6 +1,5 @@
 """Owen values on a tree of neighbouring tokens, by the `shap` package."""
 
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +13,12 @@ from torch import Tensor
 from expnet.classifier import BUDGET, Classifier
 from expnet.encoding import Encoding
 from expnet.errors import require_extra
+from expnet.locks import Lock
 from expnet.methods.coalitions import Game, Output, play, values
 from expnet.methods.method import Method, at_least
 from expnet.methods.replacement import Replacement
 
-_LOCK = threading.Lock()
+_LOCK = Lock()
 # Coalitions in one pass. The next ones are chosen by what these are worth.
 _BATCH = 32
 

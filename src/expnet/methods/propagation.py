@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expnet.attention.gradients import gradients
 from expnet.attention.intercept import Layer, run
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
@@ -34,7 +35,7 @@ def conservative_propagation(
 
             inputs = inputs_of(part, classifier.model.device)
             done = run(classifier.model, inputs, embed=embed, attend=_constant_attention, rules=_RULES, keep=False)
-            (gradient,) = torch.autograd.grad(of_target(done.logits, chosen).sum(), leaves)
+            (gradient,) = gradients(classifier.model, of_target(done.logits, chosen).sum(), leaves)
             return (gradient.float() * leaves[0].float()).sum(-1)
 
     return by_part(encoding, target, score)

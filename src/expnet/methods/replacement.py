@@ -20,13 +20,28 @@ def baseline_embedding(classifier: Classifier, replacement: Baseline) -> Float[T
     The ids stay as they are, and so do positions, padding and the token that a decoder pools.
 
     Raises:
-        OptionError: If the tokenizer has no mask token.
+        OptionError: If there is no such token.
     """
     embeddings = classifier.embeddings
     if replacement == "zero":
         return torch.zeros_like(embeddings[0])
-    if replacement == "mask" and classifier.mask_id is None:
+    token = classifier.mask_id if replacement == "mask" else pad_id(classifier)
+    if token is None:
+        others = "'zero'" if classifier.pad_id is None else "'pad' or 'zero'"
+        raise OptionError(f"This model has no mask token, so that replacement='mask' means nothing; use {others}.")
+    return embeddings[token]
+
+
+def pad_id(classifier: Classifier) -> int:
+    """Return the id of the padding token.
+
+    Raises:
+        OptionError: If there is none.
+    """
+    if classifier.pad_id is None:
+        others = "'zero'" if classifier.mask_id is None else "'mask' or 'zero'"
         raise OptionError(
-            "This tokenizer has no mask token, so that replacement='mask' means nothing; use 'pad' or 'zero'."
+            "This model has no padding token to stand for one that is taken away, or for a text of which nothing is "
+            f"left; use replacement={others}."
         )
-    return embeddings[classifier.mask_id if replacement == "mask" else classifier.pad_id]
+    return classifier.pad_id

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expnet.attention.gradients import gradients
 from expnet.attention.intercept import Rule, run
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
@@ -62,7 +63,7 @@ def _backward(
         done = run(model, inputs_of(part, model.device), embed=embed, attend=lambda _, layer: layer, rules=rules)
         wanted = [points[0], *(layer.probabilities for layer in done.layers)]
         chosen = of_target(done.logits, target).sum()
-        embedding, *maps = torch.autograd.grad(chosen, wanted, materialize_grads=True)
+        embedding, *maps = gradients(model, chosen, wanted)
     return embedding, maps
 
 

@@ -12,12 +12,14 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from expnet.ambient import torch_defaults
 from expnet.attention.intercept import run
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.errors import InputError
+from expnet.methods.coalitions import players
 from expnet.methods.passes import budget, generator_of
-from expnet.metrics.faithfulness import check_words, readable_words
+from expnet.metrics.faithfulness import check_words, number_of_units, unit_scores, word_units
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Erasure:
     erased: Float[ndarray, "texts samples"]
 
 
+@torch_defaults()
 def soft_erasure(
     classifier: Classifier,
     encoding: Encoding,
@@ -66,17 +69,18 @@ def soft_erasure(
     check_words(encoding, scores)
     if infinite := [name for name, each in scores.items() if not all(np.isfinite(words).all() for words in each)]:
         raise InputError(f"The scores of {infinite[0]!r} are infinite for some words; erasure needs their distances.")
-    lengths, readable = encoding.mask.sum(1).tolist(), readable_words(encoding)
+    lengths, units = encoding.mask.sum(1).tolist(), word_units(encoding)
+    numbers = [number_of_units(unit_of) for unit_of in units]
     found = []
-    for row, can_go in enumerate(readable):
+    for row, (unit_of, number) in enumerate(zip(units, numbers, strict=True)):
         part = encoding.rows(row, row + 1, lengths[row])
-        importance = [_importance(each[row], can_go) for each in scores.values()]
+        importance = [_importance(unit_scores(each[row], unit_of)) for each in scores.values()]
         chances = [chance for each in importance for chance in (each, 1 - each)]
-        keep = torch.tensor(np.array([*chances, np.zeros(len(can_go)), np.ones(len(can_go))])).float()
+        keep = torch.tensor(np.array([*chances, np.zeros(number), np.ones(number)])).float()
         found.append(_probabilities(classifier, part, target[row], keep, samples, seed))
     full = np.array([each[-1, 0] for each in found])
     curves = np.stack(found)[:, :-1]
-    curves[[not can_go.any() for can_go in readable]] = np.nan
+    curves[[not number for number in numbers]] = np.nan
     return {
         name: Erasure(full, curves[:, -1, 0], curves[:, 2 * at], curves[:, 2 * at + 1])
         for at, name in enumerate(scores)
@@ -107,27 +111,27 @@ def _share_of_loss(full: ndarray, some: ndarray, nothing: ndarray) -> ndarray:
     return share
 
 
-def _importance(scores: ndarray, can_go: ndarray) -> ndarray:
-    """Bring the scores of a text's words that have a token to [0, 1]."""
-    known = scores[can_go].astype(float)
-    low, high = known.min(initial=np.inf), known.max(initial=-np.inf)
-    importance = np.full(len(scores), 0.5)
-    if high > low:
-        # Halved, because the difference of the largest numbers would overflow.
-        importance[can_go] = (known / 2 - low / 2) / (high / 2 - low / 2)
+def _importance(scores: Float[ndarray, " units"]) -> Float[ndarray, " units"]:
+    """Bring the scores of a text's words to [0, 1]; words of one token count as one."""
+    low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
+    if high <= low:
+        return np.full(len(scores), 0.5)
+    # Halved, because the difference of the largest numbers would overflow.
+    importance: ndarray = (scores / 2 - low / 2) / (high / 2 - low / 2)
     return importance
 
 
 def _probabilities(
     classifier: Classifier, part: Encoding, target: Tensor, keep: Tensor, samples: int, seed: int
 ) -> Float[ndarray, "chances samples"]:
-    """Run one text under each row of chances that an element of a word's embedding stays."""
-    model, word_of = classifier.model, part.word_of[0]
-    chance = torch.nn.functional.pad(keep, (0, 1), value=1.0)[:, word_of]  # -1 points at what always stays
-    drawn = torch.rand(samples, len(word_of), classifier.embeddings.shape[1], generator=generator_of(part, 0, seed))
+    """Run one text under each row of chances that an element of a unit's embeddings stays."""
+    model, on_word = classifier.model, part.covers[0, :, 1] > 0
+    chance = torch.ones(len(keep), len(on_word))
+    chance[:, on_word] = keep[:, players(part, "word")[0, on_word].unique(return_inverse=True)[1]]
+    drawn = torch.rand(samples, len(on_word), classifier.embeddings.shape[1], generator=generator_of(part, 0, seed))
     rows = torch.cartesian_prod(torch.arange(len(keep)), torch.arange(samples))
     logits = []
-    for some in rows.split(max(1, budget(model.device) // len(word_of))):
+    for some in rows.split(max(1, budget(model.device) // len(on_word))):
         kept = (drawn[some[:, 1]] < chance[some[:, 0], :, None]).to(model.device)
         inputs = {name: tensor.expand(len(some), -1) for name, tensor in part.inputs(model.device).items()}
         with torch.inference_mode():

@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier, batches
-from expnet.encoding import Encoding
+from expnet.encoding import Encoding, overlaps
 from expnet.errors import InputError
 from expnet.methods.coalitions import Game, players, values
 from expnet.methods.passes import generator_of
@@ -29,7 +30,7 @@ class Curves:
     """The target's probability while words are taken away, those that a method ranks first coming first.
 
     `removed` is without the top share of the words, `kept` with them alone, `full` with all. NaN in `removed` and
-    `kept` for a text without words. `words` counts the words that can be taken away: those that have a token.
+    `kept` for a text without words. `words` counts the units that can be taken away; see `word_units`.
     """
 
     fractions: Float[ndarray, " fractions"]
@@ -39,6 +40,7 @@ class Curves:
     words: Int[ndarray, " texts"]
 
 
+@torch_defaults()
 def perturbation_curves(
     classifier: Classifier,
     encoding: Encoding,
@@ -56,7 +58,7 @@ def perturbation_curves(
         target: A class for each text.
         scores: For each method a score for each word of each text.
         replacement: What stands for the tokens of a word; "delete" closes the gap. Special tokens, and tokens that
-            are on no word, always stay.
+            are on no word, always stay. Words of one token go together, ranked by the highest of their scores.
         fractions: Shares of the words, ascending in [0, 1]. Of n words `round(fraction * n)` go, but one at least
             unless the fraction is 0; of equal scores the first in the text, as in `mark_top`.
 
@@ -69,14 +71,14 @@ def perturbation_curves(
     if not len(shares) or shares[0] < 0 or not 0 < shares[-1] <= 1 or (np.diff(shares) <= 0).any():
         raise InputError(f"Expected ascending fractions from 0 to 1, got {list(fractions)}.")
     check_words(encoding, scores)
-    readable = readable_words(encoding)
+    units = word_units(encoding)
+    words = np.array([number_of_units(each) for each in units])
     remains = []
-    for text, can_go in enumerate(readable):
-        tops = [_tops(each[text], can_go, shares) for each in scores.values()]
-        everything = np.ones((1, len(can_go)), dtype=bool)
+    for text, unit_of in enumerate(units):
+        tops = [_tops(unit_scores(each[text], unit_of), shares) for each in scores.values()]
+        everything = np.ones((1, words[text]), dtype=bool)
         remains.append(np.concatenate([*(remain for top in tops for remain in (~top, top)), everything]))
     found = np.stack(_worth(classifier, encoding, target, remains, replacement))
-    words = np.array([int(can_go.sum()) for can_go in readable])
     curves = found[:, :-1].reshape(len(words), len(scores), 2, len(shares))
     curves[words == 0] = np.nan
     return {
@@ -121,21 +123,26 @@ def insertion_area(curves: Curves) -> Float[ndarray, " texts"]:
     return _area(curves.kept, curves.fractions)
 
 
+@torch_defaults()
 def leave_one_out_deltas(
     classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, replacement: Replacement = "mask"
 ) -> list[Float[ndarray, " _"]]:
     """Return for each word what the target's probability loses without it; NaN for a word without a token.
+
+    Words of one token go together, and lose the same.
 
     Raises:
         InputError: If a text is read in several windows.
         OptionError: If the tokenizer has no mask token and `replacement` is "mask".
     """
     check_words(encoding, {})
-    readable = readable_words(encoding)
-    # The last row takes no word away.
-    remains = [~np.eye(len(can_go) + 1, len(can_go), dtype=bool) for can_go in readable]
+    units = word_units(encoding)
+    numbers = [number_of_units(unit_of) for unit_of in units]
+    # The last row takes no unit away.
+    remains = [~np.eye(number + 1, number, dtype=bool) for number in numbers]
     found = _worth(classifier, encoding, target, remains, replacement)
-    return [np.where(can_go, each[-1] - each[:-1], np.nan) for can_go, each in zip(readable, found, strict=True)]
+    losses = [np.append(each[-1] - each[:-1], np.nan) for each in found]  # -1 points at the last
+    return [loss[unit_of] for loss, unit_of in zip(losses, units, strict=True)]
 
 
 def leave_one_out_correlation(scores: Float[ndarray, " words"], deltas: Float[ndarray, " _"]) -> tuple[float, float]:
@@ -153,15 +160,20 @@ def leave_one_out_correlation(scores: Float[ndarray, " words"], deltas: Float[nd
     return kendall_tau(scores[known], deltas[known]), rank_correlation(scores[known], deltas[known])
 
 
+@torch_defaults()
 def random_ranking(encoding: Encoding, *, seed: int) -> list[Float[ndarray, " _"]]:
     """Return a random score for each word: the control. The same text gets the same scores in every batch.
 
-    Of words, because the largest of several random token scores would favour long words.
+    Of words, because the largest of several random token scores would favour long words; of those that go together the
+    same.
     """
     check_words(encoding, {})
-    return [
+    drawn = [
         torch.rand(len(text.words), generator=generator_of(encoding, row, seed)).numpy()
         for row, text in enumerate(encoding.texts)
+    ]
+    return [
+        np.where(unit_of < 0, each, each[unit_of]) for each, unit_of in zip(drawn, word_units(encoding), strict=True)
     ]
 
 
@@ -187,19 +199,39 @@ def check_words(encoding: Encoding, scores: Mapping[str, Sequence[ndarray]]) -> 
             check_scores(words)
 
 
-def readable_words(encoding: Encoding) -> list[Bool[ndarray, " _"]]:
-    """Return for each word of each text whether it has a token, for texts in one window each."""
-    return [
-        np.isin(np.arange(len(text.words)), word_of.numpy())
-        for text, word_of in zip(encoding.texts, encoding.word_of, strict=True)
-    ]
+def word_units(encoding: Encoding) -> list[Int[ndarray, " _"]]:
+    """Return for each word of texts in one window each the unit that it can be taken away with; -1 without a token.
+
+    A unit is a word, or several that a token covers together; units are numbered from 0 in reading order.
+    """
+    found = [np.full(len(text.words), -1) for text in encoding.texts]
+    row, token, word = overlaps(encoding.covers)
+    player = players(encoding, "word")[row, token]
+    for index, unit_of in enumerate(found):
+        here = row == index
+        unit_of[word[here].numpy()] = player[here].numpy()
+        with_token = unit_of >= 0
+        unit_of[with_token] = np.unique(unit_of[with_token], return_inverse=True)[1]
+    return found
 
 
-def _tops(scores: ndarray, can_go: ndarray, shares: ndarray) -> Bool[ndarray, "fractions words"]:
+def number_of_units(unit_of: Int[ndarray, " words"]) -> int:
+    """Return how many units `word_units` numbered."""
+    return int(unit_of.max(initial=-1)) + 1
+
+
+def unit_scores(scores: Float[ndarray, " words"], unit_of: Int[ndarray, " words"]) -> Float[ndarray, " units"]:
+    """Return the highest score of the words of each unit."""
+    highest = np.full(number_of_units(unit_of), -np.inf)
+    np.maximum.at(highest, unit_of[unit_of >= 0], scores[unit_of >= 0])
+    return highest
+
+
+def _tops(scores: Float[ndarray, " units"], shares: ndarray) -> Bool[ndarray, "fractions units"]:
     tops = np.zeros((len(shares), len(scores)), dtype=bool)
     for top, share in zip(tops, shares, strict=True):
         if share > 0:
-            top[can_go] = mark_top(scores[can_go], float(share))
+            top[:] = mark_top(scores, float(share))
     return tops
 
 
@@ -210,7 +242,7 @@ def _worth(
     remains: Sequence[Bool[ndarray, "_ _"]],
     replacement: Replacement,
 ) -> list[Float[ndarray, " _"]]:
-    """Return the target's probability for each remainder of each text, given as [remainders, words]."""
+    """Return the target's probability for each remainder of each text, given as [remainders, units]."""
     found: list[ndarray] = []
     for part in batches(encoding):
         start, stop = len(found), len(found) + len(part)
@@ -218,10 +250,10 @@ def _worth(
         # Who has fewer remainders than others gets the whole text, which is run anyway or once.
         width = max(len(each) for each in remains[start:stop])
         coalitions = game.everyone[:, None].repeat(1, width, 1)
+        on_word = part.covers[..., 1] > 0
         for row, remain in enumerate(remains[start:stop]):
-            on_word = part.word_of[row] >= 0
-            player, word = game.player_of[row, on_word], part.word_of[row, on_word]
-            coalitions[row, : len(remain), player] = torch.from_numpy(remain)[:, word]
+            # Ascending, as the units are.
+            coalitions[row, : len(remain), game.player_of[row, on_word[row]].unique()] = torch.from_numpy(remain)
         worth = values(game, coalitions).double().numpy()
         found += [worth[row, : len(remain)] for row, remain in enumerate(remains[start:stop])]
     return found

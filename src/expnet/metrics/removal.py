@@ -6,9 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.explanation import Explanation
-from expnet.metrics.faithfulness import Curves, check_words, perturbation_curves, random_ranking, readable_words
+from expnet.metrics.faithfulness import (
+    Curves,
+    check_words,
+    number_of_units,
+    perturbation_curves,
+    random_ranking,
+    unit_scores,
+    word_units,
+)
 from expnet.metrics.plausibility import mark_top
 from expnet.texts import Text
 
@@ -30,6 +39,7 @@ class Checked:
     alone: float
 
 
+@torch_defaults()
 def check(
     classifier: Classifier, text: Text, explanations: Sequence[Explanation], *, count: int
 ) -> tuple[Checked, ...]:
@@ -42,7 +52,7 @@ def check(
         classifier: The classifier.
         text: The text, in one window.
         explanations: Of this text and one class.
-        count: How many top words; all if there are fewer.
+        count: How many top words; all if there are fewer. Words that one token covers go together, and count as one.
 
     Returns:
         A row for each explanation and one for random words; none for a text without words.
@@ -52,11 +62,11 @@ def check(
     """
     encoding = classifier.encode([text])
     check_words(encoding, {})
-    (can_go,) = readable_words(encoding)
-    readable = int(can_go.sum())
-    if not readable:
+    (unit_of,) = word_units(encoding)
+    units = number_of_units(unit_of)
+    if not units:
         return ()
-    share = min(count, readable) / readable
+    share = min(count, units) / units
     scores = {each.method: [np.array([word.score for word in each.words])] for each in explanations}
     draws = {f"{RANDOM} {seed}": random_ranking(encoding, seed=seed) for seed in range(_DRAWS)}
     curves = perturbation_curves(
@@ -67,8 +77,9 @@ def check(
         replacement="delete" if classifier.mask_id is None else "mask",
         fractions=[share],
     )
-    words = np.array([text.word(span) for span in text.words], dtype=object)[can_go]
-    top = {name: tuple(words[mark_top(each[0][can_go], share)]) for name, each in scores.items()}
+    words = np.array([text.word(span) for span in text.words], dtype=object)
+    chosen = {name: np.flatnonzero(mark_top(unit_scores(each[0], unit_of), share)) for name, each in scores.items()}
+    top = {name: tuple(words[np.isin(unit_of, each)]) for name, each in chosen.items()}
     return (
         *(_checked(name, top[name], [curves[name]]) for name in scores),
         _checked(RANDOM, (), [curves[name] for name in draws]),

@@ -11,12 +11,14 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from expnet.ambient import torch_defaults
 from expnet.attention.borrow import borrow
 from expnet.classifier import Classifier
 from expnet.errors import InputError
 from expnet.methods.layers import layer_stack
 
 
+@torch_defaults()
 def randomised(classifier: Classifier, *, layers: int, seed: int) -> Classifier:
     """Return a copy whose head and top layers are as before training (cascading randomisation).
 

@@ -6,13 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from expnet.encoding import Encoding
+from expnet.encoding import Encoding, overlaps, shares
 from expnet.errors import RationaleError
 from expnet.rationales.records import Record
 
 
 def token_targets(encoding: Encoding, records: Sequence[Record]) -> Float[Tensor, "batch tokens"]:
-    """Return 1 for each token on a marked word, 0 for each on another word, NaN where no word is or none was judged.
+    """Return how much of each token is marked: 1 on a marked word, 0 on another, a share where it covers both.
+
+    Shares are of the characters that the token has on words that people judged. NaN where it has none.
 
     Args:
         encoding: The encoded texts of the records, in their order.
@@ -26,8 +28,14 @@ def token_targets(encoding: Encoding, records: Sequence[Record]) -> Float[Tensor
             f"The encoding's {len(encoding.texts)} texts are not those of the {len(records)} records, in their order."
         )
     longest = max(len(record.text.words) for record in records)
-    marks = torch.full((len(records), longest + 1), torch.nan)  # the last column serves word_of == -1
+    marks = torch.full((len(records), longest), torch.nan)
     for row, record in zip(marks, records, strict=True):
         marked = torch.tensor(record.word_marks(), dtype=torch.float32)
         row[: len(marked)] = marked.masked_fill(~torch.tensor(record.judged_words(), dtype=torch.bool), torch.nan)
-    return marks[encoding.text_of[:, None], encoding.word_of]
+    row, token, word = overlaps(encoding.covers)
+    mark, share = marks[encoding.text_of[row], word], shares(encoding, row, token, word)
+    judged, place = ~mark.isnan(), row * encoding.ids.shape[1] + token
+    known, positive = (
+        torch.zeros(encoding.ids.numel()).scatter_add_(0, place[judged], part[judged]) for part in (share, share * mark)
+    )
+    return (positive / known).view(encoding.ids.shape)  # 0 / 0 is NaN

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from expnet.rationales.offsets import Mark
 from expnet.rationales.problems import RowError
 from expnet.texts import Text
 from expnet.words import Span
@@ -51,6 +52,22 @@ def words(row: Mapping[str, Any], field: str) -> list[str]:
         if not isinstance(word, str):
             raise RowError("field", f"expected {field!r} to hold strings, got {word!r} at place {place}")
     return found
+
+
+def person(row: Mapping[str, Any], field: str) -> str | None:
+    """Return the name of an annotator: a name, a number, or an object with an email or an id."""
+    who = row.get(field)
+    if isinstance(who, dict):
+        who = who.get("email") or who.get("id")
+    return None if who is None else str(who)
+
+
+def offsets_of(row: Mapping[str, Any], start: str, end: str, *, quote: Any = None) -> Mark:
+    """Return the offsets of a mark and the text it quotes, if that is a string."""
+    first, last = row.get(start), row.get(end)
+    if type(first) is not int or type(last) is not int:
+        raise RowError("marks", f"expected character offsets in {start!r} and {end!r}, got {first!r} and {last!r}")
+    return Mark(first, last, quote=quote if isinstance(quote, str) else None)
 
 
 def marked_words(text: Text, segment: int | None, flags: Any, field: str) -> tuple[Span, ...]:

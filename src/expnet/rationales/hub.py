@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from expnet.errors import RationaleError, require_extra
+from expnet.rationales.offsets import Offsets, Unit, unit_of
 from expnet.rationales.problems import Reading, Row, parsed
 from expnet.rationales.readers.shared import parse_record
 from expnet.rationales.reading import OnError, gather
@@ -18,6 +19,7 @@ def read_dataset(
     revision: str | None = None,
     rationale: str = "rationale",
     labels: Collection[str] | None = None,
+    offsets: Offsets = "auto",
     on_error: OnError = "refuse",
 ) -> Reading:
     """Load a split with `datasets` and read its rows as lines of the shared format; see `read`.
@@ -31,12 +33,14 @@ def read_dataset(
         revision: Commit, tag or branch on the hub; a commit pins the data.
         rationale: The column with the marks.
         labels: The labels there may be. Class labels stored as numbers become their names first.
+        offsets: What spans count: "characters" (also "auto"), "utf-16" units or bytes of "utf-8".
         on_error: As for `read`; the line of a problem is the row, counted from 1.
 
     Raises:
         RationaleError: If there is no such data set or split; with "refuse", if there is any problem.
         MissingExtraError: If `datasets` is not installed.
     """
+    unit = unit_of(offsets)
     require_extra("datasets", "data")
     import datasets
 
@@ -45,7 +49,7 @@ def read_dataset(
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise RationaleError(f"The split {split!r} of {name!r} cannot be loaded: {error}") from error
     title = f"{name}[{split}]"
-    return gather(title, parsed(title, _rows(rows), lambda row: _record(row, rationale)), labels, on_error)
+    return gather(title, parsed(title, _rows(rows), lambda row: _record(row, rationale, unit)), labels, on_error)
 
 
 def _rows(rows: Any) -> Iterator[Row]:
@@ -59,5 +63,5 @@ def _rows(rows: Any) -> Iterator[Row]:
         yield Row(number, fields)
 
 
-def _record(row: Row, rationale: str) -> Record:
-    return parse_record(row.fields, rationale=rationale, default_id=str(row.line))
+def _record(row: Row, rationale: str, unit: Unit) -> Record:
+    return parse_record(row.fields, rationale=rationale, default_id=str(row.line), unit=unit)

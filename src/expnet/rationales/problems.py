@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from expnet.errors import InputError, RationaleError
 from expnet.rationales.records import Record
 
-Kind = Literal["cut off", "broken", "field", "text", "tokens", "marks", "label", "id", "leak"]
+Kind = Literal["cut off", "too long", "broken", "field", "text", "tokens", "marks", "label", "id", "leak"]
 
 
 class RowError(RationaleError):
@@ -23,7 +23,8 @@ class RowError(RationaleError):
 class Problem:
     """One thing wrong with a file: at which line (the first is 1; the row of a hub data set), and why.
 
-    A problem of kind "cut off" concerns all that should follow the line; line 0 the file as a whole.
+    A problem of kind "cut off" concerns all that should follow the line, "too long" also the line itself; line 0 is the
+    file as a whole.
     """
 
     file: str
@@ -45,6 +46,7 @@ class Row(NamedTuple):
 
 
 Found = tuple[int, Record] | Problem
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ class Reading:
     lines: list[int]
 
 
-def parsed(file: str, rows: Iterable[Row | Problem], parse: Callable[[Row], Record]) -> Iterator[Found]:
-    """Turn each row into a record, or into the problem that it has."""
+def parsed(file: str, rows: Iterable[Row | Problem], parse: Callable[[Row], T]) -> Iterator[tuple[int, T] | Problem]:
+    """Turn each row into a record, or what becomes one, or into the problem that it has."""
     for row in rows:
         if isinstance(row, Problem):
             yield row

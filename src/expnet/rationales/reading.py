@@ -1,11 +1,13 @@
 """Read a file of any known format, with everything wrong in it reported."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from expnet.errors import RationaleError
+from expnet.rationales.offsets import Offsets, check_offsets, unit_of
 from expnet.rationales.problems import Found, Problem, Reading, count_kinds
+from expnet.rationales.readers.options import Options
 from expnet.rationales.readers.shared import read_shared
 from expnet.rationales.readers.table import Format, find_format, recognise
 from expnet.rationales.records import Record
@@ -23,6 +25,10 @@ def read(
     drop_overlap: str | None = None,
     split: str | None = None,
     labels: Collection[str] | None = None,
+    offsets: Offsets = "auto",
+    text: str | None = None,
+    pair: str | None = None,
+    choice: str | None = None,
     on_error: OnError = "refuse",
 ) -> Reading:
     """Read records with their annotators, and report everything that cannot be read.
@@ -36,6 +42,14 @@ def read(
         drop_overlap: Shared format: leave out lines whose `overlap` field names this set.
         split: HateXplain: only the posts of this split.
         labels: The labels there may be; a text with another or without one is a problem.
+        offsets: What the offsets of marks count: "characters", "utf-16" units, as JavaScript does, or bytes of "utf-8".
+            "auto" tells it by the text that the file quotes beside its marks. Where it quotes nothing, marks of the
+            shared format, Prodigy and ToxicSpans count characters; those of Label Studio and doccano are a problem if
+            characters and UTF-16 units would mark different words, as after an emoji.
+        text: The field that holds the text, of Label Studio, doccano and Prodigy. Without it Label Studio's marks tell,
+            by what they quote and the name of what they stand on; marks on two texts make a pair.
+        pair: Label Studio: the field that holds the second text.
+        choice: Label Studio: the control whose choice is the text's label, where it is not the only one.
         on_error: "refuse" raises when anything is wrong, "skip" leaves these texts out and returns the problems.
 
     Raises:
@@ -44,13 +58,25 @@ def read(
     """
     path = Path(path)
     chosen = _format(path, format)
-    found = _found(path, chosen, rationale, drop_overlap)
+    check_offsets(offsets)
+    _check_taken(path, chosen, {"offsets": offsets, "text": text, "pair": pair, "choice": choice})
+    if chosen.read is None:
+        found = read_shared(path, rationale or "rationale", drop_overlap, unit_of(offsets))
+    else:
+        rule = _rule(path, chosen, rationale, drop_overlap)
+        found = chosen.read(path, Options(rule, offsets, text, pair, choice))
     if split is not None:
         found = _of_split(path, chosen, found, split)
     return gather(str(path), found, labels, on_error)
 
 
-def read_records(path: str | Path, *, rationale: str = "rationale", drop_overlap: str | None = None) -> list[Record]:
+def read_records(
+    path: str | Path,
+    *,
+    rationale: str = "rationale",
+    drop_overlap: str | None = None,
+    offsets: Offsets = "auto",
+) -> list[Record]:
     """Read records from JSON lines, plain or gzipped.
 
     A line holds `text` (and `pair`) or `tokens` (or `tokens_a` and `tokens_b`), and as far as they are known
@@ -62,12 +88,13 @@ def read_records(path: str | Path, *, rationale: str = "rationale", drop_overlap
         path: A `.jsonl` or `.jsonl.gz` file.
         rationale: The field with the marks, such as `rationale_majority`; pairs add `_a` and `_b`.
         drop_overlap: Leave out lines whose `overlap` field names this set, to keep test texts out of training.
+        offsets: What spans count: "characters" (also "auto"), "utf-16" units or bytes of "utf-8".
 
     Raises:
         RationaleError: If a line cannot be read, named by file and line.
     """
     records: list[Record] = []
-    for item in _with_ids_of_their_own(str(path), read_shared(Path(path), rationale, drop_overlap)):
+    for item in _with_ids_of_their_own(str(path), read_shared(Path(path), rationale, drop_overlap, unit_of(offsets))):
         if isinstance(item, Problem):
             raise RationaleError(str(item))
         records.append(item[1])
@@ -112,21 +139,22 @@ def _format(path: Path, name: str) -> Format:
     return found
 
 
-def _found(path: Path, chosen: Format, rationale: str | None, drop_overlap: str | None) -> Iterator[Found]:
-    if chosen.read is None:
-        return read_shared(path, rationale or "rationale", drop_overlap)
-    rule: Rule
-    if rationale in (None, "union"):
-        rule = "union"
-    elif rationale == "majority":
-        rule = "majority"
-    else:
-        raise RationaleError(
-            f"{path} is {chosen.reads}: expected rationale to be 'union' or 'majority', got {rationale!r}."
-        )
+def _check_taken(path: Path, chosen: Format, given: Mapping[str, str | None]) -> None:
+    for option, value in given.items():
+        if value not in (None, "auto") and option not in chosen.takes:
+            raise RationaleError(f"{path} is {chosen.reads}, for which {option}={value!r} says nothing; leave it out.")
+
+
+def _rule(path: Path, chosen: Format, rationale: str | None, drop_overlap: str | None) -> Rule:
     if drop_overlap is not None:
         raise RationaleError(f"{path} is {chosen.reads}, which has no field `overlap`; drop_overlap cannot apply.")
-    return chosen.read(path, rule)
+    if rationale in (None, "union"):
+        return "union"
+    if rationale == "majority":
+        return "majority"
+    raise RationaleError(
+        f"{path} is {chosen.reads}: expected rationale to be 'union' or 'majority', got {rationale!r}."
+    )
 
 
 def _of_split(path: Path, chosen: Format, found: Iterator[Found], split: str) -> Iterator[Found]:

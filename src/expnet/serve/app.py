@@ -17,7 +17,8 @@ from expnet.serve.guard import Guard
 from expnet.serve.limits import Limits
 from expnet.serve.metrics import Metrics
 from expnet.serve.models import Models, Served, check_name, offered
-from expnet.serve.tasks import Explain, Predict
+from expnet.serve.origins import known_names
+from expnet.serve.tasks import TRIAL, Explain, Predict
 from expnet.serve.worker import Worker
 
 
@@ -42,11 +43,12 @@ def create_app(
         explainers: As from `expnet.load`, by the names they are served under.
         limits: What a request may ask for.
         methods: Names of the attribution methods to offer; all by default.
-        hosts: Names that clients may use for this server, or None for any.
+        hosts: Names and addresses that clients may use for this server; 0.0.0.0 stands for every address. None is any,
+            and only for where something before the application checks them: see `docs/serve.md`.
         log_texts: Log what clients send, and error messages that may quote it.
 
     Raises:
-        InputError: If there is no explainer, or a name does not fit into an address.
+        InputError: If there is no explainer, or a name or one of `hosts` cannot be one.
         MethodError: If there is no such method.
     """
     if not explainers:
@@ -74,7 +76,7 @@ def create_app(
     app.add_middleware(
         Guard,
         limits=limits,
-        hosts=hosts,
+        names=None if hosts is None else known_names(hosts),
         answered=metrics.answered,
         log_texts=log_texts,
     )
@@ -87,7 +89,7 @@ async def _lifespan(_app: FastAPI, models: Models) -> AsyncIterator[None]:
     for served in models.values():
         served.worker.start()
         task = Predict() if served.explainer.network is None else Explain()
-        await served.worker.do(task, [("A short text.", None)])
+        await served.worker.do(task, [TRIAL])
     yield
     for served in models.values():
         await served.worker.stop()

@@ -1,20 +1,17 @@
 """What stands between a connection and the application: bodies of bounded size and time, hosts, headers, logs."""
 
 import asyncio
-import logging
 import time
-import traceback
-from collections.abc import Awaitable, Callable, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Callable
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from expnet.errors import RefusedError
+from expnet.serve.failures import logger, where
 from expnet.serve.limits import Limits
+from expnet.serve.origins import check_request
 from expnet.serve.refusals import GONE, response
-
-logger = logging.getLogger("expnet.serve")
 
 # A client that is still sending would not read a refusal: somewhat larger bodies are received, and thrown away.
 _DRAINED = 8
@@ -25,7 +22,8 @@ _HEADERS = {
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    # Other sites learn nothing. Without any referrer, browsers would hide the origin of this server's own forms, too.
+    "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
@@ -39,7 +37,7 @@ class Guard:
         app: ASGIApp,
         *,
         limits: Limits,
-        hosts: Sequence[str] | None,
+        names: frozenset[str] | None,
         answered: Callable[[str, int, float], None],
         log_texts: bool,
     ) -> None:
@@ -48,14 +46,13 @@ class Guard:
         Args:
             app: The application.
             limits: Of bodies, in bytes and seconds.
-            hosts: Names that clients may use for this server, or None for any. Other pages' scripts, which reach a
-                server on localhost by a name of their own (DNS rebinding), are refused by it.
+            names: Those that clients may use for this server; see `origins.check_request`.
             answered: Told the route, the status and the seconds of each request.
             log_texts: Log bodies and whole tracebacks.
         """
         self._app = app
         self._limits = limits
-        self._hosts = hosts
+        self._names = names
         self._answered = answered
         self._log_texts = log_texts
 
@@ -66,7 +63,7 @@ class Guard:
             return
         start, answer = time.perf_counter(), _Answer(send)
         try:
-            _check_origin(scope, self._hosts)
+            check_request(scope, self._names)
             body = await _read(receive, self._limits)
             if self._log_texts:
                 logger.info("body %r", body)
@@ -90,12 +87,6 @@ class Guard:
             logger.error("failed", exc_info=error)
             return
         logger.error(where(error))
-
-
-def where(error: Exception) -> str:
-    """Return the kind of an error and the places in the code where it was raised, without what it says."""
-    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    return f"{type(error).__name__} at {' < '.join(reversed(places))}"
 
 
 class _Answer:
@@ -125,22 +116,6 @@ class _Replay:
         if message is None:
             message = await asyncio.get_running_loop().create_future()  # until it is cancelled
         return message
-
-
-def _check_origin(scope: Scope, hosts: Sequence[str] | None) -> None:
-    headers = Headers(scope=scope)
-    if hosts is not None and _name(headers.get("host", "")) not in hosts:
-        raise RefusedError(421, "This server does not answer under that name; --allow-host makes it.")
-    if scope["method"] not in ("GET", "HEAD") and headers.get("sec-fetch-site") == "cross-site":
-        raise RefusedError(403, "Pages of other sites may not use this server.")
-
-
-def _name(host: str) -> str | None:
-    """Return the name in a Host header, without port and brackets; None if it is none."""
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
 
 
 async def _read(receive: Receive, limits: Limits) -> bytes:

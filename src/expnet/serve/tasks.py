@@ -15,6 +15,7 @@ from expnet.texts import Text
 
 # They follow every token through all layers, which costs a pass for each token or more, whatever they declare.
 _FOLLOWING = frozenset({"alti", "attention_flow", "decompx", "globenc"})
+TRIAL: Item = ("A short text.", None)  # what every model should be able to read
 _COUNTABLE = 10**15  # more than anybody can run, but not too long to print
 
 

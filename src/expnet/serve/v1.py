@@ -10,16 +10,19 @@ from expnet.explanation import Explanation
 from expnet.serve import schema
 from expnet.serve.metrics import CONTENT_TYPE, Metrics
 from expnet.serve.models import Models, find
+from expnet.serve.origins import declares_json
 from expnet.serve.refusals import encode
 from expnet.serve.tasks import prediction
 
 _WHY = {
     400: "The body is no JSON.",
+    403: "A page of another site asks.",
     404: "There is no such model.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
-    422: "The request is not what was expected, or asks for too much.",
+    421: "The request went to a name that this server does not answer to.",
+    422: "The request is not what was expected, asks for too much, or has a text on which the model fails.",
     429: "Too many texts wait: come back later.",
     500: "The server, or the model, failed.",
     503: "The answer took too long, or the server is shutting down: come back later.",
@@ -53,7 +56,7 @@ def router(models: Models, metrics: Metrics) -> APIRouter:
         )
         return await _json(about.model_dump())
 
-    asked = _errors(400, 404, 408, 413, 415, 422, 429, 500, 503)
+    asked = _errors(400, 403, 404, 408, 413, 415, 421, 422, 429, 500, 503)
 
     @routes.post(
         "/v1/models/{name:name}:predict",
@@ -103,7 +106,7 @@ def answer(explanations: list[Explanation]) -> dict[str, Any]:
 
 
 async def _json_only(content_type: Annotated[str, Header(include_in_schema=False)] = "") -> None:
-    if not content_type.lower().startswith("application/json"):
+    if not declares_json(content_type):
         raise RefusedError(415, "Expected a body of the content type application/json: set that header.")
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from expnet.errors import RefusedError
 from expnet.explainer import Explainer
+from expnet.serve.failures import is_failure, of_instance, raisable, unreadable
 from expnet.serve.limits import Item, Limits
-from expnet.serve.tasks import Task
+from expnet.serve.tasks import TRIAL, Check, Predict, Task
 from expnet.texts import Text
 
 _SHORT = 100  # characters; below, lengths do not matter
@@ -29,6 +30,15 @@ class _Job:
     @property
     def _length(self) -> int:
         return max(_SHORT, *(len(text) + len(pair or "") for text, pair in self.items))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A text of a batch: the number of its job, and its own in the job."""
+
+    job: int
+    instance: int
+    text: Text
 
 
 class Worker:
@@ -125,31 +135,65 @@ class Worker:
 
     def _answers(self, batch: Sequence[_Job]) -> list[list[Any] | Exception]:
         """Return what each job gets: answers, or what went wrong with it. Runs in the thread of the model."""
-        answers: dict[int, list[Any] | Exception] = {}
-        ready: list[tuple[int, list[Text]]] = []
+        places, failed, found = list[_Place](), dict[int, Exception](), dict[_Place, Any]()
         for number, job in enumerate(batch):
             try:
-                ready.append((number, job.task.prepare(self._explainer, job.items, self._limits)))
-            except Exception as error:  # it is handed to whoever asked
-                answers[number] = error
-        self._together(batch[0].task, ready, answers)
-        return [answers[number] for number in range(len(batch))]
+                texts = job.task.prepare(self._explainer, job.items, self._limits)
+            except BaseException as error:  # it is handed to whoever asked
+                failed[number] = self._reason(job.task, error)
+            else:
+                places += [_Place(number, instance, text) for instance, text in enumerate(texts)]
+        self._together(batch, places, found, failed)
+        return [
+            failed.get(number) or [found[place] for place in places if place.job == number]
+            for number in range(len(batch))
+        ]
 
     def _together(
-        self, task: Task, ready: Sequence[tuple[int, list[Text]]], answers: dict[int, list[Any] | Exception]
+        self,
+        batch: Sequence[_Job],
+        places: Sequence[_Place],
+        found: dict[_Place, Any],
+        failed: dict[int, Exception],
     ) -> None:
-        """Run jobs as one batch; if that fails, each half by itself, until the error has found its job."""
-        if not ready:
+        """Run texts as one batch; if that fails, each half by itself, until the error has found its text.
+
+        Args:
+            batch: The jobs, with equal tasks.
+            places: The texts; those of jobs that have failed already are left out.
+            found: Gets the answers.
+            failed: Gets what went wrong, by the number of the job.
+        """
+        places = [place for place in places if place.job not in failed]
+        if not places:
             return
-        texts = [text for _, part in ready for text in part]
+        task = batch[0].task
         try:
-            found = iter(task.run(self._explainer, texts))
-            self._ran(len(texts))
-            answers.update((number, [next(found) for _ in part]) for number, part in ready)
-        except Exception as error:  # likewise
-            if len(ready) == 1:
-                answers[ready[0][0]] = error
+            found.update(zip(places, task.run(self._explainer, [place.text for place in places]), strict=True))
+            self._ran(len(places))
+            return
+        except BaseException as error:  # likewise
+            if len(places) == 1:
+                job, instance = places[0].job, places[0].instance
+                reason = self._reason(task, error)
+                failed[job] = reason if len(batch[job].items) == 1 else of_instance(reason, instance)
                 return
-            middle = len(ready) // 2
-            self._together(task, ready[:middle], answers)
-            self._together(task, ready[middle:], answers)
+        # Out here, because until now the error held what the attempt had in memory.
+        middle = len(places) // 2
+        for half in (places[:middle], places[middle:]):
+            self._together(batch, half, found, failed)
+
+    def _reason(self, task: Task, error: BaseException) -> Exception:
+        """Return what to tell whoever asked; a text is to blame for what the model does not do to another."""
+        told = raisable(error)
+        if not is_failure(told):
+            return told
+        return unreadable(told) if self._works(task) else told
+
+    def _works(self, task: Task) -> bool:
+        trial = Predict() if isinstance(task, Check) else task
+        try:
+            trial.run(self._explainer, trial.prepare(self._explainer, [TRIAL], self._limits))
+        except BaseException:  # what is wrong is known already
+            return False
+        return True

@@ -12,6 +12,7 @@ from expnet import __version__, serve
 from expnet.serve import refusals
 from expnet.serve.guard import Guard
 from expnet.serve.limits import Limits
+from expnet.serve.origins import known_names
 from expnet.studio import page
 from expnet.studio.desk import Desk
 
@@ -24,7 +25,10 @@ def create_app(desk: Desk, *, limits: Limits | None = None, hosts: Sequence[str]
     Args:
         desk: The texts, the marks and the model.
         limits: Of requests, in bytes and seconds.
-        hosts: Names that browsers may use for this server, or None for any.
+        hosts: Names that browsers may use for this server, or None for any, as for `expnet.serve.create_app`.
+
+    Raises:
+        InputError: If one of them cannot be a name.
     """
 
     @asynccontextmanager
@@ -46,6 +50,10 @@ def create_app(desk: Desk, *, limits: Limits | None = None, hosts: Sequence[str]
     for kind in refusals.EXPECTED:
         app.add_exception_handler(kind, refuse)
     app.add_middleware(
-        Guard, limits=limits or Limits(), hosts=hosts, answered=lambda route, status, seconds: None, log_texts=False
+        Guard,
+        limits=limits or Limits(),
+        names=None if hosts is None else known_names(hosts),
+        answered=lambda route, status, seconds: None,
+        log_texts=False,
     )
     return app

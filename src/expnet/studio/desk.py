@@ -130,6 +130,7 @@ class Desk:
             marked=[entry.record for entry in self.entries() if entry.record.annotations],
             read=unmarked[: self.could_read()] if read else (),
             shown=unmarked,
+            note=lambda shown: self.marks.shown(shown, self.annotator),
             output=self.output,
         )
         self.fitting = Fitting(wanted)

@@ -1,7 +1,7 @@
 """Fit, pressed: a training in the background that says how far it is, can be stopped, and is then judged."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
@@ -14,7 +14,7 @@ from expnet.heads import Tier
 from expnet.network import ExpNet
 from expnet.progress import watched
 from expnet.rationales import Record
-from expnet.serve.guard import logger, where
+from expnet.serve.failures import logger, where
 from expnet.studio.comparing import FOLDS, Agreement, agreement, cross_validated, usable, word_scores
 from expnet.training.adapt import adapt
 from expnet.training.config import STUDENT, with_tier
@@ -39,6 +39,7 @@ class Wanted:
         marked: What people marked.
         read: Texts without marks for `expnet.fit` to read.
         shown: Texts without marks to show before and after on.
+        note: Told which of these will be shown, before anybody can see them.
         output: Folder of the new network.
     """
 
@@ -47,6 +48,7 @@ class Wanted:
     marked: Sequence[Record]
     read: Sequence[Record]
     shown: Sequence[Record]
+    note: Callable[[Sequence[Record]], None]
     output: Path
 
 
@@ -146,9 +148,12 @@ class Fitting:
             raise InputError(f"{self.wanted.output} cannot be written: {error.strerror or error}.") from error
         classifier, name = self.wanted.explainer.classifier, self.wanted.output.name
         after = Explainer(classifier, network, name=name)
-        texts = [record.text for record in self.wanted.shown[:_SHOWN]]
+        shown = self.wanted.shown[:_SHOWN]
+        texts = [record.text for record in shown]
         self.seconds = time.perf_counter() - self._start
-        self.pairs = tuple(map(Pair, self.wanted.explainer.explain(texts), after.explain(texts)))
+        pairs = tuple(map(Pair, self.wanted.explainer.explain(texts), after.explain(texts)))
+        self.wanted.note(shown)
+        self.pairs = pairs
         self.after, self.stage = after, "checking"
 
     def _check(self) -> None:

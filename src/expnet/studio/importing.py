@@ -3,18 +3,30 @@
 from pathlib import Path
 
 from expnet.rationales import read
+from expnet.rationales.offsets import Offsets
 from expnet.studio.marks import Marks
 
 
-def bring(marks: Marks, path: Path, *, format: str = "auto") -> list[str]:
+def bring(
+    marks: Marks,
+    path: Path,
+    *,
+    format: str = "auto",
+    offsets: Offsets = "auto",
+    text: str | None = None,
+    pair: str | None = None,
+    choice: str | None = None,
+) -> list[str]:
     """Put the marks of a file in any format into the file of marks, and say in plain words what was done.
+
+    Format, offsets and fields are those of `expnet.rationales.read`.
 
     What a person marked in both files stays as it is in the file of marks; texts that nobody marked are left out.
 
     Raises:
         RationaleError: If the file cannot be read, whole, or the marks cannot be written in the shared format.
     """
-    records = read(path, format=format).records
+    records = read(path, format=format, offsets=offsets, text=text, pair=pair, choice=choice).records
     marked = [record for record in records if record.rationale is not None]
     news = marks.add(marked)
     notes = [f"{path}: {news} texts brought new marks."]

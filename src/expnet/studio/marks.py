@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from expnet.errors import InputError, RationaleError
+from expnet.locks import Lock
 from expnet.rationales import Annotation, Record, as_row
 from expnet.rationales.files import json_lines
 from expnet.rationales.problems import Problem

@@ -1,6 +1,7 @@
 """The pages: one text to mark, the list of them, Fit with before and after."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from expnet.rationales import Record
 from expnet.render import html
 from expnet.render.templates import environment
 from expnet.serve import refusals
+from expnet.serve.failures import is_failure, raisable, unreadable
 from expnet.serve.forms import last, read_form
 from expnet.studio.comparing import FOLDS
 from expnet.studio.desk import Desk
@@ -96,8 +98,6 @@ def _training(desk: Desk) -> APIRouter:
     @routes.get("/fit")
     def show() -> Response:
         fitting = desk.fitting
-        if fitting is not None and fitting.pairs:
-            desk.marks.shown(fitting.wanted.shown[: len(fitting.pairs)], desk.annotator)
         cards = [] if fitting is None else [(pair.after, _table(pair)) for pair in fitting.pairs]
         return _page(
             desk,
@@ -157,7 +157,8 @@ def _text(
     entry = entry or desk.entry(place)
     record, mine, doing = desk.texts[place], entry.annotation(desk.annotator), entry.doing(desk.annotator)
     classifier = desk.explainer.classifier
-    (probabilities,) = classifier.predict(classifier.encode([record.text])).probabilities.tolist()
+    with _reading():
+        (probabilities,) = classifier.predict(classifier.encode([record.text])).probabilities.tolist()
     predicted = max(range(len(probabilities)), key=probabilities.__getitem__)
     marks, label = ([], None) if mine is None else (_places(record, mine.spans), mine.label)
     if unsaved is not None:
@@ -166,7 +167,8 @@ def _text(
     explanation = ""
     if explain and mine is not None and doing.explanation_shown_at:
         target = mine.label if mine.label in classifier.labels else None
-        explanation = desk.newest.explain(record.text, target=target).to_html()
+        with _reading():
+            explanation = desk.newest.explain(record.text, target=target).to_html()
     response = _page(
         desk,
         "mark.html",
@@ -185,6 +187,16 @@ def _text(
         explanation=Markup(explanation),  # the renderer escapes
     )
     return response if unsaved is None else Response(response.body, 409, media_type="text/html")
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Say that the model fails on a text as a refusal, so that the text can be skipped."""
+    try:
+        yield
+    except Exception as error:
+        told = raisable(error)
+        raise (unreadable(told) if is_failure(told) else told) from error
 
 
 def _pieces(text: Text, segment: int) -> list[tuple[str, int | None]]:

@@ -5,8 +5,11 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+from expnet import lines
 from expnet.errors import InputError, require_extra
 from expnet.rationales import Record, read
+from expnet.rationales.files import is_document
+from expnet.rationales.offsets import Offsets
 from expnet.rationales.readers.table import recognise
 from expnet.texts import Text
 
@@ -20,16 +23,23 @@ def key_of(record: Record) -> Key:
 
 
 def read_texts(
-    path: Path, *, column: str | None = None, pair: str | None = None, characters: int = 20_000
+    path: Path,
+    *,
+    column: str | None = None,
+    pair: str | None = None,
+    characters: int = 20_000,
+    offsets: Offsets = "auto",
 ) -> tuple[list[Record], list[str]]:
     """Read texts from lines of a .txt, from any format of rationales, or from a column of a table.
 
     Args:
         path: A .txt; what `expnet.rationales.read` reads, whose marks are not looked at; or .csv, .parquet and what
             else `expnet explain-file` reads.
-        column: The column of a table that holds the texts; "text" where the file is no format of rationales.
-        pair: The column that holds second texts.
+        column: The column of a table that holds the texts; "text" where the file is no format of rationales. Of a JSON
+            document, the field that holds them.
+        pair: The column, or field, that holds second texts.
         characters: Most characters of a text, its pair included.
+        offsets: What the marks of an annotation tool's export count: they are not taken over, but must fit the texts.
 
     Returns:
         Records without marks, each text once, and what was left out, in plain words.
@@ -38,10 +48,11 @@ def read_texts(
         ExpnetError: If the file cannot be read, or holds no text.
     """
     notes: list[str] = []
-    if path.name.endswith(".txt"):
-        records = _lines(path)
-    elif path.is_file() and column is None and pair is None and recognise(path):
-        records = read(path).records
+    if lines.is_text(path):
+        records = [Record("", Text.of(line)) for line in lines.texts(path) if line.strip()]
+    elif path.is_file() and (is_document(path) or (column is None and pair is None)) and (form := recognise(path)):
+        unit = offsets if "text" in form.takes else "auto"
+        records = read(path, offsets=unit, text=column, pair=pair).records
         if marked := sum(record.rationale is not None for record in records):
             notes.append(f"{marked} texts of {path} come with marks, which are not taken over: --import {path} does.")
     else:
@@ -66,17 +77,10 @@ def _parts(record: Record) -> Sequence[str]:
     return [part for part in key_of(record) if part is not None]
 
 
-def _lines(path: Path) -> list[Record]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}. Expected a text a line, in UTF-8.") from error
-    return [Record("", Text.of(line)) for line in lines if line.strip()]
-
-
 def _table(path: Path, column: str, pair: str | None, notes: list[str]) -> Iterator[Record]:
     require_extra("pyarrow", "batch")
-    from expnet.batch.files import Reader, find_files, survey
+    from expnet.batch.files import Reader, survey
+    from expnet.batch.folders import find_files
 
     wanted = [column] + ([] if pair is None else [pair])
     paths, unknown = find_files(path)

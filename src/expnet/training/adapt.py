@@ -1,24 +1,25 @@
 """Make an ExpNet at home in a classifier by texts that nobody has marked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.errors import InputError, NonFiniteError
 from expnet.features import normalise_within_text
-from expnet.heads import HeadFeatures, read_features
+from expnet.heads import HeadFeatures, Tier, read_features
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.network import ExpNet
 from expnet.progress import track
-from expnet.texts import Text
+from expnet.texts import Text, as_texts
 from expnet.training.build import new_network
-from expnet.training.config import STUDENT, FitConfig
+from expnet.training.config import STUDENT, FitConfig, with_tier
 from expnet.training.examples import Example
 from expnet.training.judging import platt
 from expnet.training.loops import draw, one_cycle
@@ -28,14 +29,17 @@ _BATCH = 32
 _ONE_DEVIATION = torch.tensor(1.0).sigmoid().item()
 
 
+@torch_defaults()
 def adapt(
     classifier: Classifier,
     teacher: ExpNet | None,
-    texts: Sequence[Text],
+    texts: Iterable[str | Text],
     *,
     toward: str | None = None,
     share: float = 0.5,
-    config: FitConfig = STUDENT,
+    tier: Tier = "attention",
+    config: FitConfig | None = None,
+    seed: int = 0,
     progress: bool = False,
 ) -> ExpNet:
     """Train an ExpNet of one classifier to say of its texts what another or a method does, of the predicted class.
@@ -53,7 +57,10 @@ def adapt(
         texts: Texts like those to explain, unmarked; some hundred.
         toward: Name of a method to learn from, such as "leave_one_out" or "shapley_sampling".
         share: Of the method in a mixture, in (0, 1); each is standardised within each text before.
-        config: Of the new network; it must train by steps.
+        tier: "attention" makes an explainer that comes with the prediction, "gradient" one that takes a backward pass
+            as well. Not used with `config`.
+        config: Of the new network, instead of what suits the tier; it must train by steps.
+        seed: Of training; not used with `config`, which has its own.
         progress: Show progress bars.
 
     Raises:
@@ -62,12 +69,14 @@ def adapt(
         MismatchError: If the teacher does not fit the classifier.
         NonFiniteError: If the teacher or the method returns NaN or infinity.
     """
+    config = replace(with_tier(STUDENT, tier), seed=seed) if config is None else config
     if teacher is None and toward is None:
         raise InputError("There is nobody to learn from: pass a teacher, the name of a method as `toward`, or both.")
     if not 0 < share < 1:
         raise InputError(f"The share of the method in a mixture lies between 0 and 1, got {share}.")
     if teacher is not None:
         teacher.check_fits(classifier.architecture, classifier.support)
+    texts = as_texts(texts)
     ask = _Teaching(teacher, None if toward is None else find_method(toward), share, config.seed)
     student = new_network(classifier, config)
     if not config.steps:
@@ -89,7 +98,7 @@ def adapt(
     learned: dict[str, Any] = {} if teacher is None else {"teacher": dict(teacher.config.provenance)}
     if toward is not None:
         learned |= {"toward": toward} | ({} if teacher is None else {"share": share})
-    learned |= {"texts": len(texts), "fit": asdict(config)}
+    learned |= {"classifiers": [classifier.name or classifier.architecture], "texts": len(texts), "fit": asdict(config)}
     threshold = _ONE_DEVIATION if teacher is None else teacher.config.threshold
     student.config = replace(student.config, threshold=threshold, provenance=learned)
     return student
@@ -149,7 +158,7 @@ def _lessons(
             if real.any():
                 window = own.window(row, length) if isinstance(own, HeadFeatures) else own[row, :length]
                 lessons.append(
-                    Example(window.half(), wanted[row, :length], encoding.word_of[row, :length], len(lessons))
+                    Example(window.half(), wanted[row, :length], encoding.covers[row, :length], len(lessons))
                 )
                 scores.append(level[row, real])
     return lessons, scores

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.features import FeatureConfig
@@ -25,14 +26,15 @@ _SHARD = 512
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One window: features per token (half precision), target per token (NaN: no word), its text and words."""
+    """One window: features per token (half precision), target per token (NaN: no word), words it covers, its text."""
 
     features: Tensor | HeadFeatures
     targets: Tensor
-    word_of: Tensor
+    covers: Tensor
     text: int
 
 
+@torch_defaults()
 def extract(
     classifier: Classifier,
     records: Sequence[Record],
@@ -67,7 +69,7 @@ def extract(
             found = list(_extract_shard(classifier, shard, config, explain))
             if path is not None:
                 _store(path, _pack(found))
-        examples += [Example(e.features, e.targets, e.word_of, e.text + start) for e in found]
+        examples += [Example(e.features, e.targets, e.covers, e.text + start) for e in found]
     return examples
 
 
@@ -98,7 +100,7 @@ def _extract_shard(
             yield Example(
                 window.half(),
                 targets[row, :length],
-                encoding.word_of[row, :length],
+                encoding.covers[row, :length],
                 chosen[int(encoding.text_of[row])],
             )
 
@@ -115,7 +117,7 @@ def _key(classifier: Classifier, config: FeatureConfig | HeadSetConfig, explain:
     # What only the network needs makes no other features.
     wanted = asdict(config) if isinstance(config, FeatureConfig) else {"tier": config.tier, "floor": config.floor}
     of_class = f" {explain}" if config.uses_target else ""
-    return f"{classifier.fingerprint()} {json.dumps(wanted, sort_keys=True)}{of_class} 1"  # 1: version of the features
+    return f"{classifier.fingerprint()} {json.dumps(wanted, sort_keys=True)}{of_class} 2"  # 2: version of what is kept
 
 
 def _shard_name(key: str, records: Sequence[Record], *, labels: bool) -> str:
@@ -139,7 +141,7 @@ def _pack(examples: Sequence[Example]) -> dict[str, Tensor]:
         features = {"features": torch.cat([e.features for e in examples if isinstance(e.features, Tensor)])}
     return features | {
         "targets": torch.cat([e.targets for e in examples]),
-        "word_of": torch.cat([e.word_of for e in examples]),
+        "covers": torch.cat([e.covers for e in examples]),
         "lengths": torch.tensor([len(e.targets) for e in examples]),
         "texts": torch.tensor([e.text for e in examples]),
     }
@@ -154,7 +156,7 @@ def _unpack(packed: dict[str, Tensor]) -> list[Example]:
     else:
         parts = zip(cut["heads"], packed["about"], cut["tokens"], strict=True)
         features = [HeadFeatures(h, a, t, torch.ones(len(a), dtype=torch.bool)) for h, a, t in parts]
-    columns = (features, cut["targets"], cut["word_of"], packed["texts"].tolist())
+    columns = (features, cut["targets"], cut["covers"], packed["texts"].tolist())
     return [Example(*each) for each in zip(*columns, strict=True)]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from expnet.ambient import torch_defaults
 from expnet.errors import InputError, RationaleError, require_extra
 from expnet.rationales import Record
 
@@ -41,6 +42,7 @@ class FinetuneConfig:
     seed: int = 0
 
 
+@torch_defaults()
 def finetune(
     base: str | Path,
     train: Sequence[Record],

@@ -1,16 +1,17 @@
 """Train an ExpNet for one classifier, from what the package knows of other tasks or from nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.errors import InputError, UnsupportedModelError
 from expnet.heads import Tier
 from expnet.network import ExpNet
 from expnet.rationales import Record
-from expnet.texts import Text
+from expnet.texts import Text, as_texts
 from expnet.training.adapt import adapt
 from expnet.training.config import FEW_MARKS, FEW_MARKS_UNIVERSAL, STUDENT, FitConfig, gently, with_tier
 from expnet.training.mixture import Source, fit_mixture
@@ -22,6 +23,7 @@ ENOUGH_TO_ADAPT = 100
 _MANY_MARKS = 500
 
 
+@torch_defaults()
 def fit(
     classifier: Classifier,
     train: Sequence[Record],
@@ -29,7 +31,7 @@ def fit(
     dev: Sequence[Record] | None = None,
     start: Literal["universal", "nothing"] | ExpNet = "universal",
     tier: Tier = "attention",
-    unmarked: Sequence[Text] = (),
+    unmarked: Iterable[str | Text] = (),
     config: FitConfig | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -71,7 +73,7 @@ def fit(
     chosen = config or replace(with_tier(FEW_MARKS if marked < _MANY_MARKS else FitConfig(), tier), seed=seed)
     known = start if isinstance(start, ExpNet) else None
     if start == "universal" and marked:
-        texts = [*(record.text for record in train), *unmarked]
+        texts = [*(record.text for record in train), *as_texts(unmarked)]
         known = _known(classifier, texts, chosen, progress=progress)
     if config is None and known is not None:
         as_it_is = start == "universal" and known.gate is not None

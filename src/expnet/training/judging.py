@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 
+from expnet.encoding import overlaps
 from expnet.metrics import auroc, average_precision
 from expnet.network import ExpNet
 from expnet.rationales import Record
@@ -49,8 +50,8 @@ def word_logits(network: ExpNet, texts: Sequence[Judged]) -> list[Float[np.ndarr
     for start in range(0, len(flat), 64):
         part = flat[start : start + 64]
         for (index, example), logits in zip(part, network(collate([e for _, e in part])[0]), strict=True):
-            on_word = example.word_of >= 0
-            words[index].scatter_reduce_(0, example.word_of[on_word], logits[: len(on_word)][on_word], "amax")
+            token, word = overlaps(example.covers)
+            words[index].scatter_reduce_(0, word, logits[token], "amax")
     lowest = float(torch.cat(words).nan_to_num(neginf=torch.inf).min())
     return [each.nan_to_num(neginf=lowest).numpy() for each in words]
 

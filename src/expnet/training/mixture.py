@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from expnet.ambient import torch_defaults
 from expnet.classifier import Classifier
 from expnet.errors import InputError, RationaleError
 from expnet.network import ExpNet
@@ -37,6 +38,7 @@ class Source:
     family: str = ""
 
 
+@torch_defaults()
 def fit_mixture(
     sources: Sequence[Source],
     *,
@@ -135,6 +137,9 @@ def _sign(
     figures = {f"dev {name}": round(value, 4) for name, value in reached.items() if not np.isnan(value)}
     provenance = {
         "sources": [source.name or source.classifier.name for source in sources],
+        "classifiers": list(
+            dict.fromkeys(source.classifier.name or source.classifier.architecture for source in sources)
+        ),
         "texts": len(train),
         "dev texts": len(dev),
         **figures,

@@ -41,15 +41,17 @@ def named(name: str | Path) -> ExpNet:
 
 
 def trust(tier: Tier) -> str:
-    """Say how far an ExpNet of this tier can be trusted on a task it has no marks of, by figures of the benchmark."""
+    """Say what a universal ExpNet has learned from, and how well those of its kind did on tasks left out for a test."""
     report: dict[str, Any] = json.loads((FOLDER / "report.json").read_text(encoding="utf-8"))[tier]
     sets = [report["sets"][name] for name in sorted(report["sets"])]
     means = {name: sum(each[name] for each in sets) / len(sets) for name in ("ours", "best", "random")}
     ahead = sum(each["ours"] >= each["best"] for each in sets)
+    families = "; ".join(f"{family} ({', '.join(names)})" for family, names in report["learned"].items())
     return (
-        f"It has seen no text of this task that a person marked. On {len(sets)} sets of tasks unlike those it had "
-        f"learned from, average precision was {means['ours']:.2f} (from {min(e['ours'] for e in sets):.2f} to "
-        f"{max(e['ours'] for e in sets):.2f}); the best fixed method of each set reached {means['best']:.2f}, random "
-        f"scores {means['random']:.2f}; it was ahead of that best method on {ahead} of them. Mark 16 texts and run "
-        "`expnet fit` for an explainer of your own task."
+        f"It has learned what words people mark in {len(report['learned'])} families of tasks: {families}; all texts "
+        f"English, all classifiers fine-tuned from {report['base']}. If your task is among them, it has seen its like. "
+        f"On {len(sets)} sets, each time by a network that had learned without that set's family, average precision "
+        f"was {means['ours']:.2f} (from {min(e['ours'] for e in sets):.2f} to {max(e['ours'] for e in sets):.2f}); the "
+        f"best fixed method of each set reached {means['best']:.2f}, random scores {means['random']:.2f}; it was ahead "
+        f"of that best method on {ahead} of them. Mark 16 texts and run `expnet fit` for an explainer of your own task."
     )

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expnet.errors import BenchmarkError
+from expnet.errors import BenchmarkError, InputError
 from expnet.explanation import Explanation, Word
+from expnet.lines import texts
 
 PEOPLE = "people"
 
@@ -32,9 +33,9 @@ def read_examples(path: str | Path) -> list[Example]:
         BenchmarkError: If the file cannot be read, a key is missing, or lengths or words do not fit.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BenchmarkError(f"The examples {path} cannot be read: {error}") from error
+        lines = list(texts(Path(path)))
+    except InputError as error:
+        raise BenchmarkError(f"The examples cannot be read: {error}") from error
     found = []
     for number, line in enumerate(lines, start=1):
         if line.strip():

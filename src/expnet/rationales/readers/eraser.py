@@ -1,10 +1,12 @@
 """ERASER's layout: annotations in JSON lines, documents beside them in `docs/` or `docs.jsonl`."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from expnet.errors import RationaleError
+from expnet.errors import InputError, RationaleError
+from expnet.lines import texts
 from expnet.rationales.fields import items, name, quoted, string
 from expnet.rationales.files import json_lines
 from expnet.rationales.problems import Found, Row, RowError, parsed
@@ -80,7 +82,7 @@ def _documents(folder: Path) -> Documents:
         def from_file(docid: str) -> list[str]:
             if docid not in known:
                 raise RowError("field", f"there is no document {docid!r} in {together}")
-            return string(known[docid], "document").split()
+            return _tokens(string(known[docid], "document"))
 
         return from_file
     docs = folder / "docs"
@@ -92,8 +94,13 @@ def _documents(folder: Path) -> Documents:
         if not place.resolve().is_relative_to(docs.resolve()) or not place.is_file():
             raise RowError("field", f"there is no document {docid!r} in {docs}")
         try:
-            return place.read_text(encoding="utf-8").split()
-        except UnicodeDecodeError as error:
-            raise RowError("text", f"the document {place} is not UTF-8: {error}") from error
+            return _tokens("\n".join(texts(place)))
+        except InputError as error:
+            raise RowError("text", f"the document cannot be read: {error}") from error
 
     return from_folder
+
+
+def _tokens(document: str) -> list[str]:
+    """Split as the set's authors count: at blanks and ends of lines, so not at a no-break space inside a token."""
+    return [token for line in re.split(r"[\r\n]", document) for token in line.strip().split(" ") if token]

@@ -7,8 +7,7 @@ from pathlib import Path
 from expnet.rationales.fields import spelled, string
 from expnet.rationales.files import csv_rows
 from expnet.rationales.problems import Found, Row, RowError, parsed
-from expnet.rationales.readers.merge import merge
-from expnet.rationales.records import Annotation, Record
+from expnet.rationales.readers.merge import Answer, Answers, merge
 from expnet.rationales.votes import Rule
 
 _NUMBER = re.compile(r" *(\d+)(?:\.0)? *")  # pandas wrote a single number as a fraction
@@ -23,7 +22,7 @@ def read_fair_rationales(path: Path, rule: Rule) -> Iterator[Found]:
     return merge(path, parsed(str(path), csv_rows(path), _answer), rule, own_label=True)
 
 
-def _answer(row: Row) -> Record:
+def _answer(row: Row) -> Answers:
     sentence = string(row.fields, "sentence")
     text = spelled(sentence, sentence.split())
     label, original = string(row.fields, "label"), string(row.fields, "original_label")
@@ -31,8 +30,8 @@ def _answer(row: Row) -> Record:
         chosen = _numbers(row, "label_index")
         label = "ABCDE"[chosen[0] - 1] if len(chosen) == 1 and 1 <= chosen[0] <= 5 else label
     spans = tuple(text.words[place] for place in _places(row, len(text.words)))
-    annotation = Annotation(row.fields.get("participant_id") or string(row.fields, "group_id"), spans, label)
-    return Record(string(row.fields, "text_id"), text, original, spans, (annotation,))
+    answer = Answer(row.fields.get("participant_id") or string(row.fields, "group_id"), spans, label)
+    return Answers(string(row.fields, "text_id"), text, (answer,), original)
 
 
 def _places(row: Row, words: int) -> list[int]:

@@ -1,44 +1,83 @@
 """Rows that each hold one person's answer to a text, put together."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from expnet.rationales.problems import Found, Problem
 from expnet.rationales.records import Annotation, Record
 from expnet.rationales.votes import Rule, agree, majority_label
+from expnet.texts import Text
+from expnet.words import Span
 
 
-def merge(path: Path, found: Iterable[Found], rule: Rule, *, own_label: bool = False) -> Iterator[Found]:
-    """Join records with the same id and text into one with all their annotations.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one person said of a text; `spans` is None where that person was not asked for words."""
+
+    annotator: str
+    spans: tuple[Span, ...] | None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """A text with the answers of a row, and the label it came with; `part` as in `Record`."""
+
+    id: str
+    text: Text
+    answers: tuple[Answer, ...] = ()
+    label: str | None = None
+    part: int | None = None
+
+
+def merge(
+    path: Path,
+    found: Iterable[tuple[int, Answers] | Problem],
+    rule: Rule,
+    *,
+    own_label: bool = False,
+    told_by_marks: bool = False,
+) -> Iterator[Found]:
+    """Join rows with the same id and text into one record with all their annotations.
 
     Args:
         path: The file, for problems.
-        found: Records with the annotation of one person, or none.
+        found: Texts with the answer of one person, or several, or none.
         rule: How marks become one rationale.
         own_label: Count only annotators who chose the text's label; those of another marked reasons for that.
+        told_by_marks: The file does not say what people were asked for: where nobody marked a word, nobody was asked.
     """
-    groups: dict[str, list[tuple[int, Record]]] = {}
+    groups: dict[str, list[tuple[int, Answers]]] = {}
     for item in found:
         if isinstance(item, Problem):
             yield item
             continue
-        line, record = item
-        group = groups.setdefault(record.id, [])
-        if group and group[0][1].text != record.text:
-            reason = f"the id {record.id!r} was used before, at line {group[0][0]}, for another text"
-            yield Problem(str(path), line, reason, record.id, "id")
+        line, row = item
+        group = groups.setdefault(row.id, [])
+        if group and group[0][1].text != row.text:
+            reason = f"the id {row.id!r} was used before, at line {group[0][0]}, for another text"
+            yield Problem(str(path), line, reason, row.id, "id")
         else:
             group.append(item)
+    asked = not told_by_marks or any(
+        answer.spans for group in groups.values() for _, row in group for answer in row.answers
+    )
     for group in groups.values():
-        yield group[0][0], _joined([record for _, record in group], rule, own_label)
+        yield group[0][0], _joined([row for _, row in group], rule, own_label, asked)
 
 
-def _joined(records: list[Record], rule: Rule, own_label: bool) -> Record:
-    annotations = _named_apart(annotation for record in records for annotation in record.annotations)
-    label = next((r.label for r in records if r.label is not None), None) or majority_label(annotations)
+def _joined(rows: Sequence[Answers], rule: Rule, own_label: bool, asked: bool) -> Record:
+    answers = [answer for row in rows for answer in row.answers]
+    annotations = _named_apart(
+        Annotation(answer.annotator, answer.spans, answer.label)
+        for answer in answers
+        if asked and answer.spans is not None
+    )
+    chosen = [Annotation(answer.annotator, (), answer.label) for answer in answers]
+    label = next((row.label for row in rows if row.label is not None), None) or majority_label(chosen)
     counted = [a for a in annotations if a.label == label] if own_label else annotations
-    return replace(records[0], label=label, rationale=agree(counted, rule), annotations=annotations)
+    return Record(rows[0].id, rows[0].text, label, agree(counted, rule), annotations, rows[0].part)
 
 
 def _named_apart(annotations: Iterable[Annotation]) -> tuple[Annotation, ...]:

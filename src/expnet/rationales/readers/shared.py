@@ -6,13 +6,16 @@ from typing import Any
 
 from expnet.rationales.fields import items, marked_words, name, spelled, string, words
 from expnet.rationales.files import json_lines
+from expnet.rationales.offsets import Mark, Unit, at_mark
 from expnet.rationales.problems import Found, Problem, Row, RowError, parsed
 from expnet.rationales.records import Annotation, Record
 from expnet.texts import Text
 from expnet.words import Span
 
 
-def read_shared(path: Path, rationale: str = "rationale", drop_overlap: str | None = None) -> Iterator[Found]:
+def read_shared(
+    path: Path, rationale: str = "rationale", drop_overlap: str | None = None, unit: Unit = "characters"
+) -> Iterator[Found]:
     """Read the shared format; see `expnet.rationales.read_records`."""
 
     def kept() -> Iterator[Row | Problem]:
@@ -27,12 +30,14 @@ def read_shared(path: Path, rationale: str = "rationale", drop_overlap: str | No
                 yield Problem(str(path), row.line, str(error), kind=error.kind)
 
     def record(row: Row) -> Record:
-        return parse_record(row.fields, rationale=rationale, default_id=str(row.line))
+        return parse_record(row.fields, rationale=rationale, default_id=str(row.line), unit=unit)
 
     return parsed(str(path), kept(), record)
 
 
-def parse_record(row: Mapping[str, Any], *, rationale: str = "rationale", default_id: str = "") -> Record:
+def parse_record(
+    row: Mapping[str, Any], *, rationale: str = "rationale", default_id: str = "", unit: Unit = "characters"
+) -> Record:
     """Turn one line of the shared format into a record; see `expnet.rationales.read_records`.
 
     Raises:
@@ -40,10 +45,10 @@ def parse_record(row: Mapping[str, Any], *, rationale: str = "rationale", defaul
         InputError: If a text is no Unicode text, or a word is empty.
     """
     text = _text(row)
-    marks = _marks(text, row, rationale)
+    marks = _marks(text, row, rationale, unit)
     given = [part for part, key in enumerate("ab") if row.get(f"{rationale}_{key}") is not None]
     part = given[0] if "tokens_a" in row and len(given) == 1 else None
-    return Record(name(row, "id") or default_id, text, name(row, "label"), marks, _annotations(text, row), part)
+    return Record(name(row, "id") or default_id, text, name(row, "label"), marks, _annotations(text, row, unit), part)
 
 
 def _text(row: Mapping[str, Any]) -> Text:
@@ -59,17 +64,17 @@ def _text(row: Mapping[str, Any]) -> Text:
     raise RowError("field", f"expected 'text', 'tokens' or 'tokens_a', got the fields {sorted(row)}")
 
 
-def _marks(text: Text, row: Mapping[str, Any], field: str) -> tuple[Span, ...] | None:
+def _marks(text: Text, row: Mapping[str, Any], field: str, unit: Unit) -> tuple[Span, ...] | None:
     if "tokens_a" in row:
         given = [items(row, f"{field}_{part}", "0 and 1") for part in "ab"]
         parts = [None if g is None else marked_words(text, n, g, f"{field}_{'ab'[n]}") for n, g in enumerate(given)]
         return None if parts == [None, None] else (parts[0] or ()) + (parts[1] or ())
     of = "0 and 1" if "tokens" in row else "[start, end] or [start, end, segment]"
     marks = items(row, field, of)
-    return None if marks is None else _spans(text, row, marks, field)
+    return None if marks is None else _spans(text, row, marks, field, unit)
 
 
-def _annotations(text: Text, row: Mapping[str, Any]) -> tuple[Annotation, ...]:
+def _annotations(text: Text, row: Mapping[str, Any], unit: Unit) -> tuple[Annotation, ...]:
     lists = items(row, "annotators", "marks")
     if lists is None:
         return ()
@@ -80,21 +85,21 @@ def _annotations(text: Text, row: Mapping[str, Any]) -> tuple[Annotation, ...]:
     if len(labels) != len(lists):  # labels of people who marked nothing stand among them: whose is whose is unknown
         labels = [None] * len(lists)
     return tuple(
-        Annotation(str(who), _spans(text, row, marks, "annotators"), None if label is None else str(label))
+        Annotation(str(who), _spans(text, row, marks, "annotators", unit), None if label is None else str(label))
         for who, marks, label in zip(ids, lists, labels, strict=True)
         if marks is not None
     )
 
 
-def _spans(text: Text, row: Mapping[str, Any], marks: Any, field: str) -> tuple[Span, ...]:
+def _spans(text: Text, row: Mapping[str, Any], marks: Any, field: str, unit: Unit) -> tuple[Span, ...]:
     if "tokens" in row or "tokens_a" in row:
         return marked_words(text, None, marks, field)
     if not isinstance(marks, list):
         raise RowError("marks", f"expected {field!r} to hold lists of marks, got {type(marks).__name__}")
-    return tuple(_span(mark) for mark in marks)
+    return tuple(_span(text, mark, unit) for mark in marks)
 
 
-def _span(mark: Any) -> Span:
+def _span(text: Text, mark: Any, unit: Unit) -> Span:
     if not isinstance(mark, list) or len(mark) not in (2, 3) or not all(type(n) is int for n in mark):
         raise RowError("marks", f"expected a mark as [start, end] or [start, end, segment], got {mark!r}")
-    return Span(*mark)
+    return Span(*mark) if unit == "characters" else at_mark(text, Mark(*mark), unit)

@@ -9,16 +9,19 @@ from typing import Any
 from expnet.errors import RationaleError
 from expnet.rationales.files import csv_rows, json_elements, json_lines, lines
 from expnet.rationales.problems import Found, Problem, Row
+from expnet.rationales.readers.doccano import read_doccano
 from expnet.rationales.readers.eraser import read_eraser
 from expnet.rationales.readers.esnli import read_esnli
-from expnet.rationales.readers.exports import read_doccano, read_label_studio, read_prodigy
 from expnet.rationales.readers.fair_rationales import read_fair_rationales
 from expnet.rationales.readers.hatexplain import hatexplain_splits, read_hatexplain
+from expnet.rationales.readers.label_studio import read_label_studio
+from expnet.rationales.readers.options import Options
+from expnet.rationales.readers.prodigy import read_prodigy
 from expnet.rationales.readers.toxic_spans import read_toxic_spans
 from expnet.rationales.readers.trees import read_trees
 from expnet.rationales.votes import Rule
 
-Read = Callable[[Path, Rule], Iterator[Found]]
+Read = Callable[[Path, Options], Iterator[Found]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class Format:
         reads: What it is, for people.
         suffix: Of its files, without `.gz`.
         recognises: Whether the first row that can be read is of this format.
-        read: From a path and the rule that joins annotators; None for the shared format, whose rationale is a field.
+        read: From a path and options; None for the shared format, whose rationale is a field.
+        takes: Which of the options it has beside the rule that joins annotators.
         splits: From a path to the ids of each split, where one file holds several.
     """
 
@@ -39,7 +43,12 @@ class Format:
     suffix: str
     recognises: Callable[[Mapping[str, Any]], bool]
     read: Read | None
+    takes: frozenset[str] = frozenset()
     splits: Callable[[Path], Mapping[str, Sequence[str]]] | None = None
+
+
+def _by_rule(read: Callable[[Path, Rule], Iterator[Found]]) -> Read:
+    return lambda path, options: read(path, options.rule)
 
 
 def _has(*fields: str) -> Callable[[Mapping[str, Any]], bool]:
@@ -66,16 +75,56 @@ def _is_toxic_spans(row: Mapping[str, Any]) -> bool:
 # Of formats with the same suffix the first that recognises a row is taken. The shared format takes what is left, so
 # that its lines without a text are reported; but not the documents of an ERASER set.
 FORMATS: tuple[Format, ...] = (
-    Format("hatexplain", "HateXplain dataset.json", ".json", _has("post_tokens"), read_hatexplain, hatexplain_splits),
-    Format("label-studio", "Label Studio JSON or JSON-MIN export", ".json", _is_label_studio, read_label_studio),
-    Format("eraser", "ERASER annotations beside docs/", ".jsonl", _has("annotation_id", "evidences"), read_eraser),
-    Format("prodigy", "Prodigy JSONL export", ".jsonl", _is_prodigy, read_prodigy),
-    Format("doccano", "doccano JSONL export, or a folder of them", ".jsonl", _is_doccano, read_doccano),
-    Format("esnli", "e-SNLI csv", ".csv", _has("Sentence1", "Sentence1_marked_1"), read_esnli),
-    Format("fair-rationales", "FairRationales csv", ".csv", _has("sentence", "rationale_index"), read_fair_rationales),
-    Format("toxic-spans", "ToxicSpans csv, of SemEval 2021 or ACL 2022", ".csv", _is_toxic_spans, read_toxic_spans),
-    Format("sst-trees", "Stanford Sentiment Treebank trees, a line each", ".txt", _has("tree"), read_trees),
-    Format("shared", "expnet's JSON lines", ".jsonl", lambda row: "docid" not in row, None),
+    Format(
+        "hatexplain",
+        "HateXplain dataset.json",
+        ".json",
+        _has("post_tokens"),
+        _by_rule(read_hatexplain),
+        splits=hatexplain_splits,
+    ),
+    Format(
+        "label-studio",
+        "Label Studio JSON or JSON-MIN export",
+        ".json",
+        _is_label_studio,
+        read_label_studio,
+        frozenset({"offsets", "text", "pair", "choice"}),
+    ),
+    Format(
+        "eraser",
+        "ERASER annotations beside docs/",
+        ".jsonl",
+        _has("annotation_id", "evidences"),
+        _by_rule(read_eraser),
+    ),
+    Format("prodigy", "Prodigy JSONL export", ".jsonl", _is_prodigy, read_prodigy, frozenset({"offsets", "text"})),
+    Format(
+        "doccano",
+        "doccano JSONL export, or a folder of them",
+        ".jsonl",
+        _is_doccano,
+        read_doccano,
+        frozenset({"offsets", "text"}),
+    ),
+    Format("esnli", "e-SNLI csv", ".csv", _has("Sentence1", "Sentence1_marked_1"), _by_rule(read_esnli)),
+    Format(
+        "fair-rationales",
+        "FairRationales csv",
+        ".csv",
+        _has("sentence", "rationale_index"),
+        _by_rule(read_fair_rationales),
+    ),
+    Format(
+        "toxic-spans",
+        "ToxicSpans csv, of SemEval 2021 or ACL 2022",
+        ".csv",
+        _is_toxic_spans,
+        read_toxic_spans,
+        frozenset({"offsets"}),
+    ),
+    Format("sst-trees", "Stanford Sentiment Treebank trees, a line each", ".txt", _has("tree"), _by_rule(read_trees)),
+    Format("shared", "expnet's JSON lines", ".jsonl", lambda row: "docid" not in row, None, frozenset({"offsets"})),
 )
 
 _ROWS: dict[str, Callable[[Path], Iterator[Row | Problem]]] = {

@@ -7,22 +7,28 @@ from typing import Any
 
 from expnet.rationales.fields import string
 from expnet.rationales.files import csv_rows
+from expnet.rationales.offsets import Mark, Place, placed
 from expnet.rationales.problems import Found, Row, RowError, parsed
+from expnet.rationales.readers.options import Options
 from expnet.rationales.records import Record
 from expnet.rationales.votes import Rule, runs
 from expnet.texts import Text
 
 
-def read_toxic_spans(path: Path, rule: Rule) -> Iterator[Found]:
+def read_toxic_spans(path: Path, options: Options) -> Iterator[Found]:
     """Read posts, all of them labelled "toxic"; their ids are the lines where they start.
 
-    The SemEval files hold marks that the organisers merged, so that `rule` has nothing to decide there. The later
+    The SemEval files hold marks that the organisers merged, so that there is no rule to apply. The later
     release gives each character the share of raters who marked it: any for "union", more than half for "majority".
     """
-    return parsed(str(path), csv_rows(path), lambda row: _record(row, rule))
+
+    def parse(place: Place) -> Iterator[Found]:
+        return parsed(str(path), csv_rows(path), lambda row: _record(row, options.rule, place))
+
+    return placed(parse, options.offsets, by_characters=True)
 
 
-def _record(row: Row, rule: Rule) -> Record:
+def _record(row: Row, rule: Rule, place: Place) -> Record:
     if "text_of_post" in row.fields:
         text = Text.of(string(row.fields, "text_of_post"))
         shares = _literal(row, "position_probability")
@@ -34,7 +40,8 @@ def _record(row: Row, rule: Rule) -> Record:
         offsets = _literal(row, "spans")
     if not isinstance(offsets, list) or not all(type(at) is int for at in offsets):
         raise RowError("marks", f"expected a list of character offsets, got {str(offsets)[:40]!r}")
-    return Record(str(row.line), text, "toxic", runs(offsets))
+    spans = tuple(place(text, Mark(start, end)) for start, end, _ in runs(offsets))
+    return Record(str(row.line), text, "toxic", spans)
 
 
 def _literal(row: Row, field: str) -> Any:

@@ -1,0 +1,63 @@
+"""Write `src/expnet/word_kinds.txt`: what Unicode's rule of word boundaries (UAX #29) wants to know of each character.
+
+    python scripts/word_kinds.py
+
+The table takes its properties from the installed `regex`, and is kept in the repository, so that words, and with them
+scores, change with a commit and never with an installed release. Renewing it for a later Unicode version is a change of
+behaviour: say so in the changelog.
+"""
+
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import regex
+
+TABLE = Path(__file__).parents[1] / "src/expnet/word_kinds.txt"
+# In this order: a letter that is also a pictograph (Ⓜ) is both.
+KINDS = {
+    "Q": r"[\p{Word_Break=ALetter}&&\p{Extended_Pictographic}]",
+    "A": r"\p{Word_Break=ALetter}",
+    "H": r"\p{Word_Break=Hebrew_Letter}",
+    "K": r"\p{Word_Break=Katakana}",
+    "D": r"\p{Word_Break=Numeric}",
+    "U": r"\p{Word_Break=ExtendNumLet}",
+    "S": r"\p{Word_Break=Single_Quote}",
+    "O": r"\p{Word_Break=Double_Quote}",
+    "M": r"\p{Word_Break=MidNumLet}",
+    "L": r"\p{Word_Break=MidLetter}",
+    "N": r"\p{Word_Break=MidNum}",
+    "E": r"[\p{Word_Break=Extend}\p{Word_Break=Format}]",
+    "Z": r"\p{Word_Break=ZWJ}",
+    "R": r"\p{Word_Break=Regional_Indicator}",
+    "W": r"\p{Word_Break=WSegSpace}",
+    "C": r"\p{Word_Break=CR}",
+    "F": r"\p{Word_Break=LF}",
+    "B": r"\p{Word_Break=Newline}",
+    "P": r"\p{Extended_Pictographic}",
+}
+BLANK = r"[\p{White_Space}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}]"
+
+
+def kinds() -> str:
+    """Return a letter for each character there is: its kind, in lower case where nothing of it is seen."""
+    characters = "".join(map(chr, range(sys.maxunicode + 1)))
+    table = ["X"] * len(characters)
+    for kind, pattern in reversed(KINDS.items()):
+        for match in regex.finditer(f"(?V1){pattern}", characters):
+            table[match.start()] = kind
+    for match in regex.finditer(BLANK, characters):
+        table[match.start()] = table[match.start()].lower()
+    return "".join(table)
+
+
+def main() -> None:
+    """Write the table as runs: a length, unless it is 1, and a letter."""
+    lengths = ((kind, len(list(run))) for kind, run in groupby(kinds()))
+    runs = "".join(f"{length if length > 1 else ''}{kind}" for kind, length in lengths)
+    TABLE.write_text("".join(f"{runs[at : at + 120]}\n" for at in range(0, len(runs), 120)), encoding="ascii")
+    print(f"{TABLE.name}: {len(runs)} characters, from regex {regex.__version__}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Gradients of a model's logits, or an error where its code keeps none; never zeros in their place."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+from transformers import PreTrainedModel
+
+from expnet.errors import NoGradientError
+
+
+def gradients(model: PreTrainedModel, value: Float[Tensor, ""], points: Sequence[Tensor]) -> list[Tensor]:
+    """Return the gradient of a number that a model computed at each point; zeros at a point that it passed by.
+
+    Raises:
+        NoGradientError: If the number leads back to none of the points.
+    """
+    found = torch.autograd.grad(value, points, allow_unused=True) if value.requires_grad else [None] * len(points)
+    if all(each is None for each in found):
+        raise no_gradient(type(model).__name__)
+    return [torch.zeros_like(point) if each is None else each for point, each in zip(points, found, strict=True)]
+
+
+def no_gradient(name: str) -> NoGradientError:
+    """Return the error for a model of some name."""
+    return NoGradientError(
+        f"{name} has no gradient: part of its code is quantised, or runs under torch.no_grad(), so that its logits do "
+        "not lead back to its tokens in full. Load it with weights in float32 or bfloat16, or choose a method without "
+        "gradients, such as 'leave_one_out' or 'kernel_shap'."
+    )
+
+
+class Graph:
+    """Follows values through one forward pass, so that a gradient which is only part of the true one is found.
+
+    A value is lost where it comes from the tokens but leads back to none: an operator without a derivative made it, or
+    one under `no_grad`. It only matters where it meets values that lead back to tokens, such as a residual stream, as
+    autograd would then give the gradient of these alone. What a model detaches on purpose is a constant.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lost = WeakIdKeyDictionary()
+        self._kept = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+    def follow(self, func: Callable[..., Any], args: Sequence[Any], result: Any) -> None:
+        """Take note of what a function made of its arguments.
+
+        Raises:
+            NoGradientError: If lost values and others meet.
+        """
+        if not self._kept:
+            return
+        made = [each for each in _tensors((result,)) if each.is_floating_point()]
+        given = list(_tensors(args))
+        if not made or not given:
+            return
+        if any(each.requires_grad for each in made):
+            if len(self._lost) and any(each in self._lost and not each.requires_grad for each in given):
+                raise no_gradient(self._name)
+        elif (given[0].requires_grad or given[0] in self._lost) and not _only_a_shape(func):
+            self._lost.update((each, True) for each in made)
+
+
+def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
+    for value in values:
+        some = value if isinstance(value, list | tuple) else (value,)
+        yield from (each for each in some if isinstance(each, Tensor))
+
+
+def _only_a_shape(func: Callable[..., Any]) -> bool:
+    name = getattr(func, "__name__", "")
+    return name in ("detach", "detach_") or name.startswith("new_") or name.endswith("_like")

@@ -1,0 +1,59 @@
+"""What others put around a model: taken off where that changes nothing, refused where it does."""
+
+from typing import Any
+
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from transformers import PreTrainedModel
+
+from expnet.errors import ModelError
+
+
+def inner_model(model: Any) -> PreTrainedModel:
+    """Return the model that is inside `torch.compile`, `DataParallel`, `DistributedDataParallel` or merged adapters.
+
+    Raises:
+        ModelError: If it is no model of transformers, has adapters that are not merged, or weights that are not in
+            memory.
+    """
+    while True:
+        compiled = getattr(model, "_orig_mod", None)
+        if isinstance(compiled, nn.Module):
+            model = compiled
+        elif isinstance(model, DataParallel | DistributedDataParallel):
+            model = model.module
+        else:
+            break
+    name = type(model).__name__
+    if isinstance(model, nn.Module) and (adapters := _adapters(model)):
+        raise ModelError(
+            f"{name} has adapters that are not merged into its weights ({adapters}), which methods that read weights "
+            "would not see. Pass model.merge_and_unload(), called on a copy if you want to train on; or save the "
+            "adapter and load its folder."
+        )
+    if not isinstance(model, PreTrainedModel) and hasattr(model, "get_base_model"):
+        model = model.get_base_model()
+    if not isinstance(model, PreTrainedModel):
+        raise ModelError(f"Expected a sequence classifier of transformers, got {name}: pass the model that is inside.")
+    if absent := [parameter for parameter, weight in model.named_parameters() if weight.is_meta]:
+        raise ModelError(
+            f"{name} has {len(absent)} weights that are not in memory, first {absent[0]}: they are offloaded, or were "
+            "never loaded. Load it without device_map, or onto one device."
+        )
+    return model
+
+
+def _adapters(model: Any) -> str:
+    """Name what PEFT adds to the weights in each pass; "" where there is nothing, or it is merged or switched off."""
+    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+        return "a learned prompt"
+    # Layers of PEFT keep the one that they change as `base_layer`.
+    active = [
+        place
+        for place, module in model.named_modules()
+        if hasattr(module, "base_layer")
+        and not getattr(module, "merged", True)
+        and not getattr(module, "disable_adapters", False)
+        and getattr(module, "active_adapters", None)
+    ]
+    return f"first {active[0]}" if active else ""
