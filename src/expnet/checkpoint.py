@@ -16,6 +16,7 @@ from expnet.errors import MismatchError, ModelError
 from expnet.parsing import parse_json
 
 _LARGEST = 1e9  # of a weight; training stays far below, and sums of larger ones overflow
+_MORE = 1_000_000  # numbers that a config may ask for beyond its weights, 4 MB
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 D = TypeVar("D")
 
@@ -77,6 +78,19 @@ def read(
             f"{_LARGEST:.0e}."
         )
     return config, weights
+
+
+def check_size(weights: Mapping[str, Tensor], wanted: int, source: str | Path) -> None:
+    """Compare the weights that a config asks for with those that are stored, before memory is taken for them.
+
+    Raises:
+        MismatchError: If it asks for far more; which do not fit, loading says.
+    """
+    stored = sum(tensor.numel() for tensor in weights.values())
+    if wanted > 2 * stored + _MORE:
+        raise MismatchError(
+            f"The weights in {source} do not fit its config, which asks for {wanted:,} numbers; they are {stored:,}."
+        )
 
 
 def parse(cls: type[D], data: Mapping[str, Any]) -> D:

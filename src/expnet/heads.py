@@ -31,8 +31,8 @@ _LEAST = 1e-9
 _FIELDS = {
     "tier": one_of("attention", "gradient"),
     "floor": number(1e-30, 1),
-    "gate": whole(1, 65_536),
-    "summed": whole(1, 65_536),
+    "gate": whole(1, 1024),
+    "summed": whole(1, 1024),
     "head_dropout": number(0, 0.99),
 }
 

@@ -82,6 +82,12 @@ class ExpNetConfig:
         """Raise a `MismatchError` that names every field of another type or range than it may have."""
         check_config(self, _FIELDS)
 
+    @property
+    def width(self) -> int:
+        """How many numbers of each token the first layer reads."""
+        kind = self.features
+        return kind.summed + kind.scalars if isinstance(kind, HeadSetConfig) else kind.width(self.layers, self.heads)
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "ExpNetConfig":
         """Read what `dataclasses.asdict` gave.
@@ -145,14 +151,10 @@ class ExpNet(
     def __init__(self, config: ExpNetConfig) -> None:
         super().__init__()
         self.config = config
-        if isinstance(config.features, HeadSetConfig):
-            self.gate: HeadGate | None = HeadGate(config.features, config.dropout)
-            width = self.gate.width
-        else:
-            self.gate = None
-            width = config.features.width(config.layers, config.heads)
+        kind = config.features
+        self.gate = HeadGate(kind, config.dropout) if isinstance(kind, HeadSetConfig) else None
         self.feature_dropout = nn.Dropout1d(config.feature_dropout)
-        self.first = nn.Conv1d(width, config.hidden[0], 2 * config.context + 1, padding=config.context)
+        self.first = nn.Conv1d(config.width, config.hidden[0], 2 * config.context + 1, padding=config.context)
         layers: list[nn.Module] = [nn.GELU(), nn.Dropout(config.dropout)]
         for before, after in itertools.pairwise(config.hidden):
             layers += [nn.Linear(before, after), nn.GELU(), nn.Dropout(config.dropout)]
@@ -248,9 +250,9 @@ class ExpNet(
             token=token,
         )
         config = ExpNetConfig.from_dict(data)
+        layers = ((2 * config.context + 1) * config.width, *config.hidden)
+        checkpoint.check_size(weights, sum(a * b for a, b in itertools.pairwise(layers)), pretrained_model_name_or_path)
         try:
-            with torch.device("meta"):  # what does not fit is found before memory is taken for it
-                cls(config).load_state_dict(weights, assign=True)
             network = cls(config)
             network.load_state_dict(weights)
         except RuntimeError as error:
