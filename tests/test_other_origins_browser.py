@@ -116,7 +116,7 @@ def test_a_form_of_another_origin_saves_no_marks_and_starts_no_training(studio, 
             page.value(f"setTimeout(() => send('http://{ours}:{port}{path}', '{kind}'))")  # it answers before it goes
             page.until(f"location.port === '{port}' && document.readyState === 'complete'")
             assert "Pages of other sites may not use this server" in page.value("document.body.textContent")
-    assert refused(caplog, len(FORMS)) == len(FORMS)
+        assert refused(caplog, len(FORMS)) == len(FORMS)
     assert found.marks.path.read_bytes() == before
     assert found.fitting is None
 
@@ -132,7 +132,7 @@ def test_a_script_of_another_origin_neither_changes_anything_nor_reads(studio, c
             for kind in ("text/plain", URLENCODED):
                 page.value(f"fetched('http://{ours}:{port}{path}', '{kind}')")
         page.value(f"fetch('http://{ours}:{port}/fit', {{method: 'POST', mode: 'no-cors'}}).catch(String)")
-    assert refused(caplog, 5) == 5
+        assert refused(caplog, 5) == 5
     asked = f"fetch('http://{ours}:{port}/texts/2').then(answer => answer.text(), () => 'refused')"
     assert page.value(asked) == "refused"
     declared = "{method: 'POST', headers: {'content-type': 'application/json'}, body: '{}'}"
