@@ -185,6 +185,7 @@ class Classifier:
         """
         return self.prediction(encoding, self._logits(encoding))
 
+    @torch_defaults()
     def _logits(self, encoding: Encoding) -> Float[Tensor, "batch classes"]:
         with torch.inference_mode(), borrow(self.model, compiled=True):
             logits = [class_logits(self.model, part.inputs(self.model.device)).cpu() for part in batches(encoding)]
