@@ -3,7 +3,8 @@
 `python scripts/tables.py` writes them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from expnet.benchmark.comparison import best, main_replacement
 from expnet.benchmark.rows import Row
@@ -84,6 +85,20 @@ def steady(rows: Sequence[Row]) -> str:
     by = group(changed, lambda row: str(row.condition.get("against")))
     found = [_means(by[against], "rank_correlation", STEADY) for against in CHANGES]
     return _markdown(("method", *CHANGES.values()), [(name, *(each.get(name) for each in found)) for name in STEADY])
+
+
+def elsewhere(report: Mapping[str, Any]) -> str:
+    """Return how explainers do on texts of the kind that the demo's own one learned from, and of others."""
+    systems = ("its own", "universal/attention", "universal/gradient", "generic_relevance", "random")
+    last = "universal/gradient above its own"
+    lines: list[Sequence[str | float | None]] = []
+    for place, found in report.items():
+        if "/" in place:
+            gain = found[last]
+            means = [found[name]["mean"] for name in systems]
+            interval = f"{gain['mean']:.3f} [{gain['low']:.3f}, {gain['high']:.3f}]"
+            lines.append((place, str(found["its own"]["n"]), *means, interval))
+    return _markdown(("set", "texts", *systems, last), lines)
 
 
 def _means(rows: Sequence[Row], metric: str, names: Sequence[str]) -> dict[str, float]:

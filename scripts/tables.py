@@ -51,6 +51,7 @@ def pages() -> dict[Path, str]:
     rows = {plan: read_rows([ROOT / "benchmarks" / "rows" / f"{plan}.jsonl.gz"]) for plan in PLANS}
     tables[ROOT / "README.md"]["headline"] = brief(rows["ring"])
     tables[ROOT / "docs" / "limits.md"] = {"classifiers": classifiers(reports)} | limits.tables(rows["ring"])
+    tables[ROOT / "docs" / "limits.md"]["elsewhere"] = limits.elsewhere(read("elsewhere"))
     for plan in PLANS:
         tables[ROOT / "docs" / "results.md"] |= benchmark(plan, rows[plan])
     tables[ROOT / "docs" / "results.md"]["classifiers of the ring"] = fine_tuned()
