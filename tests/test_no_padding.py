@@ -97,6 +97,13 @@ def test_a_graph_is_not_written_as_it_could_not_read_texts_together(tmp_path):
         export(explainer_of("gpt2"), tmp_path)
 
 
+def test_a_model_that_says_minus_one_for_any_length_reads_texts():
+    classifier = Classifier(build("xlnet"), tokenizer())
+    assert classifier.model.config.max_position_embeddings == -1
+    assert classifier.max_length == 1_000_000
+    assert len(classifier.predict(classifier.encode(TEXTS)).probabilities) == len(TEXTS)
+
+
 def test_pairs_and_windows_are_read_too():
     explainer = explainer_of("llama")
     long = " ".join(["good film"] * 300)

@@ -321,7 +321,8 @@ def _within(token: int | None, rows: int | None) -> int | None:
 
 def _limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """Return how many tokens the model reads; the tokenizer often knows nothing (then it says 1e30)."""
-    positions = getattr(model.config, "max_position_embeddings", None) or 1_000_000
+    positions = getattr(model.config, "max_position_embeddings", None) or 0
+    positions = positions if positions > 0 else 1_000_000  # XLNet's config says -1 for any number
     for module_name, module in model.named_modules():
         # RoBERTa and its kin number positions from the padding index on.
         if module_name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:

@@ -68,7 +68,7 @@ def _scores(
     with differentiable():
         inputs = {name: torch.cat([tensor, tensor]) for name, tensor in inputs_of(part, model.device).items()}
         logits = of_target(run(model, inputs, embed=embed, rules=RULES).logits, target.repeat(2))
-        (multipliers,) = gradients(model, logits[: len(part)].sum(), points)
+        (multipliers,) = gradients(model, logits[: len(part)].sum(), points[:1])
     text, without = _halves(points[0].detach())
     scores = (_halves(multipliers)[0] * (text - without)).sum(-1)
     _check(scores, logits.detach(), type(model).__name__, multipliers.dtype)
