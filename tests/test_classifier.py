@@ -12,7 +12,8 @@ from torch.testing import assert_close
 from transformers import PreTrainedModel
 
 from expnet import classifier as rooms
-from expnet.classifier import Classifier, batches
+from expnet.capacity import batches
+from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.errors import InputError, ModelError, NonFiniteError, UnsupportedModelError
 from expnet.texts import Text

@@ -6,7 +6,8 @@ from torch.testing import assert_close
 
 from expnet import Text
 from expnet.attention.capture import anchor_index
-from expnet.classifier import Classifier, batches
+from expnet.capacity import batches
+from expnet.classifier import Classifier
 from expnet.errors import ExpnetError, InputError, OptionError
 from expnet.explainer import Explainer
 from expnet.export import export

@@ -40,6 +40,7 @@ ORDER = [
     "wrappers",
     "weights",
     "prediction",
+    "capacity",
     "classifier",
     "features",
     "heads",

@@ -1,19 +1,20 @@
 """One Hugging Face classifier with its tokenizer: load, encode, predict, trace."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from expnet.ambient import torch_defaults
 from expnet.attention.borrow import borrow, class_logits, declared_pad
 from expnet.attention.capture import Trace, capture
 from expnet.attention.probe import Support, probe
+from expnet.capacity import BUDGET, batches, embedding_rows, known_id, token_limit
 from expnet.encoding import Encoding, TextTokenizer, encode, pack
 from expnet.errors import InputError, ModelError, NonFiniteError
 from expnet.labels import OutputKind, class_index, class_names, output_index
@@ -24,8 +25,6 @@ from expnet.weights import state_bytes
 from expnet.windows import Reading, read_texts
 from expnet.wrappers import inner_model
 
-# Tokens in one forward pass: enough to keep the processor busy, little enough for a laptop.
-BUDGET = 8192
 # On a processor larger passes are no quicker, and smaller ones pad less.
 _CPU_BUDGET = 1024
 
@@ -70,19 +69,19 @@ class Classifier:
         self.multi_label = problem == "multi_label_classification" or (
             self.kind == "probability" and len(self.labels) == 1
         )
-        limit = _limit(self.model, tokenizer)
+        limit = token_limit(self.model, tokenizer)
         if max_length is not None and not 1 <= max_length <= limit:
             raise ModelError(f"max_length is {max_length}, but {type(self.model).__name__} reads 1 to {limit} tokens.")
         self.max_length = limit if max_length is None else max_length
-        rows = _rows(self.model)
+        rows = embedding_rows(self.model)
         # What counts as padding is for the model to say: a decoder looks for this id to find the last token.
         self.text_tokenizer = replace(
-            TextTokenizer.of(tokenizer), pad=_within(declared_pad(self.model), rows), vocabulary=rows
+            TextTokenizer.of(tokenizer), pad=known_id(declared_pad(self.model), rows), vocabulary=rows
         )
-        self.mask_id = _within(tokenizer.mask_token_id, rows)
+        self.mask_id = known_id(tokenizer.mask_token_id, rows)
         self.pad_id = self.text_tokenizer.pad
         if self.pad_id is None:
-            self.pad_id = _within(tokenizer.pad_token_id, rows)
+            self.pad_id = known_id(tokenizer.pad_token_id, rows)
         self._check_names()
 
     @classmethod
@@ -285,47 +284,5 @@ class Classifier:
             )
 
 
-def batches(encoding: Encoding, *, repeats: int = 1) -> Iterator[Encoding]:
-    """Cut an encoding into parts of at most 8,192 tokens, padding trimmed; a part has one window at least.
-
-    Where nothing stands for padding, a part also ends where the length changes. With `repeats` it leaves room for so
-    many copies of each window.
-    """
-    lengths = encoding.mask.sum(1).tolist()
-    start = 0
-    while start < len(lengths):
-        stop, longest = start + 1, lengths[start]
-        while stop < len(lengths) and max(longest, lengths[stop]) * (stop + 1 - start) * repeats <= BUDGET:
-            if encoding.pad is None and lengths[stop] != longest:
-                break
-            longest = max(longest, lengths[stop])
-            stop += 1
-        yield encoding.rows(start, stop, longest)
-        start = stop
-
-
 def _widen(log_attention: Tensor, width: int) -> Tensor:
     return torch.nn.functional.pad(log_attention, (0, width - log_attention.shape[-1]), value=-torch.inf)
-
-
-def _rows(model: PreTrainedModel) -> int | None:
-    """Return how many embeddings of tokens a model has, if they are in a table."""
-    table = getattr(model.get_input_embeddings(), "weight", None)
-    return table.shape[0] if isinstance(table, Tensor) else None
-
-
-def _within(token: int | None, rows: int | None) -> int | None:
-    """Return an id if the model can look it up."""
-    return None if token is None or (rows is not None and token >= rows) else token
-
-
-def _limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return how many tokens the model reads; the tokenizer often knows nothing (then it says 1e30)."""
-    positions = getattr(model.config, "max_position_embeddings", None) or 0
-    positions = positions if positions > 0 else 1_000_000  # XLNet's config says -1 for any number
-    for module_name, module in model.named_modules():
-        # RoBERTa and its kin number positions from the padding index on.
-        if module_name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            positions -= module.padding_idx + 1
-            break
-    return int(min(positions, tokenizer.model_max_length))

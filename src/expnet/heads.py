@@ -18,7 +18,8 @@ from torch.nn.utils.rnn import pad_sequence
 from expnet.ambient import torch_defaults
 from expnet.attention.capture import Trace
 from expnet.attention.signals import Evidence, Signals, attention_signals, gradient_signals
-from expnet.classifier import Classifier, batches
+from expnet.capacity import batches
+from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.errors import InputError
 from expnet.features import FeatureConfig, attention_features, normalise_within_text

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.classifier import BUDGET, Classifier
+from expnet.capacity import BUDGET
+from expnet.classifier import Classifier
 from expnet.encoding import Encoding
 from expnet.errors import require_extra
 from expnet.locks import Lock

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.classifier import BUDGET, batches
+from expnet.capacity import BUDGET, batches
 from expnet.encoding import Encoding
 from expnet.errors import InputError
 

@@ -13,7 +13,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from expnet.ambient import torch_defaults
-from expnet.classifier import Classifier, batches
+from expnet.capacity import batches
+from expnet.classifier import Classifier
 from expnet.encoding import Encoding, overlaps
 from expnet.errors import InputError
 from expnet.methods.coalitions import Game, players, values
