@@ -349,24 +349,25 @@ def test_a_record_with_an_absurd_part_is_refused(record, field):
         Record.from_json(json.dumps(record.to_dict() | field))
 
 
-@pytest.mark.parametrize(
-    "edit",
-    [
-        {"end": 3_000_000_000},
-        {"end": 2_000_000_000},
-        {"start": 2_000_000_000, "end": 2_000_000_001},
-        {"start": 5, "end": 2},
-        {"segment": 1},
-        {"score": float("nan")},
-    ],
-)
-def test_words_of_a_record_without_its_text_lie_one_after_another_within_its_length(explainer, edit):
+def edited_word(explainer, **edit):
     data = record_decision(explainer, TEXT, keep_text=False).to_dict()
     assert Record.from_json(json.dumps(data)).explanation.text == "··· ···· ····· ······· ··· ···"
     words = data["explanation"]["words"]
     data["explanation"]["words"] = [*words[:-1], words[-1] | edit]
+    return json.dumps(data)
+
+
+@pytest.mark.parametrize("edit", [{"end": 3_000_000_000}, {"start": -1}, {"segment": 2}, {"score": float("nan")}])
+def test_a_word_that_no_text_could_have_is_refused(explainer, edit):
     with pytest.raises(InputError, match=r"The record is (damaged|no JSON)"):
-        Record.from_json(json.dumps(data))
+        Record.from_json(edited_word(explainer, **edit))
+
+
+@pytest.mark.parametrize("edit", [{"end": 2_000_000_000}, {"start": 2_000_000_000, "end": 2_000_000_001}])
+def test_a_word_beyond_a_text_that_is_not_there_makes_it_no_longer_and_is_named(explainer, edit):
+    record = Record.from_json(edited_word(explainer, **edit))
+    assert len(record.explanation.text) == len(TEXT)
+    assert "end of word 7" in {each.what for each in verify(record, explainer, text=Text.of(TEXT))}
 
 
 @pytest.mark.parametrize(
