@@ -143,6 +143,10 @@ def test_pieces_end_where_the_rules_one_by_one_say(text):
     assert [word[:2] for word in split_words(text)] == [(a, b) for a, b in pieces if not kinds[a:b].islower()]
 
 
+def test_a_lone_surrogate_is_a_word_and_no_error():
+    assert split("a \ud83d b") == ["a", "\ud83d", "b"]  # texts refuse it by place
+
+
 def test_a_long_run_of_flags_takes_no_quadratic_time():
     # Counting each flag from the first would take minutes here.
     assert len(split_words("🇩🇪" * 100_000)) == 100_000
