@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
@@ -36,7 +37,10 @@ REFUSED = [
     ([PAIR], r"Expected a string, got dict: .*Text\.of\(text, pair\)"),
     ([("good film", "bad text")], r"got tuple: .* for a pair pass Text\.of\(text, pair\)"),
     ([["good", "film"]], r"for words Text\.from_words\(words\)"),
-    (np.array([TEXTS]), "Expected a string, got ndarray"),
+    (np.array([TEXTS]), r"Expected a string, got ndarray: .*Text\.from_words\(words\)"),
+    (pa.array(TEXTS), r"Expected a string, got StringScalar: .* with to_pylist\(\)"),
+    ([TEXTS[0], None], "got NoneType: 'None'. Leave missing ones out"),
+    ([TEXTS[0], float("nan")], "got float: 'nan'. Leave missing ones out"),
 ]
 READ = [
     tuple(TEXTS),

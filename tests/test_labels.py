@@ -40,6 +40,8 @@ def test_names_of_any_type_become_strings_in_the_order_of_the_logits(id2label, n
         ({1: "a", 2: "b"}, None, r"numbers its classes \[1, 2\]; expected 0 to 1"),
         ({0: "a", "0": "b"}, None, r"numbers its classes \[0\]; expected 0 to 1"),
         ({"one": "a"}, None, r"numbers its classes \['one'\]"),
+        ({0.5: "a", 1.5: "b"}, None, r"numbers its classes \[0\.5, 1\.5\]"),
+        ({0: "a", 1: "\ud83d"}, None, r"name of class 1, '\\ud83d', holds a lone surrogate"),
         (None, None, "id2label is None"),
         (["a", "b"], None, r"id2label is \['a', 'b'\]"),
     ],

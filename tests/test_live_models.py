@@ -25,6 +25,7 @@ from expnet.identity import models
 from expnet.locks import Lock
 from expnet.methods.registry import TABLE
 from expnet.universal import named
+from expnet.weights import state_bytes
 from tests.models import build, tokenizer
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -94,6 +95,25 @@ def test_a_model_that_gives_tuples_is_explained_and_still_gives_tuples():
         model = build(architecture, return_dict=False)
         assert_close(scores_of(explainer_of(model)), scores_of(explainer_of(build(architecture))))
         assert model.config.return_dict is False
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_weights_are_hashed_by_their_values_however_they_are_stored():
+    complex_ = torch.tensor([1 + 2j])
+    assert state_bytes(complex_.conj()) == state_bytes(torch.tensor([1 - 2j])) != state_bytes(complex_)
+    assert state_bytes(complex_.conj().imag) == state_bytes(torch.tensor([-2.0])) != state_bytes(complex_.imag)
+    assert state_bytes(torch.ones(1).expand(3)) == state_bytes(torch.ones(3))
+    nested = torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])
+    for value, what in ((nested, "nested tensor"), (nn.LazyLinear(2).weight, "without a shape")):
+        with pytest.raises(ModelError, match=what):
+            state_bytes(value)
+
+
+def test_a_model_that_cannot_run_by_itself_is_refused_with_its_own_reason():
+    model = build("bert").bfloat16()
+    model.classifier.float()
+    with pytest.raises(ModelError, match=r"fails on a short text: RuntimeError: .*without autocast around it"):
+        Classifier(model, tokenizer())
 
 
 def test_the_fingerprint_takes_scalars_and_packed_weights_and_changes_with_them():

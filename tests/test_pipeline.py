@@ -7,11 +7,13 @@ from transformers import pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 import expnet
-from expnet import Text
+from expnet import Explainer, Text
+from expnet.classifier import Classifier
 from expnet.errors import InputError, MismatchError
 from expnet.pipeline import TASK, TokenAttributionPipeline, register
+from expnet.universal import universal
 from tests.classifiers import tiny_classifier, tiny_explainer
-from tests.models import build, save
+from tests.models import DECODERS, build, save, tokenizer
 
 TEXTS = ["a good film", "bad!", "", "the first short text, good or bad?"]
 # Batches of other widths add up in another order.
@@ -89,6 +91,18 @@ def test_long_texts_are_read_in_windows(attribute, explainer):
 def test_without_an_explainer_the_universal_one_explains(folders):
     found = pipeline(TASK, model=folders[0], device="cpu")("a good film")
     assert_says(found, expnet.load(folders[0], device="cpu").explain("a good film"))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("architecture", DECODERS)
+def test_a_model_without_a_padding_token_explains_batches_as_each_text_alone(architecture, batch_size):
+    model, plain = build(architecture, pad_token_id=None), tokenizer(pad_token=None)
+    attribute = pipeline(TASK, model=model, tokenizer=plain, device="cpu")
+    alone = Explainer(Classifier(model, plain), universal())
+    texts = ["a good film", "bad", "one text , another one", "short text !"]
+    for given in (texts, (text for text in texts)):
+        for found, text in zip(attribute(given, batch_size=batch_size), texts, strict=True):
+            assert_says(found, alone.explain(text))
 
 
 def test_live_objects_serve_as_well(explainer):

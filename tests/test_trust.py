@@ -6,7 +6,7 @@ import expnet
 from expnet import Explainer
 from expnet.training.config import STUDENT
 from expnet.trust import trust_in
-from expnet.universal import trust
+from expnet.universal import trust, universal
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.test_universal import marked, texts
 
@@ -23,6 +23,14 @@ def test_the_universal_one_owns_up_to_the_tasks_it_has_seen_marks_of():
         assert "sentiment (sst_tree/train)" in trust(tier)
         assert "hate speech (hatexplain/train)" in trust(tier)
         assert "all classifiers fine-tuned from all-MiniLM-L6-v2" in trust(tier)
+
+
+def test_a_universal_one_says_the_same_however_it_came_to_its_classifier(tmp_path):
+    for tier in ("attention", "gradient"):
+        network = universal(tier)
+        network.save_pretrained(tmp_path / tier)
+        for each in (network, expnet.ExpNet.from_pretrained(tmp_path / tier)):
+            assert Explainer(tiny_classifier(), each).trust == trust(tier)
 
 
 def test_fitted_and_adapted_explainers_say_what_they_learned_from_as_soon_as_they_are_made():

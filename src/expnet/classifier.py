@@ -16,9 +16,10 @@ from expnet.attention.capture import Trace, capture
 from expnet.attention.probe import Support, probe
 from expnet.capacity import BUDGET, batches, embedding_rows, known_id, token_limit
 from expnet.encoding import Encoding, TextTokenizer, encode, pack
-from expnet.errors import InputError, ModelError, NonFiniteError
+from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError
 from expnet.labels import OutputKind, class_index, class_names, output_index
 from expnet.loading import load_model
+from expnet.memory import exhausted
 from expnet.prediction import Prediction
 from expnet.texts import Text, as_texts
 from expnet.weights import state_bytes
@@ -56,8 +57,9 @@ class Classifier:
 
         Raises:
             ModelError: If the model is none of transformers', has adapters that are not merged or weights that are
-                offloaded, the tokenizer has no offsets, the limit exceeds what the model can read, or the classes are
-                not numbered from 0 on, share a name, or are more or fewer than the model's logits.
+                offloaded, fails on a short text, the tokenizer has no offsets, the limit exceeds what the model can
+                read, or the classes are not numbered from 0 on, share a name, or are more or fewer than the model's
+                logits.
         """
         self.model = inner_model(model)
         self.tokenizer = tokenizer
@@ -275,7 +277,16 @@ class Classifier:
 
     def _check_names(self) -> None:
         """Run one short text: a name too many or too few would only show when a text reaches it, or never."""
-        logits = self._logits(self.encode([Text.of("A short text.")]))
+        encoding = self.encode([Text.of("A short text.")])
+        try:
+            logits = self._logits(encoding)
+        except Exception as error:  # raised again
+            if isinstance(error, ExpnetError) or exhausted(error):
+                raise
+            raise ModelError(
+                f"{type(self.model).__name__} fails on a short text: {type(error).__name__}: {error}. It must run by "
+                "itself, its weights all of one type, without autocast around it."
+            ) from error
         if logits.shape[1:] != (len(self.labels),):
             raise ModelError(
                 f"{type(self.model).__name__} gives {logits.shape[-1]} logits, but its config names "

@@ -26,7 +26,7 @@ from expnet.prediction import Prediction
 from expnet.progress import track
 from expnet.texts import Text, as_text, as_texts
 from expnet.trust import trust_in
-from expnet.universal import UNIVERSAL, named, trust
+from expnet.universal import named, trust_of
 from expnet.windows import Reading, by_budget, in_chunks
 
 _LEARNED = "expnet"
@@ -45,8 +45,8 @@ class Explainer:
             classifier: The classifier.
             network: Its ExpNet.
             name: Of the ExpNet, for the provenance.
-            trust: How far its explanations can be trusted, in plain words; by default what the network carries along
-                says of that.
+            trust: How far its explanations can be trusted, in plain words; by default what is known of
+                a universal network, or what another carries along.
 
         Raises:
             MismatchError: If the network was made for another architecture, or other layers or heads.
@@ -57,7 +57,7 @@ class Explainer:
         self.classifier = classifier
         self.network = None if network is None else network.eval()
         self.name = name
-        self.trust = trust or ("" if network is None else trust_in(network.config.provenance))
+        self.trust = trust or ("" if network is None else trust_of(network))
 
     @overload
     def explain(  # type: ignore[overload-overlap]  # a string is also a sequence of strings
@@ -279,7 +279,7 @@ def load(
         known = {**network.config.provenance, "classifiers": [str(model)]}
         return Explainer(classifier, network, name=str(model), trust=trust_in(known))
     name = str(explainer or "universal")
-    return Explainer(classifier, named(name), name=name, trust=trust(UNIVERSAL[name]) if name in UNIVERSAL else "")
+    return Explainer(classifier, named(name), name=name)
 
 
 def load_classifier(

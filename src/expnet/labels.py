@@ -22,17 +22,26 @@ def class_names(id2label: object, label2id: object = None) -> tuple[str, ...]:
             leaves its defaults there.
 
     Raises:
-        ModelError: If classes are not numbered from 0 on, two have one name, or the two tables contradict each other.
+        ModelError: If classes are not numbered from 0 on, a name is no Unicode text, two have one name, or the two
+            tables contradict each other.
     """
     if not isinstance(id2label, Mapping):
         raise ModelError(f"The config's id2label is {id2label!r}; expected the names of the classes by number.")
     try:
-        named = {int(number): str(name) for number, name in id2label.items()}
+        named = {int(str(number)): str(name) for number, name in id2label.items()}
     except (TypeError, ValueError) as error:
         raise ModelError(f"The config's id2label numbers its classes {list(id2label)}: {error}.") from error
     if sorted(named) != list(range(len(id2label))):
         raise ModelError(f"The config numbers its classes {sorted(named)}; expected 0 to {len(id2label) - 1}.")
     names = tuple(named[number] for number in range(len(named)))
+    for number, name in enumerate(names):
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise ModelError(
+                f"The name of class {number}, {name!r}, holds a lone surrogate, which cannot be shown or written. "
+                "Correct id2label and label2id in config.json, or on model.config."
+            ) from error
     refuse_twins(names)
     numbers = {str(name): number for name, number in label2id.items()} if isinstance(label2id, Mapping) else {}
     for number, name in enumerate(names):

@@ -1,15 +1,17 @@
 """transformers' `pipeline("token-attribution")`: a list of words with their scores, as in token classification."""
 
 # What transformers declares for the pipelines it brings (None for a bool, tensors everywhere) suits no other.
-# mypy: disable-error-code="override, assignment"
+# mypy: disable-error-code="override, assignment, no-untyped-call"
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import DataLoader
 from transformers import AutoModelForSequenceClassification, Pipeline, PreTrainedModel
 from transformers.pipelines import PIPELINE_REGISTRY
+from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
 from expnet.classifier import Classifier
 from expnet.errors import ExpnetError, InputError
@@ -108,6 +110,24 @@ class TokenAttributionPipeline(Pipeline):
         """Leave gradients alone: the explainer turns them off where they are not needed."""
         return nullcontext
 
+    def get_iterator(
+        self,
+        inputs: Any,
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Make batches of texts as they are: transformers batches ids, and asks for a padding token."""
+        kind = PipelineDataset if isinstance(inputs, Sized) else PipelineIterator
+        texts = kind(inputs, self.preprocess, preprocess_params)
+        workers = num_workers if kind is PipelineDataset else min(num_workers, 1)
+        collate = _alone if batch_size == 1 else _together
+        batches = DataLoader(texts, num_workers=workers, batch_size=batch_size, collate_fn=collate)
+        found = PipelineIterator(batches, self.forward, forward_params, loader_batch_size=batch_size)
+        return PipelineIterator(found, self.postprocess, postprocess_params)
+
     def _forward(self, inputs: dict[str, Any], **asked: Any) -> dict[str, Any]:
         return {"explanation": self.explainer.explain(inputs["text"], **asked)}
 
@@ -132,3 +152,11 @@ class TokenAttributionPipeline(Pipeline):
         super().save_pretrained(save_directory, **settings)
         if self.explainer.network is not None:
             self.explainer.network.save_pretrained(Path(save_directory) / "explainer")
+
+
+def _alone(items: Sequence[dict[str, Text]]) -> dict[str, Text]:
+    return items[0]
+
+
+def _together(items: Sequence[dict[str, Text]]) -> dict[str, list[Text]]:
+    return {"text": [item["text"] for item in items]}

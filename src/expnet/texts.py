@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
+from math import isnan
 from os import PathLike
 from typing import TypeVar
 
@@ -100,6 +101,8 @@ def _hint(item: object) -> str:
         return "pass one of its columns, or use explain_frame(explainer, frame, text=...)."
     if isinstance(item, bytes | bytearray | memoryview):
         return "decode it first, as with item.decode('utf-8')."
+    if hasattr(item, "as_py"):
+        return "convert what comes from Arrow first, with to_pylist() or as_py()."
     if isinstance(item, PathLike):
         return "read the file and pass what it holds, or use explain_file."
     return ""
@@ -109,7 +112,8 @@ def _plain(part: object) -> str:
     """Return a string as one of exactly that type, if it is one that UTF-8 can hold."""
     if not isinstance(part, str):
         words = "for a pair pass Text.of(text, pair), for words Text.from_words(words)."
-        hint = words if isinstance(part, list | tuple) else _hint(part)
+        absent = part is None or (isinstance(part, float) and isnan(part))
+        hint = "Leave missing ones out." if absent else _hint(part) or words * isinstance(part, Iterable)
         raise InputError(f"Expected a string, got {type(part).__name__}: {str(part)[:60]!r}. {hint}".rstrip())
     try:
         part.encode()

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from expnet.errors import ModelError
 
@@ -16,13 +17,19 @@ def state_bytes(value: object) -> bytes:
     """
     if isinstance(value, Tensor) and value.is_quantized:
         return _quantised_bytes(value)
-    if isinstance(value, Tensor) and value.layout == torch.strided:
-        return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    if isinstance(value, UninitializedParameter | UninitializedBuffer):
+        raise ModelError("The model has a weight without a shape as yet (a lazy module): run the model once before.")
+    if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_nested:
+        # A copy, in which nothing is left to be conjugated or negated, or between one element and the next.
+        plain = value.detach().cpu().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+        return plain.reshape(-1).view(torch.uint8).numpy().tobytes()
     if isinstance(value, list | tuple):
         return b"".join(map(state_bytes, value))
     if value is None or isinstance(value, str | int | float | torch.dtype):
         return repr(value).encode()
-    kind = f"tensor of the layout {value.layout}" if isinstance(value, Tensor) else type(value).__name__
+    kind = type(value).__name__
+    if isinstance(value, Tensor):
+        kind = "nested tensor" if value.is_nested else f"tensor of the layout {value.layout}"
     raise ModelError(f"The model keeps a {kind} among its weights, which cannot be hashed to tell it from others.")
 
 

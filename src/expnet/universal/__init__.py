@@ -7,6 +7,7 @@ from typing import Any
 from expnet.errors import InputError
 from expnet.heads import Tier
 from expnet.network import ExpNet
+from expnet.trust import trust_in
 
 FOLDER = Path(__file__).parent / "weights"
 UNIVERSAL: dict[str, Tier] = {
@@ -38,6 +39,14 @@ def named(name: str | Path) -> ExpNet:
     if str(name) not in UNIVERSAL:
         raise InputError(f"There is no ExpNet {str(name)!r}; there are: {', '.join(UNIVERSAL)}.")
     return universal(UNIVERSAL[str(name)])
+
+
+def trust_of(network: ExpNet) -> str:
+    """Say how far a network can be trusted: what is known of a universal one, else what it carries along."""
+    tier: Tier = "gradient" if network.uses_target else "attention"
+    config = json.loads((FOLDER / tier / "config.json").read_text(encoding="utf-8"))
+    provenance = network.config.provenance
+    return trust(tier) if provenance == config["provenance"] else trust_in(provenance)
 
 
 def trust(tier: Tier) -> str:
