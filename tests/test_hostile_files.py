@@ -173,6 +173,40 @@ def test_the_pipeline_of_transformers_reads_no_pickle_where_there_are_no_safeten
         pipeline(TASK, model=str(folder), device="cpu")
 
 
+DAMAGED = {
+    "a header that is longer than any": (
+        lambda folder: (folder / "model.safetensors").write_bytes((2**63).to_bytes(8, "little") + b"{}"),
+        "cannot be loaded as a sequence classifier: .*header too large",
+    ),
+    "weights cut off": (
+        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9]),
+        "cannot be loaded as a sequence classifier: .*not fully covered",
+    ),
+    "a width below zero": (config(hidden_size=-32), "cannot be loaded as a sequence classifier: .*negative"),
+    "no head": (lambda folder: _drop(folder, "classifier"), "lacks the weights classifier.bias, classifier.weight"),
+    "another width": (config(intermediate_size=65), "do not fit in .* places, first .*but the config expects"),
+    "no tokenizer": (
+        lambda folder: [(folder / name).unlink() for name in ("tokenizer.json", "tokenizer_config.json")],
+        "holds no tokenizer",
+    ),
+}
+
+
+def _drop(folder, part):
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if part not in name}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("case", DAMAGED)
+def test_the_pipeline_of_transformers_draws_no_weights_and_makes_up_no_tokenizer(case, folder):
+    damage, message = DAMAGED[case]
+    damage(folder)
+    with pytest.raises(ExpnetError, match=message):
+        pipeline(TASK, model=str(folder), explainer="universal/attention", device="cpu")
+
+
 KINDS = {
     "lora": LoraConfig(r=2, target_modules=["query", "value"], init_lora_weights=False),
     "dora": LoraConfig(r=2, target_modules=["query", "value"], init_lora_weights=False, use_dora=True),
