@@ -1,6 +1,6 @@
 """Load a classifier from files that nobody needs to trust: no remote code, no pickles."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from logging import ERROR
 from pathlib import Path
@@ -138,7 +138,7 @@ def _load_whole(name: str, revision: str | None, config: PreTrainedConfig, dtype
 
 
 def refuse_incomplete(
-    name: str, missing: Iterable[str], mismatched: Iterable[tuple[str, Sequence[int], Sequence[int]]]
+    name: str, missing: Collection[str], mismatched: Collection[tuple[str, Sequence[int], Sequence[int]]]
 ) -> None:
     """Refuse a model of which transformers drew weights at random.
 

@@ -92,7 +92,7 @@ class TokenAttributionPipeline(Pipeline):
         super().__init__(**settings)
         if self.tokenizer is None:
             raise InputError("A live model comes without its tokenizer: pass tokenizer=..., too.")
-        refuse_made_up(self.tokenizer, self.model.name_or_path)
+        refuse_made_up(self.tokenizer, self.model.name_or_path or "The model")
         classifier = Classifier(self.model, self.tokenizer, name=self.model.name_or_path or "")
         network = explainer if isinstance(explainer, ExpNet) else named(explainer)
         self.explainer = Explainer(classifier, network, name="" if network is explainer else str(explainer))
