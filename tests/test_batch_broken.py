@@ -10,6 +10,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -146,6 +148,26 @@ def test_a_line_of_400_mb_in_a_small_file_is_refused_in_little_memory(tmp_path, 
         file.write(start.encode())
         for _ in range(400):
             file.write(b"x" * 2**20)
+    assert _refused_in_little_memory(source, "longer than 16,777,216 bytes")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system does not say")
+@pytest.mark.parametrize("name", ["in.parquet", "in.arrow"])
+def test_a_string_of_40_mb_that_many_rows_share_is_refused_in_little_memory(tmp_path, name):
+    """A few kilobytes, of which a copy for each of the 64 rows would be gigabytes."""
+    shared = pa.DictionaryArray.from_arrays(pa.array([0] * 64, pa.int32()), pa.array(["a" * 40_000_000]))
+    table = pa.table({"text": ["good"] * 64, "other": shared})
+    if name == "in.parquet":
+        pq.write_table(table, tmp_path / name, compression="zstd", store_schema=False)
+    else:
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        with pa.ipc.new_file(tmp_path / name, table.schema, options=options) as writer:
+            writer.write_table(table)
+    assert (tmp_path / name).stat().st_size < 20_000
+    assert _refused_in_little_memory(tmp_path / name, "a string of 40,000,000 bytes in column 'other'")
+
+
+def _refused_in_little_memory(source, reason):
     script = """if True:
         import resource, sys
         from pathlib import Path
@@ -161,5 +183,5 @@ def test_a_line_of_400_mb_in_a_small_file_is_refused_in_little_memory(tmp_path, 
     """
     done = subprocess.run([sys.executable, "-c", script, source], capture_output=True, text=True, check=True)
     kilobytes, message = done.stdout.split(maxsplit=1)
-    assert "longer than 16,777,216 bytes" in message
-    assert int(kilobytes) < 150_000
+    assert reason in message
+    return int(kilobytes) < 200_000

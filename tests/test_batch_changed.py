@@ -127,10 +127,12 @@ class TestShards:
         (output / "part-000001.parquet").unlink()
         assert len(run(explainer, source, output, shard_rows=3)) == len(ROWS)
 
-    def test_a_copy_that_readers_of_the_folder_would_read_twice_is_refused(self, explainer, job):
+    @pytest.mark.parametrize("name", ["part-000000 (copy).parquet", "COPY.PARQUET", "copy/part-000000.parquet"])
+    def test_a_copy_that_readers_of_the_folder_would_read_twice_is_refused(self, explainer, job, name):
         source, output = job
-        shutil.copy(output / "part-000000.parquet", output / "part-000000 (copy).parquet")
-        with pytest.raises(BatchError, match=r"copy.* is none of the 3 shards of this job"):
+        (output / name).parent.mkdir(exist_ok=True)
+        shutil.copy(output / "part-000000.parquet", output / name)
+        with pytest.raises(BatchError, match=r"(copy|COPY).* is none of the 3 shards of this job"):
             run(explainer, source, output, shard_rows=3)
 
     @pytest.mark.parametrize(

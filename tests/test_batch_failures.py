@@ -1,12 +1,15 @@
 """Whatever the model raises on a row concerns that row; what concerns all rows stops the job and says so."""
 
+from unittest.mock import Mock
+
 import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from tokenizers import Tokenizer
 from typer.testing import CliRunner
 
-from expnet import explain_frame
+from expnet import explain_frame, windows
 from expnet.batch import Settings, explain_file
 from expnet.batch.rows import Chunk, explain_rows
 from expnet.cli.app import app
@@ -32,7 +35,13 @@ def failing(error, *words):
     return explainer
 
 
+class MuteError(Exception):
+    def __str__(self):
+        raise ValueError("no message")
+
+
 ERRORS = [
+    (MuteError(), "failed", "MuteError, whose message cannot be read"),
     (IndexError("index out of range in self"), "failed", "IndexError: index out of range in self"),
     (RuntimeError("boom"), "failed", "RuntimeError: boom"),
     (ValueError("bad \ud800 value"), "failed", r"ValueError: bad \ud800 value"),
@@ -53,6 +62,26 @@ def test_whatever_the_model_raises_on_a_row_is_its_status_and_the_others_are_exp
         else:
             scores = [word.score for word in healthy.explain(text).words]
             assert row["scores"] == pytest.approx(scores, abs=TOLERANCE)
+
+
+class PanicException(BaseException):
+    """As Rust's panics come to Python."""
+
+
+def test_a_panic_of_the_tokenizer_concerns_the_row_that_holds_its_text(tmp_path, monkeypatch):
+    def encode(backend, texts):
+        if any("film" in text for text in texts):
+            raise PanicException("index out of bounds")
+        return backend.encode_batch(texts)
+
+    def panicking(backend, texts):
+        return tokenize(Mock(spec=Tokenizer, encode_batch=lambda texts: encode(backend, texts)), texts)
+
+    tokenize = windows._tokenize
+    monkeypatch.setattr(windows, "_tokenize", panicking)
+    found = run(tiny_explainer(tiny_classifier()), write_parquet(tmp_path / "in.parquet"), tmp_path / "out")
+    assert [row["status"] for row in found] == ["failed" if "film" in text else "ok" for text in TEXTS]
+    assert found[0]["error"] == "The tokenizer fails on a text: index out of bounds"
 
 
 def test_a_frame_marks_the_row_on_which_the_model_fails():

@@ -162,7 +162,7 @@ def test_an_empty_file_gives_one_shard_with_all_columns_and_no_rows(tmp_path, ex
         source.write_text("text\n" if name == "in.csv" else "")
     assert run(explainer, source, tmp_path / "out") == []
     schema = pq.read_schema(tmp_path / "out" / "part-000000.parquet")
-    assert schema.names == ["text"] * (name != "in.jsonl") + [field.name for field in added_fields("")]
+    assert schema.names == ["text"] * (name != "in.jsonl") + [field.name for field in added_fields("", "probability")]
     assert [schema.field(name).type for name in ("scores", "starts")] == [pa.list_(pa.float32()), pa.list_(pa.int32())]
 
 
@@ -182,6 +182,58 @@ def test_a_broken_line_becomes_a_row_that_says_so(tmp_path, explainer):
         ]
         for row, reason in zip(found[1:3], reasons, strict=True):
             assert row["error"].startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "reason"),
+    [
+        ("in.jsonl", '{"text": "good"}\n'.encode("utf-16"), r"No row of in\.jsonl can be read, line 1: .*in UTF-8\?"),
+        (
+            "in.jsonl",
+            b'{"text": "a", "n": ' + b"9" * 5000 + b"}\n",
+            r"No row of in\.jsonl can be read, line 1: .*digits",
+        ),
+        (
+            "in.csv",
+            "text\ngood\n".encode("utf-16"),
+            r"line 1: the names of the columns are not UTF-8; save the file as",
+        ),
+        ("in.csv", "text,caf\xe9\ngood,1\n".encode("latin-1"), r"line 1: the names of the columns are not UTF-8"),
+    ],
+)
+def test_a_file_that_tells_no_names_of_columns_is_refused_with_the_reason(tmp_path, explainer, name, told, reason):
+    (tmp_path / name).write_bytes(told)
+    with pytest.raises(BatchError, match=reason):
+        run(explainer, tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_columns_are_limited_however_they_come(tmp_path):
+    names = [f"c{number}" for number in range(10_001)]
+    (tmp_path / "in.csv").write_text(",".join(names) + "\n")
+    write_lines(tmp_path / "in.jsonl", [{name: 1} for name in names])
+    for name in ("in.csv", "in.jsonl"):
+        with pytest.raises(BatchError, match="has 10,001 columns or more; expected 10,000 at most"):
+            survey(tmp_path / name, tmp_path, 10)
+
+
+def test_a_type_that_the_output_cannot_hold_is_refused_before_anything_is_explained(tmp_path):
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([2_000_000_000], pa.int32()), pa.array(["good"]))
+    with pa.ipc.new_file(tmp_path / "in.arrow", pa.schema([("text", runs.type)])) as writer:
+        writer.write_batch(pa.record_batch({"text": runs}))
+    with pytest.raises(BatchError, match=r"in\.arrow has a column that Parquet, .* cannot hold: .*run_end_encoded"):
+        survey(tmp_path / "in.arrow", tmp_path, 10)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary()])
+def test_strings_that_are_stored_once_for_many_rows_are_read_as_they_were(tmp_path, kind):
+    rows = [text.encode() if pa.types.is_binary(kind) and text else text for text in ["good", "bad", None, "good"] * 50]
+    pq.write_table(pa.table({"text": pa.array(rows, kind)}), tmp_path / "in.parquet")
+    file = survey(tmp_path / "in.parquet", tmp_path, 7)
+    reader = Reader([file], file.schema, ["text"])
+    chunks = [reader.read(number) for number in range(len(file.counts))]
+    assert {chunk.table.schema.field("text").type for chunk in chunks} == {kind}
+    assert [value for chunk in chunks for value in chunk.cells["text"]] == rows
 
 
 def test_a_file_that_cannot_be_read_to_its_end_is_refused_before_anything_is_explained(tmp_path):

@@ -16,6 +16,7 @@ from torch.testing import assert_close
 from transformers import pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from expnet.classifier import Classifier
 from expnet.errors import ExpnetError, ModelError, UnsafeModelError
 from expnet.loading import load_model
 from expnet.pipeline import TASK, register
@@ -77,7 +78,51 @@ def shards(last):
     return {"weight_map": {"a": "first.safetensors", "classifier.bias": last}}
 
 
+def tokenizer_json(edit) -> Callable[[Path], None]:
+    def plant(folder):
+        told = json.loads((folder / "tokenizer.json").read_text())
+        edit(told)
+        (folder / "tokenizer.json").write_text(json.dumps(told))
+
+    return plant
+
+
+TWICE = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+FIRST = {"Sequence": {"id": "A", "type_id": 0}}
 REFUSED = {
+    "a token far away": (
+        tokenizer_json(lambda told: told["model"]["vocab"].update(far=4_000_000_000)),
+        "gives a token the id 4000000000; expected 0 to 10,000,000",
+    ),
+    "an added token far away": (
+        tokenizer_json(lambda told: told["added_tokens"].append({"id": 2**31, "content": "far"})),
+        "gives a token the id 2147483648",
+    ),
+    "a text of many texts": (
+        tokenizer_json(
+            lambda told: told.update(
+                post_processor={
+                    "type": "TemplateProcessing",
+                    "single": [FIRST] * 5000,
+                    "pair": [],
+                    "special_tokens": {},
+                }
+            )
+        ),
+        "The post_processor of .* has 5,000 steps; expected 1,000 at most",
+    ),
+    "a normalizer that doubles forty times": (
+        tokenizer_json(lambda told: told.update(normalizer={"type": "Sequence", "normalizers": [TWICE] * 40})),
+        r"makes texts up to 1e\+12 times longer",
+    ),
+    "a tokenizer too deep": (
+        lambda folder: (folder / "tokenizer.json").write_text("[" * 100_000),
+        r"tokenizer\.json is damaged: .*nested more than 100 deep",
+    ),
+    "a tokenizer that is a list": (
+        lambda folder: (folder / "tokenizer.json").write_text("[]"),
+        "expected a JSON object, got a list",
+    ),
     "weights named as a pickle": (
         config(transformers_weights="adapter_model.bin"),
         "names adapter_model.bin, which may",
@@ -148,6 +193,13 @@ def test_pickles_beside_safetensors_are_never_read(plant, folder):
     assert_close(load_model(folder)[0](**inputs()).logits, build("bert")(**inputs()).logits, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("length", ["many", [512], {"a": 1}])
+def test_a_tokenizer_that_names_no_number_of_tokens_is_refused(length, folder):
+    change(folder / "tokenizer_config.json", model_max_length=length)
+    with pytest.raises(ModelError, match="Expected a number of tokens for model_max_length, got"):
+        Classifier.from_pretrained(folder)
+
+
 @pytest.fixture
 def registered():
     register()
@@ -157,7 +209,11 @@ def registered():
 
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize(
-    "case", ["weights named as a pickle", "a shard that is a pickle", "a shard above", "a tokenizer that is a model"]
+    "case",
+    [
+        *("weights named as a pickle", "a shard that is a pickle", "a shard above", "a tokenizer that is a model"),
+        *("a token far away", "a normalizer that doubles forty times"),
+    ],
 )
 def test_the_pipeline_of_transformers_refuses_the_same_folders(case, folder):
     plant, message = REFUSED[case]
@@ -171,6 +227,40 @@ def test_the_pipeline_of_transformers_reads_no_pickle_where_there_are_no_safeten
     (folder / "model.safetensors").unlink()
     with pytest.raises(ExpnetError, match="holds no safetensors"):
         pipeline(TASK, model=str(folder), device="cpu")
+
+
+DAMAGED = {
+    "a header that is longer than any": (
+        lambda folder: (folder / "model.safetensors").write_bytes((2**63).to_bytes(8, "little") + b"{}"),
+        "cannot be loaded as a sequence classifier: .*header too large",
+    ),
+    "weights cut off": (
+        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9]),
+        "cannot be loaded as a sequence classifier: .*not fully covered",
+    ),
+    "a width below zero": (config(hidden_size=-32), "cannot be loaded as a sequence classifier: .*negative"),
+    "no head": (lambda folder: _drop(folder, "classifier"), "lacks the weights classifier.bias, classifier.weight"),
+    "another width": (config(intermediate_size=65), "do not fit in .* places, first .*but the config expects"),
+    "no tokenizer": (
+        lambda folder: [(folder / name).unlink() for name in ("tokenizer.json", "tokenizer_config.json")],
+        "holds no tokenizer",
+    ),
+}
+
+
+def _drop(folder, part):
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if part not in name}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("case", DAMAGED)
+def test_the_pipeline_of_transformers_draws_no_weights_and_makes_up_no_tokenizer(case, folder):
+    damage, message = DAMAGED[case]
+    damage(folder)
+    with pytest.raises(ExpnetError, match=message):
+        pipeline(TASK, model=str(folder), explainer="universal/attention", device="cpu")
 
 
 KINDS = {

@@ -6,6 +6,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from expnet.encoding import Encoding
+from expnet.errors import ModelError
 
 # Tokens in one forward pass: enough to keep the processor busy, little enough for a laptop.
 BUDGET = 8192
@@ -23,8 +24,15 @@ def known_id(token: int | None, rows: int | None) -> int | None:
 
 
 def token_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return how many tokens the model reads; the tokenizer often knows nothing (then it says 1e30)."""
+    """Return how many tokens the model reads; the tokenizer often knows nothing (then it says 1e30).
+
+    Raises:
+        ModelError: If one of the two says something else than a number.
+    """
     positions = getattr(model.config, "max_position_embeddings", None) or 0
+    for name, value in (("max_position_embeddings", positions), ("model_max_length", tokenizer.model_max_length)):
+        if not isinstance(value, int | float) or value != value:
+            raise ModelError(f"Expected a number of tokens for {name}, got {value!r:.80}: correct it in the config.")
     positions = positions if positions > 0 else 1_000_000  # XLNet's config says -1 for any number
     for module_name, module in model.named_modules():
         # RoBERTa and its kin number positions from the padding index on.

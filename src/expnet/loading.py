@@ -1,6 +1,6 @@
 """Load a classifier from files that nobody needs to trust: no remote code, no pickles."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from logging import ERROR
 from pathlib import Path
@@ -114,17 +114,42 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
     """
     refuse_unsafe_tokenizer(name, revision)
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
-    # Where its files are missing, transformers makes up a tokenizer that knows no words.
+    refuse_made_up(tokenizer, name)
+    return tokenizer
+
+
+def refuse_made_up(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Refuse a tokenizer that knows no words: transformers makes one up where its files are missing.
+
+    Raises:
+        ModelError: If it knows special tokens only.
+    """
     if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
         raise ModelError(
             f"{name} holds no tokenizer: the one made up for it knows {len(tokenizer)} tokens, all of them special. "
             "Save the model's own there, with save_pretrained."
         )
-    return tokenizer
 
 
 def _load_whole(name: str, revision: str | None, config: PreTrainedConfig, dtype: torch.dtype | str) -> PreTrainedModel:
     model, missing, mismatched = load_weights(name, revision, config, dtype)
+    refuse_incomplete(name, missing, mismatched)
+    return model
+
+
+def refuse_incomplete(
+    name: str, missing: Collection[str], mismatched: Collection[tuple[str, Sequence[int], Sequence[int]]]
+) -> None:
+    """Refuse a model of which transformers drew weights at random.
+
+    Args:
+        name: Where it comes from.
+        missing: Names of weights that its files lack.
+        mismatched: Names of those of another shape, with the shapes in the files and by the config.
+
+    Raises:
+        ModelError: If there are any.
+    """
     if missing:
         raise ModelError(
             f"{name} lacks the weights {', '.join(sorted(missing)[:4])}: it is no trained sequence classifier. "
@@ -136,7 +161,6 @@ def _load_whole(name: str, revision: str | None, config: PreTrainedConfig, dtype
             f"The weights and the config of {name} do not fit in {len(mismatched)} places, first {key}: its shape is "
             f"{tuple(found)}, but the config expects {tuple(expected)}."
         )
-    return model
 
 
 def load_weights(

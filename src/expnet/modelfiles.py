@@ -21,6 +21,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from expnet.errors import ModelError, UnsafeModelError
 from expnet.parsing import parse_json
+from expnet.tokenizerfile import refuse_absurd_tokenizer
 
 # Anything else in a config, even a flash_attention_2 that is not installed, would be fetched from the hub and run
 # as a kernel, whatever the caller asked for. True and False stand in flags of older versions.
@@ -194,8 +195,15 @@ def refuse_unsafe_tokenizer(name: str, revision: str | None = None) -> None:
 
     Raises:
         UnsafeModelError: With the class.
+        ModelError: If its file asks for more than any tokenizer does.
     """
-    named = [get_tokenizer_config(name, revision=revision).get("tokenizer_class")]
+    told = get_tokenizer_config(name, revision=revision)
+    if not isinstance(told, dict):
+        raise ModelError(f"tokenizer_config.json of {name} is damaged: expected a JSON object.")
+    for file in ("tokenizer.json", *map(str, told.get("fast_tokenizer_files") or ())):
+        if (path := _file(name, revision, file)) is not None:
+            refuse_absurd_tokenizer(path)
+    named = [told.get("tokenizer_class")]
     with suppress(OSError):  # a tokenizer needs no config of a model
         named.append(PreTrainedConfig.get_config_dict(name, revision=revision)[0].get("tokenizer_class"))
     for each in named:

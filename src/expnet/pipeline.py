@@ -17,6 +17,7 @@ from expnet.classifier import Classifier
 from expnet.errors import ExpnetError, InputError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation
+from expnet.loading import refuse_incomplete, refuse_made_up
 from expnet.modelfiles import check_files, refuse_unsafe_tokenizer, safe_config
 from expnet.network import ExpNet
 from expnet.texts import Text
@@ -41,17 +42,28 @@ class SafetensorsClassifier(AutoModelForSequenceClassification):
         """Check all files of a model, and load it.
 
         Raises:
-            ExpnetError: If a file is none that `expnet.load` reads.
+            ExpnetError: If a file is none that `expnet.load` reads, damaged, or lacks weights.
         """
         name, revision = pretrained_model_name_or_path, settings.get("revision")
         try:
             check_files(name, revision, safe_config(name, revision))
             refuse_unsafe_tokenizer(name, revision)
+            loaded: tuple[PreTrainedModel, Any] = super().from_pretrained(
+                name,
+                *arguments,
+                **settings,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+            model, report = loaded
+            refuse_incomplete(name, report["missing_keys"], report["mismatched_keys"])
         except ExpnetError as error:
             # After a ValueError, which most of ours are, transformers tries the class that the config names, unchecked.
             raise ExpnetError(str(error)) from error
-        loaded: PreTrainedModel = super().from_pretrained(name, *arguments, **settings, use_safetensors=True)
-        return loaded
+        except Exception as error:  # damaged files make transformers raise nearly anything
+            raise ExpnetError(f"{name} cannot be loaded as a sequence classifier: {error}") from error
+        return model
 
 
 class TokenAttributionPipeline(Pipeline):
@@ -76,11 +88,13 @@ class TokenAttributionPipeline(Pipeline):
 
         Raises:
             InputError: If there is no tokenizer.
+            ModelError: If the tokenizer knows no words.
             MismatchError: If the ExpNet does not fit the classifier.
         """
         super().__init__(**settings)
         if self.tokenizer is None:
             raise InputError("A live model comes without its tokenizer: pass tokenizer=..., too.")
+        refuse_made_up(self.tokenizer, self.model.name_or_path or "The model")
         classifier = Classifier(self.model, self.tokenizer, name=self.model.name_or_path or "")
         network = explainer if isinstance(explainer, ExpNet) else named(explainer)
         self.explainer = Explainer(classifier, network, name="" if network is explainer else str(explainer))

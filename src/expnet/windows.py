@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from expnet.errors import InputError, TextTooLongError
+from expnet.errors import InputError, ModelError, TextTooLongError
 from expnet.texts import Text
 from expnet.words import Span, words_of_tokens
 
@@ -103,7 +103,12 @@ class _Tokens:
 
 
 def _tokenize(tokenizer: Tokenizer, texts: Sequence[Text]) -> list[_Tokens]:
-    encoded = tokenizer.encode_batch([text.text if text.pair is None else (text.text, text.pair) for text in texts])
+    try:
+        encoded = tokenizer.encode_batch([text.text if text.pair is None else (text.text, text.pair) for text in texts])
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # of Rust's, which is no Exception and would end the process
+            raise ModelError(f"The tokenizer fails on a text: {error}") from error
+        raise
     return [
         _Tokens(
             one.ids,

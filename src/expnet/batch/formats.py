@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from expnet.batch.columns import check_count, check_names, check_types, decoded, is_string, sizes
 from expnet.batch.hashed import HashedFile
 from expnet.batch.rows import Chunk
 from expnet.errors import BatchError
@@ -23,6 +24,7 @@ ENDINGS = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 
 _IPC_FILE = b"ARROW1"  # how an Arrow file with a footer begins; one without it is a stream
 _AT_ONCE = 64  # rows decoded together: little, as a cell may hold megabytes
+_MOST_BYTES = 32 * 2**20  # of the rows decoded together, as far as the file tells before
 _EXACT = 2**53  # from here on floats skip whole numbers
 
 
@@ -47,25 +49,29 @@ def measure(file: HashedFile, add: Callable[[int], None]) -> pa.Schema:
     anything else as JSON.
 
     Raises:
-        BatchError: If it cannot be read, is cut off, or names a column twice.
+        BatchError: If it cannot be read, is cut off, names a column twice, has too many of them or one of a type that
+            Parquet has not, or holds a string that is longer than a line may be.
     """
     if _is_arrow(file.path):
         with readable(file.path):
             schema = _schema(file)
+            check_names(file.path, schema.names)
+            check_types(file.path, schema)
             for batch in _batches(file):
-                for _ in range(batch.num_rows):
-                    add(batch.nbytes // batch.num_rows)
+                for size in sizes(batch, file.path):
+                    add(size)
     else:
         header = _header(file)
-        _check_names(file.path, header)
+        check_names(file.path, header)
         kinds: dict[str, set[str]] = {name: {"str"} for name in header}
         for row in _rows(file):
             fields = row.fields if isinstance(row, Row) else {}
             add(sum(len(str(value)) for value in fields.values()))
             for name, value in fields.items():
                 kinds.setdefault(name, set()).add(_kind(value))
+            check_count(file.path, len(kinds))
         schema = pa.schema([(_clean(name), _type(found)) for name, found in kinds.items()])
-    _check_names(file.path, schema.names)
+    check_names(file.path, schema.names)
     return schema.remove_metadata()
 
 
@@ -88,6 +94,7 @@ def chunks(
     if _is_arrow(file.path):
         with readable(file.path):
             for table in _tables(file, counts):
+                table = decoded(table, schema)
                 for name, value in constants.items():
                     kind = schema.field(name).type
                     table = table.append_column(name, pa.array([value] * len(table), kind))
@@ -99,11 +106,6 @@ def chunks(
             yield _chunk(list(islice(rows, count)), schema, columns, constants)
 
 
-def _check_names(path: Path, names: Sequence[str]) -> None:
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise BatchError(f"{path} has two columns named {twice[0]!r}; rename one.")
-
-
 def _is_arrow(path: Path) -> bool:
     return is_kind(path, ".parquet", ".arrow")
 
@@ -111,8 +113,13 @@ def _is_arrow(path: Path) -> bool:
 def _batches(file: HashedFile) -> Iterator[pa.RecordBatch]:
     with file.open() as source:
         if is_kind(file.path, ".parquet"):
-            with pq.ParquetFile(source) as parquet:
-                yield from parquet.iter_batches(batch_size=_AT_ONCE)
+            # A string that is stored once, for many rows, is not to be copied for each of them.
+            strings = [field.name for field in _schema(file) if is_string(field.type)]
+            with pq.ParquetFile(source, read_dictionary=strings) as parquet:
+                groups = [parquet.metadata.row_group(number) for number in range(parquet.num_row_groups)]
+                largest = max((group.total_byte_size // max(1, group.num_rows) for group in groups), default=0)
+                at_once = min(_AT_ONCE, _MOST_BYTES // max(1, largest))
+                yield from parquet.iter_batches(batch_size=max(1, at_once))
         else:
             with _ipc(source) as reader:
                 for batch in _each(reader):

@@ -14,7 +14,7 @@ from expnet.batch.folders import find_files
 from expnet.batch.rows import OK, check_columns, explain_rows, explain_sample, to_table
 from expnet.batch.settings import Settings
 from expnet.batch.shards import first_failure, missing_shards, open_folder, shard_path, statuses, write_shard
-from expnet.errors import InputError
+from expnet.errors import BatchError, InputError
 from expnet.explainer import Explainer
 from expnet.identity import models, sha256, versions
 from expnet.progress import track
@@ -108,7 +108,8 @@ def explain_file(
         raise InputError(f"The output {output} lies in the folder that is read: choose another place.")
     files = tuple(survey(path, source, settings.shard_rows) for path in paths)
     schema = common_schema(files)
-    if any(file.schema.names for file in files):  # an empty file has none
+    if any(file.schema.names or file.counts for file in files):  # an empty file has neither
+        _check_readable(files, schema)
         check_columns(schema.names, settings, explainer.classifier.kind)
     work = Work(files, places(files), schema, settings, output, fingerprint(explainer, settings, files))
     numbers = range(len(work.places))
@@ -122,6 +123,18 @@ def explain_file(
         failure = None if found[OK] or not found.total() else first_failure(output, settings.prefix)
         asked = settings.target is not None or settings.target_column is not None
         return Summary(found, len(numbers), tuple(not_read), failure, work.run["target_note"] if asked else "")
+
+
+def _check_readable(files: Sequence[InputFile], schema: pa.Schema) -> None:
+    """Refuse files without a single row that can be read: they tell no columns.
+
+    Raises:
+        BatchError: With what is wrong with the first row.
+    """
+    problems = {} if schema.names else Reader(files, schema, ()).read(0).problems
+    if problems:
+        name = next(file.name for file in files if file.counts)
+        raise BatchError(f"No row of {name} can be read, {problems[0]}. Is it what its name says, in UTF-8?")
 
 
 def in_turn(explainer: Explainer) -> Engine:

@@ -226,7 +226,10 @@ def _status(error: Exception) -> str:
 def _reason(error: Exception) -> str:
     """Return the message of an error of ours; of any other its type as well. A file can hold it."""
     known = isinstance(error, ExpnetError)
-    text = str(error) if known else f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS]
+    try:
+        text = str(error) if known else f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS]
+    except Exception:  # of any class, whose `str` may fail
+        text = f"{type(error).__name__}, whose message cannot be read"
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from expnet.batch.formats import readable
+from expnet.batch.formats import is_kind, readable
 from expnet.errors import BatchError
 from expnet.writing import write_whole
 
@@ -88,10 +88,11 @@ def missing_shards(folder: Path, shards: Sequence[Mapping[str, Any]]) -> list[in
         shards: For each shard what its metadata must say, beside the statuses.
 
     Raises:
-        BatchError: If a Parquet file in the folder is none of these shards, such as a copy or another job's.
+        BatchError: If a Parquet file in the folder, or in one in it, is none of these shards, such as a copy or another
+            job's: whoever reads the folder would read it, too.
     """
     expected = {shard_path(folder, number): about for number, about in enumerate(shards)}
-    for path in sorted(folder.glob("[!._]*.parquet")):
+    for path in sorted(path for path in folder.rglob("[!._]*") if is_kind(path, ".parquet")):
         if path not in expected:
             raise BatchError(f"{path} is none of the {len(shards)} shards of this job: take it out of the folder.")
         found = _about(path)

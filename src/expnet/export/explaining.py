@@ -15,6 +15,7 @@ from expnet.export.manifest import GRAPH, TOKENIZER, Manifest, read_manifest
 from expnet.labels import output_index
 from expnet.progress import track
 from expnet.texts import Text, as_text, as_texts
+from expnet.tokenizerfile import refuse_absurd_tokenizer
 from expnet.windows import in_chunks
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class OnnxExplainer:
             session = onnxruntime.InferenceSession(Path(folder) / GRAPH, settings, providers=list(providers))
         except tuple(getattr(errors, name) for name in _REFUSALS) as error:
             raise ModelError(f"onnxruntime cannot run {Path(folder) / GRAPH}: {error}") from error
+        refuse_absurd_tokenizer(Path(folder) / TOKENIZER)
         try:
             tokenizer = Tokenizer.from_file(str(Path(folder) / TOKENIZER))
         except Exception as error:  # tokenizers raises nothing narrower

@@ -75,7 +75,13 @@ def csv_header(path: Path, opener: Opener | None = None) -> list[str] | Problem:
         header = next(csv.reader(_decoded(path, opener, lost), strict=True), [])
     except csv.Error as error:
         return lost[0] if lost else Problem(str(path), 1, str(error))
-    return lost[0] if lost and not header else header
+    if lost and not header:
+        return lost[0]
+    try:
+        "".join(header).encode()
+    except UnicodeEncodeError:
+        return Problem(str(path), 1, "the names of the columns are not UTF-8; save the file as UTF-8")
+    return header
 
 
 def csv_rows(path: Path, opener: Opener | None = None) -> Iterator[Row | Problem]:
