@@ -113,7 +113,7 @@ def check_sets(
         for problem in problems:
             print(printable(str(problem)))
         kinds = ", ".join(f"{kind} {count}" for kind, count in count_kinds(problems).items()) or "none"
-        print(f"{len(readings)} file{'s' if len(readings) != 1 else ''}, {texts} texts read; problems: {kinds}")
+        print(f"{len(readings)} files, {texts} texts read; problems: {kinds}")
     raise typer.Exit(1 if problems else 0)
 
 
