@@ -344,6 +344,13 @@ def test_another_field_for_the_text_is_named_without_naming_the_format(tmp_path)
         read(prodigy)
 
 
+@pytest.mark.parametrize("ends", [(2, 2), (6, 2)])
+def test_a_mark_that_marks_nothing_is_refused_as_such(tmp_path, ends):
+    path = write(tmp_path / "d.jsonl", {"text": DULL, "label": [[*ends, "R"]]})
+    with pytest.raises(RationaleError, match=f"the mark {ends[0]}:{ends[1]} marks nothing"):
+        read(path)
+
+
 def test_a_control_that_nobody_chose_with_is_refused_with_those_there_are(tmp_path):
     path = write(tmp_path / "l.json", task(1, {"text": "a dull film"}, [choice("bad"), choice("en", control="tongue")]))
     with pytest.raises(RationaleError, match="choice='tune'; controls: tone, tongue"):
