@@ -107,12 +107,6 @@ def test_a_file_that_is_not_utf_8_is_refused_by_line_and_byte(tmp_path):
         texts_of(text_file(tmp_path, "good\n".encode("utf-16"), "u.txt"))
 
 
-def test_rows_that_are_not_utf_8_say_so_in_the_same_words(tmp_path):
-    found = list(json_lines(text_file(tmp_path, b'{"text": "good"}\n{"text": "caf\xe9"}\n', "a.jsonl")))
-    assert isinstance(found[1], Problem)
-    assert str(found[1]).endswith("line 2: it is not UTF-8: byte 14 is 0xe9; save the file as UTF-8")
-
-
 @pytest.mark.parametrize("name", ["T.TXT", "T.Txt.GZ"])
 def test_suffixes_may_be_in_upper_case(tmp_path, name):
     from expnet.studio.texts import read_texts

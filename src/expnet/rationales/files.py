@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from expnet.errors import InputError, LineError, RationaleError
-from expnet.lines import Opener, decoded, numbered, opened
+from expnet.lines import Opener, numbered, opened
 from expnet.rationales.documents import Document
 from expnet.rationales.problems import Problem, Row
 
@@ -34,9 +34,7 @@ def json_lines(path: Path, opener: Opener | None = None) -> Iterator[Row | Probl
         elif line[1].strip():
             number, content = line
             try:
-                yield _row(path, number, json.loads(decoded(content, str(path), number)))
-            except LineError as error:
-                yield Problem(str(path), number, error.reason)
+                yield _row(path, number, json.loads(content.decode("utf-8")))
             # json raises ValueError also for numbers of too many digits, RecursionError for lists too deep.
             except (ValueError, RecursionError) as error:
                 yield Problem(str(path), number, str(error))
