@@ -431,6 +431,8 @@ def test_the_command_writes_json_and_page_and_verifies_what_it_wrote(folders, tm
     assert Record.from_json(json_file.read_text()).text.content == TEXT
     assert "What the model decided" in page.read_text()
     assert "The record holds" in run("audit", "verify", json_file, *models(folders))
+    json_file.write_text(json_file.read_text(), encoding="utf-8-sig")  # as editors on Windows save it
+    assert "The record holds" in run("audit", "verify", json_file, *models(folders))
     told = run("audit", "verify", json_file, *models(folders, "other"), status=1)
     assert re.search(r"DIFFERS  explainer_hash: was '[0-9a-f]{64}', is '[0-9a-f]{64}'", told)
     assert "The record holds" not in told
@@ -441,6 +443,7 @@ def test_standard_input_is_one_text_and_a_hidden_one_is_verified_from_there(fold
     shown = json.loads(run("audit", *models(folders), "--pair", "bad", stdin=whole))
     assert shown["text"]["sha256"] == hashlib.sha256(whole.encode()).hexdigest()
     assert shown["pair"]["content"] == "bad"
+    assert json.loads(run("audit", *models(folders), stdin="\ufeffgood"))["text"]["content"] == "good"
     hidden = tmp_path / "hidden.json"
     run("audit", "decision", *models(folders), "--without-text", "--output", hidden, stdin=whole)
     assert "film" not in hidden.read_text()

@@ -328,3 +328,12 @@ class TestMethods:
         monkeypatch.setenv("COLUMNS", "200")
         shown = run("methods")
         assert all(method.name in shown for method in expnet.list_methods())
+
+    def test_names_stand_on_one_line_in_a_narrow_terminal_and_papers_where_lines_may_be_long(self, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "80")
+        piped = run("methods")
+        assert all(f"{method.name} " in piped and method.paper in piped for method in expnet.list_methods())
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        narrow = run("methods")
+        assert all(f"{method.name} " in narrow for method in expnet.list_methods())
+        assert "arXiv" not in narrow

@@ -320,6 +320,7 @@ def test_prodigy_rows_without_spans_have_no_rationale_unless_people_were_to_mark
         ({"_view_id": "classification"}, None),
         ({"_view_id": "classification", "spans": [{"start": 2, "end": 6}]}, None),  # a pattern's highlight
         ({"_view_id": "choice", "accept": ["NEG"], "label": None}, None),
+        ({"spans": None}, None),
         ({"spans": []}, ()),
         ({"_view_id": "ner_manual"}, ()),
         ({"_view_id": "spans_manual"}, ()),
@@ -330,6 +331,38 @@ def test_prodigy_rows_without_spans_have_no_rationale_unless_people_were_to_mark
         assert record.rationale == rationale, fields
         assert record.label == (None if "answer" in fields else "NEG")
         assert (record.annotations == ()) == (rationale is None)
+
+
+def test_another_field_for_the_text_is_named_without_naming_the_format(tmp_path):
+    prodigy = write(
+        tmp_path / "p.jsonl", {"review": "a dull film", "_input_hash": 1, "spans": [{"start": 2, "end": 6}]}
+    )
+    doccano = write(tmp_path / "d.jsonl", {"review": "a dull film", "label": [[2, 6, "R"]]})
+    for path in (prodigy, doccano):
+        assert [words(record) for record in read(path, text="review").records] == [["dull"]]
+    with pytest.raises(RationaleError, match=r"expected the text in 'text', got the fields .*'review'.*say text=FIELD"):
+        read(prodigy)
+
+
+@pytest.mark.parametrize("ends", [(2, 2), (6, 2)])
+def test_a_mark_that_marks_nothing_is_refused_as_such(tmp_path, ends):
+    path = write(tmp_path / "d.jsonl", {"text": DULL, "label": [[*ends, "R"]]})
+    with pytest.raises(RationaleError, match=f"the mark {ends[0]}:{ends[1]} marks nothing"):
+        read(path)
+
+
+def test_a_control_that_nobody_chose_with_is_refused_with_those_there_are(tmp_path):
+    path = write(tmp_path / "l.json", task(1, {"text": "a dull film"}, [choice("bad"), choice("en", control="tongue")]))
+    with pytest.raises(RationaleError, match="choice='tune'; controls: tone, tongue"):
+        read(path, choice="tune")
+    assert read(path, choice="tone").records[0].label == "bad"
+
+
+def test_completions_of_label_studio_before_1_0_are_annotations(tmp_path):
+    old = task(1, {"text": "a dull film"}, [mark("a dull film", "dull"), choice("bad")])
+    old["completions"] = old.pop("annotations")
+    (record,) = read(write(tmp_path / "l.json", old)).records
+    assert (record.label, words(record)) == ("bad", ["dull"])
 
 
 def test_projects_in_which_people_chose_a_label_only_have_no_rationale(tmp_path):

@@ -307,6 +307,11 @@ def test_json_that_is_nested_too_deep_is_refused(text):
         parse_json(text)
 
 
+def test_json_that_names_a_field_twice_is_refused_since_readers_differ_in_which_they_take():
+    with pytest.raises(ValueError, match="it names the field 'b' twice"):
+        parse_json('{"a": [{"b": 1, "c": 2, "b": 3}]}')
+
+
 def test_json_within_the_limits_is_what_it_says():
     assert parse_json("[" * 100 + "]" * 100) == json.loads("[" * 100 + "]" * 100)
     assert parse_json(b'{"a": [1, -0.5, "NaN", null, true]}') == {"a": [1, -0.5, "NaN", None, True]}

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from expnet import lines
+from expnet.benchmark.plan import read_plan
 from expnet.benchmark.report.examples import read_examples
 from expnet.benchmark.rows import read_rows
 from expnet.cli.app import app
@@ -60,6 +61,11 @@ def test_standard_input_is_read_like_a_file(tmp_path, monkeypatch):
     assert shown == [STRANGE, "", "end"]
 
 
+def test_a_plan_may_begin_with_a_byte_order_mark(tmp_path):
+    with pytest.raises(BenchmarkError, match="nonsense"):
+        read_plan(text_file(tmp_path, "\ufeffnonsense = 1\n".encode(), "plan.toml"))
+
+
 def test_texts_that_an_option_names_are_the_lines_of_the_file(tmp_path):
     path = text_file(tmp_path, f"\ufeff{STRANGE}\nb\n".encode())
     ((_, options),) = chosen_methods(["inverse_document_frequency"], [f"documents={path}"])
@@ -99,6 +105,19 @@ def test_a_file_that_is_not_utf_8_is_refused_by_line_and_byte(tmp_path):
             read_it(path)
     with pytest.raises(LineError, match="line 1: it is not UTF-8: byte 1 is 0xff"):
         texts_of(text_file(tmp_path, "good\n".encode("utf-16"), "u.txt"))
+
+
+@pytest.mark.parametrize("name", ["T.TXT", "T.Txt.GZ"])
+def test_suffixes_may_be_in_upper_case(tmp_path, name):
+    from expnet.studio.texts import read_texts
+
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(b"a\nb\n") if name.endswith("GZ") else b"a\nb\n")
+    assert [text.text for text in texts_of(path)] == ["a", "b"]
+    assert [record.text.text for record in read_texts(path)[0]] == ["a", "b"]
+    rows = tmp_path / "R.JSONL"
+    rows.write_text('{"text": "a", "label": "x"}\n')
+    assert [record.label for record in read(rows).records] == ["x"]
 
 
 @pytest.mark.parametrize("command", ["adapt", "fit", "studio"])

@@ -511,7 +511,8 @@ BAD = [
     ('{"instances": ["a"], "truncate": 1}', "truncate: Input should be a valid boolean"),
     ('{"instances": ["a"], "top_k": 3}', "top_k: Extra inputs are not permitted"),
     ('{"instances": ["\\ud800"]}', "lone surrogate"),
-    ("[" * 1500, ""),
+    ('{"instances": ["a"', "The body is no JSON: Expecting ',' delimiter (character 18)"),
+    ("[" * 1500, "cannot be read as JSON: its lists and objects are nested too deep"),
     ('{"instances": ' + "[" * 900 + "]" * 900 + "}", ""),
     ('{"instances": ["a"], "options": ' + '{"a":' * 300 + "1" + "}" * 301, ""),
 ]
@@ -544,6 +545,12 @@ def test_deep_json_is_refused_or_answered_but_stops_nothing(roomy, depth, pair):
     assert roomy.post(PREDICT, json={"instances": ["good"]}).status_code == 200
 
 
+def test_a_number_of_too_many_digits_is_refused(roomy):
+    body = '{"instances": ["a"], "seed": ' + "9" * 5000 + "}"
+    refused = roomy.post(EXPLAIN, content=body, headers={"content-type": "application/json"})
+    assert error(refused, 400) == "The body cannot be read as JSON: it holds a number of too many digits."
+
+
 @pytest.fixture(scope="module")
 def roomy(explainer):
     """A server with the limits it has by default."""
@@ -556,6 +563,8 @@ def test_bodies_that_are_not_declared_as_json_are_refused(client):
     assert "application/json" in error(client.post(EXPLAIN, data={"instances": "a"}), 415)
     broken = client.post(EXPLAIN, content=b"\xff\xfe", headers={"content-type": "application/json"})
     assert broken.status_code in (400, 422)
+    latin = client.post(EXPLAIN, content='"\u00e9"'.encode("latin-1"), headers={"content-type": "application/json"})
+    assert error(latin, 400) == "The body cannot be read as JSON: it is not UTF-8 at byte 2."
 
 
 JSON = st.recursive(
@@ -671,6 +680,30 @@ def test_nothing_that_changes_something_is_taken_from_a_page_of_another_origin(c
     for method in ("PUT", "PATCH", "DELETE"):
         assert client.request(method, "/", headers={"host": host, **headers}).status_code == 403
     assert client.get("/", headers={"host": host, **headers}).status_code == 200
+
+
+def test_a_browser_that_leaves_out_which_page_asks_is_refused(client):
+    for headers in ({"sec-fetch-mode": "cors"}, {"sec-fetch-dest": "document", "origin": "http://localhost:8000"}):
+        asked = {"host": "localhost:8000", "content-type": "application/json", **headers}
+        assert "lacks it" in error(client.post(EXPLAIN, content='{"instances": ["a"]}', headers=asked), 403)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("host", ["localhost:8000", "evil.example"]),
+        ("origin", ["http://localhost:8000", "http://evil.example"]),
+        ("sec-fetch-site", ["same-origin", "cross-site"]),
+        ("content-type", ["application/json", "text/plain"]),
+    ],
+)
+def test_a_header_that_says_two_things_is_refused(client, name, values):
+    once = {"host": "localhost:8000", "origin": "http://localhost:8000", "content-type": "application/json"}
+    rest = [(each, value) for each, value in once.items() if each != name]
+    for first, second in (values, reversed(values)):
+        asked = [*rest, (name, first), (name, second)]
+        refused = client.post(EXPLAIN, content='{"instances": ["a"]}', headers=asked)
+        assert error(refused, 400) == f"Expected the header {name} once, got it 2 times."
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from expnet.rationales.readers.shared import parse_record
 from expnet.studio import Marks, bring, read_texts
 from expnet.studio.marks import ConflictError
 from expnet.texts import Text
+from expnet.words import Span
 from tests.payloads import PAYLOADS
 from tests.studio import records
 
@@ -228,6 +229,20 @@ def test_marks_of_other_tools_are_a_start(tmp_path):
     (record,) = read_records(marks.path)
     assert [record.text.word(span) for span in record.rationale] == ["good"]
     assert len({each.annotator for each in record.annotations}) == len(record.annotations) >= 2
+
+
+def test_marks_of_one_person_in_two_tasks_with_the_same_text_are_all_brought(tmp_path):
+    path, marks = tmp_path / "doccano.jsonl", Marks(tmp_path / "marks.jsonl")
+    rows = [{"id": id, "text": "a good film", "label": [span]} for id, span in ((1, [2, 6, "R"]), (2, [7, 11, "R"]))]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert bring(marks, path) == [f"{path}: 1 texts brought new marks."]
+    (record,) = marks.records()
+    assert {each.annotator: each.spans for each in record.annotations} == {
+        "doccano": (Span(2, 6),),
+        "doccano#2": (Span(7, 11),),
+    }
+    assert record.rationale == (Span(2, 6), Span(7, 11))
+    assert bring(marks, path)[0].endswith("0 texts brought new marks.")
 
 
 def test_an_import_does_not_touch_what_the_same_person_marked_here(tmp_path):

@@ -49,7 +49,7 @@ def texts(path: Path) -> Iterator[str]:
 
 def opened(path: Path) -> BufferedIOBase:
     """Open a file for reading bytes, unpacked if its name ends in `.gz`."""
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def split(file: BufferedIOBase, name: str) -> Iterator[tuple[int, bytes]]:
@@ -81,4 +81,4 @@ def decoded(line: bytes, name: str, number: int) -> str:
 
 def is_text(path: Path) -> bool:
     """Return whether a file holds a text a line, by its name."""
-    return path.name.endswith((".txt", ".txt.gz"))
+    return path.name.lower().endswith((".txt", ".txt.gz"))

@@ -25,11 +25,12 @@ def parse_json(content: str | bytes) -> Any:
     """Return what a JSON text says; strict JSON, at most 100 levels deep.
 
     Raises:
-        ValueError: If it is no JSON in UTF-8, nested deeper, or holds NaN, infinity or a number too large for a float.
+        ValueError: If it is no JSON in UTF-8, nested deeper, holds NaN, infinity or a number too large for a float, or
+            names a field twice, of which other programs might read the other one.
     """
     text = content if isinstance(content, str) else content.decode("utf-8")
     try:
-        data = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        data = json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_object)
     except RecursionError as error:
         raise ValueError(f"its lists and objects are nested more than {MOST_LEVELS} deep") from error
     level, deep = [data], 1
@@ -132,6 +133,15 @@ def _finite(literal: str) -> float:
     if math.isfinite(value := float(literal)):
         return value
     raise ValueError(f"it holds {literal[:40]}, which is no finite number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise ValueError(f"it names the field {twice[:60]!r} twice in one object")
+    return fields
 
 
 def _children(value: Any) -> list[Any]:

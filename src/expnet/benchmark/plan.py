@@ -185,7 +185,7 @@ def read_plan(path: str | Path) -> Plan:
             names where and offers the nearest key.
     """
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise BenchmarkError(f"The plan {path} cannot be read: {error}") from error
     tasks = data.pop("task", [])

@@ -145,7 +145,7 @@ def verify(
     from expnet.texts import Text
 
     try:
-        found = Record.from_json(record.read_text(encoding="utf-8"))
+        found = Record.from_json(record.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(f"{record} is no UTF-8: byte {error.start} cannot be read.") from error
     given = None if text is None else Text.of(_standard_input() if text == "-" else text, pair)
@@ -176,7 +176,7 @@ def _standard_input() -> str:
     if sys.stdin.isatty():
         raise InputError('There is no text: give one, such as "A touching film.", or pipe it in.')
     try:
-        return sys.stdin.buffer.read().decode("utf-8")
+        return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"Standard input is not UTF-8: byte {error.start} cannot be read.") from error
 

@@ -82,7 +82,7 @@ def explain(
     chosen = chosen_methods(method or ["expnet"], option or [])
     explainer_ = load(model, explainer=explainer, device=device, dtype=dtype)
     if explainer_.trust and any(name == "expnet" for name, _ in chosen):
-        print(f"expnet: {explainer_.name} explains. {printable(explainer_.trust)}", file=sys.stderr)
+        print(f"expnet: explained by {explainer_.name}. {printable(explainer_.trust)}", file=sys.stderr)
     items = [Text.of(text, second) for text, second in given]
     found = []
     for name, options in chosen:

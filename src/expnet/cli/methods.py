@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from expnet.methods.method import Method
 
 
+_WIDE = 170  # characters of a terminal in which the whole table fits
+
+
 class Format(StrEnum):
     """How the table is shown."""
 
@@ -112,15 +115,20 @@ def _print_table(rows: "Sequence[Method]") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDE)
+    headers = ("method", "family", "signed", "target", "complete", "random", "passes", "paper")
+    shown = None if console.width >= _WIDE else -1  # `expnet methods NAME` has the paper
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in ("method", "family", "signed", "target", "complete", "random", "passes", "paper"):
-        table.add_column(header, overflow="fold")
+    for header in headers[:shown]:
+        table.add_column(header, no_wrap=header == "method", overflow="fold")
     for row in rows:
         flags = (row.signed, row.uses_target, row.complete, not row.deterministic)
         passes = row.forward if row.backward == "0" else f"{row.forward} + {row.backward} back"
         cells = (row.name, row.family, *("yes" if flag else "" for flag in flags), passes, row.paper)
-        table.add_row(*(Text(cell) for cell in cells))
-    Console().print(table)
+        table.add_row(*(Text(cell) for cell in cells[:shown]))
+    console.print(table)
 
 
 def _print_one(method: "Method") -> None:

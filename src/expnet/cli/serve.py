@@ -71,7 +71,7 @@ def serve(
     }
     app = create_app(loaded, limits=limits, methods=method, hosts=names(host, allow_host), log_texts=log_texts)
     for name, each in loaded.items():
-        trust = f" {each.name} explains. {each.trust}" if each.trust else ""
+        trust = f" Explained by {each.name}. {each.trust}" if each.trust else ""
         print(printable(f"{name}: {named[name]}.{trust}"), file=sys.stderr)
     run(app, limits, host=host, port=port)
 

@@ -18,6 +18,13 @@ def string(row: Mapping[str, Any], field: str) -> str:
     return value
 
 
+def main_text(row: Mapping[str, Any], field: str) -> str:
+    """Return the field that must hold the text; where it is missing, say how to name another."""
+    if field not in row:
+        raise RowError("field", f"expected the text in {field!r}, got the fields {sorted(row)}; say text=FIELD")
+    return string(row, field)
+
+
 def name(row: Mapping[str, Any], field: str) -> str | None:
     """Return a field that may be missing, a string or a number, as a string."""
     value = row.get(field)

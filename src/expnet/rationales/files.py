@@ -65,7 +65,7 @@ def json_elements(path: Path) -> Iterator[Row | Problem]:
 
 def is_document(path: Path) -> bool:
     """Return whether a file holds one JSON document, by its name."""
-    return path.name.endswith((".json", ".json.gz"))
+    return path.name.lower().endswith((".json", ".json.gz"))
 
 
 def csv_header(path: Path, opener: Opener | None = None) -> list[str] | Problem:

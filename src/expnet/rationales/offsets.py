@@ -136,6 +136,8 @@ def _character(part: str, at: int, unit: Unit) -> int | None:
 
 def _misfit(text: Text, mark: Mark, unit: Unit) -> str:
     part = text.part(mark.segment)
+    if mark.start >= mark.end:
+        return f"the mark {mark.start}:{mark.end} marks nothing: its end, which is exclusive, must come after its start"
     if (span := _converted(part, mark, unit)) is None:
         counted = "" if unit == "characters" or part.isascii() else f", counted in {unit}"
         where = f"{'the pair' if mark.segment else 'the text'} of {len(part)} characters"

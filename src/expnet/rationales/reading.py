@@ -57,7 +57,7 @@ def read(
             problem: the message counts them all and holds the first few.
     """
     path = Path(path)
-    chosen = _format(path, format)
+    chosen = _format(path, format, text)
     check_offsets(offsets)
     _check_taken(path, chosen, {"offsets": offsets, "text": text, "pair": pair, "choice": choice})
     if chosen.read is None:
@@ -125,12 +125,12 @@ def gather(file: str, found: Iterable[Found], labels: Collection[str] | None, on
     return reading
 
 
-def _format(path: Path, name: str) -> Format:
+def _format(path: Path, name: str, text: str | None) -> Format:
     if name != "auto":
         return find_format(name)
     if path.is_dir():
         raise RationaleError(f"{path} is a folder: name one of its files, or say format='doccano' for a folder of its.")
-    found = recognise(path)
+    found = recognise(path, text)
     if found is None:
         raise RationaleError(
             f"The format of {path} cannot be told from its name and first row. "

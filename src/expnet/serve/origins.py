@@ -14,6 +14,7 @@ _SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")  # they change nothing
 _OURS = ("same-origin", "none")  # of Sec-Fetch-Site; none is a person, not a page
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_ONCE = ("host", "origin", "sec-fetch-site", "content-type")  # of two, others might read the other one
 _EVERY_ADDRESS = {"0.0.0.0", "::"}
 
 
@@ -40,10 +41,13 @@ def check_request(scope: Scope, names: frozenset[str] | None) -> None:
             every address, because no other page can have one of this machine's.
 
     Raises:
-        RefusedError: With 421 for an unknown name, 403 for a page of another origin, 415 for what neither says which
-            page it comes from nor is declared as JSON.
+        RefusedError: With 421 for an unknown name, 403 for a page of another origin and for a browser that does not
+            say which page asks, 415 for what neither says which page it comes from nor is declared as JSON, 400 for
+            one of these headers twice.
     """
     headers = Headers(scope=scope)
+    if twice := [name for name in _ONCE if len(headers.getlist(name)) > 1]:
+        raise RefusedError(400, f"Expected the header {twice[0]} once, got it {len(headers.getlist(twice[0]))} times.")
     host = headers.get("host", "")
     if names is not None and not _answered(host, names):
         raise RefusedError(421, "This server does not answer under that name; --allow-host makes it.")
@@ -58,6 +62,8 @@ def check_request(scope: Scope, names: frozenset[str] | None) -> None:
         )
     if site is not None and site not in _OURS:
         raise RefusedError(403, "Pages of other sites may not use this server.")
+    if site is None and any(name.startswith("sec-fetch-") for name in headers):
+        raise RefusedError(403, "Browsers send Sec-Fetch-Site beside Sec-Fetch-Mode and -Dest; this request lacks it.")
     if origin is None and site is None and not declares_json(headers.get("content-type", "")):
         raise RefusedError(
             415,

@@ -30,6 +30,8 @@ def refused(error: Exception) -> RefusedError:
             return RefusedError(500, str(error))
         case ExpnetError():
             return RefusedError(422, str(error))
+        case HTTPException(status_code=400, __cause__=BaseException() as cause):  # FastAPI's: it could not parse it
+            return RefusedError(400, f"The body cannot be read as JSON: {_unreadable(cause)}.")
         case HTTPException():
             return RefusedError(error.status_code, str(error.detail))
         case RequestValidationError():
@@ -56,6 +58,23 @@ def headers(error: RefusedError) -> dict[str, str]:
 def _problems(error: RequestValidationError) -> str:
     """Say where a body differs from what was expected, without what it says there."""
     found = error.errors()
-    lines = [f"{'.'.join(map(str, each['loc'][1:])) or 'body'}: {each['msg']}" for each in found[:_PROBLEMS]]
+    lines = [_problem(each) for each in found[:_PROBLEMS]]
     more = f"; and {len(found) - _PROBLEMS} more" if len(found) > _PROBLEMS else ""
     return "; ".join(lines) + more
+
+
+def _unreadable(cause: BaseException) -> str:
+    match cause:
+        case RecursionError():
+            return "its lists and objects are nested too deep"
+        case UnicodeDecodeError():
+            return f"it is not UTF-8 at byte {cause.start + 1}"
+        case _:
+            return "it holds a number of too many digits"  # all else that `json` raises is no JSON, and said so
+
+
+def _problem(found: dict[str, Any]) -> str:
+    place = found["loc"][1:]
+    if found["type"] == "json_invalid":
+        return f"The body is no JSON: {found['ctx']['error']} (character {place[0]})"
+    return f"{'.'.join(map(str, place)) or 'body'}: {found['msg']}"

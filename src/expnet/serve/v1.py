@@ -15,7 +15,7 @@ from expnet.serve.refusals import encode
 from expnet.serve.tasks import prediction
 
 _WHY = {
-    400: "The body is no JSON.",
+    400: "The body is no JSON in UTF-8, or is nested too deep; or a header comes twice.",
     403: "A page of another site asks.",
     404: "There is no such model.",
     408: "The body did not arrive in time.",

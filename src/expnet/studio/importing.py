@@ -5,6 +5,7 @@ from pathlib import Path
 from expnet.rationales import read
 from expnet.rationales.offsets import Offsets
 from expnet.studio.marks import Marks
+from expnet.studio.texts import key_of
 
 
 def bring(
@@ -30,7 +31,7 @@ def bring(
     marked = [record for record in records if record.rationale is not None]
     news = marks.add(marked)
     notes = [f"{path}: {news} texts brought new marks."]
-    if old := len(marked) - news:
+    if old := len({key_of(record) for record in marked}) - news:
         notes.append(f"{path}: {old} texts were marked by the same people in {marks.path}, which stays as it is.")
     if bare := len(records) - len(marked):
         notes.append(f"{path}: {bare} texts have no marks, and are left out.")

@@ -15,6 +15,7 @@ from expnet.locks import Lock
 from expnet.rationales import Annotation, Record, as_row
 from expnet.rationales.files import json_lines
 from expnet.rationales.problems import Problem
+from expnet.rationales.readers.merge import named_apart
 from expnet.rationales.readers.shared import parse_record
 from expnet.rationales.votes import agree, majority_label
 from expnet.studio.texts import Key, key_of, name_of
@@ -146,11 +147,17 @@ class Marks:
     def add(self, records: Sequence[Record]) -> int:
         """Put other people's records into the file; of an annotator who marked a text in it already, the file's stay.
 
+        Where somebody marked a text more than once in these records, later marks are numbered, as readers do.
+
         Returns:
-            How many records brought something new.
+            How many texts they brought something new for.
         """
-        marked = [_named(record) for record in records if record.rationale is not None]
-        brought = {key_of(record): record.annotations for record in marked}
+        marked: dict[Key, Record] = {}
+        brought: dict[Key, tuple[Annotation, ...]] = {}
+        for record in (_named(each) for each in records if each.rationale is not None):
+            key = key_of(record)
+            marked.setdefault(key, record)
+            brought[key] = named_apart((*brought.get(key, ()), *record.annotations))
         news = 0
 
         def change(entry: Entry) -> Entry:
@@ -159,7 +166,7 @@ class Marks:
             news += bool(new)
             return replace(entry, record=_joined(entry.record, *new)) if new else entry
 
-        self._change(marked, change)
+        self._change(list(marked.values()), change)
         return news
 
     def _note(

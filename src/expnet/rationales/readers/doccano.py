@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from expnet.rationales.fields import items, name, objects, offsets_of, person, string
+from expnet.rationales.fields import items, main_text, name, objects, offsets_of, person
 from expnet.rationales.files import json_lines
 from expnet.rationales.offsets import Mark, Place, placed
 from expnet.rationales.problems import Found, Problem, Row, RowError, parsed
@@ -39,7 +39,7 @@ def _examples(file: Path, place: Place, key: str | None) -> Iterator[tuple[int, 
 
 def _example(row: Row, place: Place, who: str, key: str | None) -> Answers:
     fields = row.fields
-    text = Text.of(string(fields, key or ("text" if "text" in fields else "data")))
+    text = Text.of(main_text(fields, key or ("data" if "data" in fields and "text" not in fields else "text")))
     spans: dict[str, list[Span]] = {}
     named: dict[str, list[str]] = {}
     for annotator, mark in _given(fields, who):

@@ -60,10 +60,11 @@ def _answers(row: Row, layout: Layout, place: Place) -> Answers:
 
 def _task(row: Row, options: Options) -> Task:
     fields = row.fields
-    if "annotations" not in fields:
+    done_in = next((name for name in ("annotations", "completions") if name in fields), None)  # before 1.0 the latter
+    if done_in is None:
         return _min_task(fields, options)
     data = fields["data"] if isinstance(fields.get("data"), dict) else fields
-    done = [item for item in objects(fields, "annotations") if not item.get("was_cancelled")]
+    done = [item for item in objects(fields, done_in) if not item.get("was_cancelled")]
     return Task(
         _strings(data),
         [(person(item, "completed_by") or str(number), _results(item)) for number, item in enumerate(done, start=1)],

@@ -117,10 +117,14 @@ def find_layout(tasks: Sequence[Task], options: Options) -> Layout:
     """Find out where the texts of a file stand.
 
     Raises:
-        RationaleError: If marks stand in more than two texts of a task, or `options` names a pair without a text.
+        RationaleError: If marks stand in more than two texts of a task, or `options` names a pair without a text or a
+            control that is not there.
     """
     if options.pair is not None and options.text is None:
         raise RationaleError(f"pair={options.pair!r} needs text=, the field that holds the first text.")
+    controls = sorted({r.control for task in tasks for _, results in task.people for r in results if r.control})
+    if options.choice is not None and controls and options.choice not in controls:
+        raise RationaleError(f"Nobody chose anything with choice={options.choice!r}; controls: {', '.join(controls)}.")
     names = list(dict.fromkeys(name for task in tasks for name in task.data))
     marks: dict[str | None, list[tuple[Task, Mark]]] = {}
     objects: dict[str | None, None] = {}

@@ -69,7 +69,7 @@ def merge(
 
 def _joined(rows: Sequence[Answers], rule: Rule, own_label: bool, asked: bool) -> Record:
     answers = [answer for row in rows for answer in row.answers]
-    annotations = _named_apart(
+    annotations = named_apart(
         Annotation(answer.annotator, answer.spans, answer.label)
         for answer in answers
         if asked and answer.spans is not None
@@ -80,12 +80,13 @@ def _joined(rows: Sequence[Answers], rule: Rule, own_label: bool, asked: bool) -
     return Record(rows[0].id, rows[0].text, label, agree(counted, rule), annotations, rows[0].part)
 
 
-def _named_apart(annotations: Iterable[Annotation]) -> tuple[Annotation, ...]:
+def named_apart(annotations: Iterable[Annotation]) -> tuple[Annotation, ...]:
     """Number the later answers of somebody who annotated a text more than once."""
-    times: dict[str, int] = {}
-    apart = []
+    apart: dict[str, Annotation] = {}
     for annotation in annotations:
-        who = annotation.annotator
-        times[who] = times.get(who, 0) + 1
-        apart.append(annotation if times[who] == 1 else replace(annotation, annotator=f"{who}#{times[who]}"))
-    return tuple(apart)
+        who, times = annotation.annotator, 1
+        while who in apart:
+            times += 1
+            who = f"{annotation.annotator}#{times}"
+        apart[who] = replace(annotation, annotator=who)
+    return tuple(apart.values())

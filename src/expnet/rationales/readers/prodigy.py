@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from expnet.rationales.fields import items, name, objects, offsets_of, spelled, string
+from expnet.rationales.fields import items, main_text, name, objects, offsets_of, spelled, string
 from expnet.rationales.files import json_lines
 from expnet.rationales.offsets import Place, placed
 from expnet.rationales.problems import Found, Problem, Row, parsed
@@ -33,7 +33,7 @@ def read_prodigy(path: Path, options: Options) -> Iterator[Found]:
 
 def _row(row: Row, place: Place, key: str) -> Answers:
     fields = row.fields
-    text = Text.of(string(fields, key))
+    text = Text.of(main_text(fields, key))
     tokens = objects(fields, "tokens")
     if tokens:
         text = spelled(text.text, [string(token, "text") for token in tokens])
@@ -48,7 +48,7 @@ def _row(row: Row, place: Place, key: str) -> Answers:
 
 def _marks(fields: Mapping[str, Any], text: Text, place: Place, tokenized: bool) -> tuple[Span, ...] | None:
     view = fields.get("_view_id")
-    if view in _CHOOSING or ("spans" not in fields and view not in _MARKING):
+    if view in _CHOOSING or (fields.get("spans") is None and view not in _MARKING):
         return None
     return tuple(
         place(text, offsets_of(span, "start", "end", quote=_quote(span, text, tokenized)))

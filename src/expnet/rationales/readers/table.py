@@ -61,11 +61,11 @@ def _is_doccano(row: Mapping[str, Any]) -> bool:
 
 
 def _is_prodigy(row: Mapping[str, Any]) -> bool:
-    return "text" in row and ("_input_hash" in row or "answer" in row or "spans" in row)
+    return "_input_hash" in row or ("text" in row and ("answer" in row or "spans" in row))
 
 
 def _is_label_studio(row: Mapping[str, Any]) -> bool:
-    return ("annotations" in row and "data" in row) or "annotation_id" in row
+    return ("data" in row and ("annotations" in row or "completions" in row)) or "annotation_id" in row
 
 
 def _is_toxic_spans(row: Mapping[str, Any]) -> bool:
@@ -149,15 +149,22 @@ def find_format(name: str) -> Format:
     raise RationaleError(f"There is no format {name!r}.{hint} Formats: auto, {', '.join(names)}.")
 
 
-def recognise(path: Path) -> Format | None:
-    """Return the format of a file by its suffix and its first readable row, None where none fits."""
-    suffix = Path(path.name.removesuffix(".gz")).suffix
+def recognise(path: Path, text: str | None = None) -> Format | None:
+    """Return the format of a file by its suffix and its first readable row, None where none fits.
+
+    Args:
+        path: The file.
+        text: The field that holds the text, where it is not called `text`.
+    """
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     if suffix == ".txt":
         with_tree = _first_line_is_a_tree(path)
         return find_format("sst-trees") if with_tree else None
     if suffix not in _ROWS:
         return None
     row = next((row.fields for row in _ROWS[suffix](path) if isinstance(row, Row)), {})
+    if text in row:
+        row = {**row, "text": row[text]}
     return next((one for one in FORMATS if one.suffix == suffix and one.recognises(row)), None)
 
 
