@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from peft import LoraConfig, PromptTuningConfig, get_peft_model, inject_adapter_in_model
 from torch import nn
 from torch.testing import assert_close
@@ -107,6 +108,17 @@ def test_weights_are_hashed_by_their_values_however_they_are_stored():
     for value, what in ((nested, "nested tensor"), (nn.LazyLinear(2).weight, "without a shape")):
         with pytest.raises(ModelError, match=what):
             state_bytes(value)
+
+
+def test_a_model_prepared_for_mixed_precision_is_refused_until_it_is_unwrapped():
+    accelerator = Accelerator(cpu=True, mixed_precision="bf16")
+    prepared = accelerator.prepare(build("bert").eval())
+    with pytest.raises(ModelError, match=r"Pass accelerator\.unwrap_model\(model, keep_fp32_wrapper=False\)"):
+        Classifier(prepared, tokenizer())
+    unwrapped = Explainer(Classifier(accelerator.unwrap_model(prepared, keep_fp32_wrapper=False), tokenizer()))
+    plain = Explainer(Classifier(build("bert"), tokenizer()))
+    found, wanted = (each.explain("good film", method="saliency") for each in (unwrapped, plain))
+    assert found.words == wanted.words
 
 
 def test_a_model_that_cannot_run_by_itself_is_refused_with_its_own_reason():

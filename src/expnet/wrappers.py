@@ -13,8 +13,8 @@ def inner_model(model: Any) -> PreTrainedModel:
     """Return the model that is inside `torch.compile`, `DataParallel`, `DistributedDataParallel` or merged adapters.
 
     Raises:
-        ModelError: If it is no model of transformers, has adapters that are not merged, or weights that are not in
-            memory.
+        ModelError: If it is no model of transformers, has adapters that are not merged, runs under Accelerate's
+            autocast, or has weights that are not in memory.
     """
     while True:
         compiled = getattr(model, "_orig_mod", None)
@@ -35,6 +35,11 @@ def inner_model(model: Any) -> PreTrainedModel:
         model = model.get_base_model()
     if not isinstance(model, PreTrainedModel):
         raise ModelError(f"Expected a sequence classifier of transformers, got {name}: pass the model that is inside.")
+    if "_original_forward" in vars(model):  # so Accelerate keeps it
+        raise ModelError(
+            f"{name} was prepared by Accelerate for mixed precision, whose autocast changes what methods compute. Pass "
+            "accelerator.unwrap_model(model, keep_fp32_wrapper=False)."
+        )
     if absent := [parameter for parameter, weight in model.named_parameters() if weight.is_meta]:
         raise ModelError(
             f"{name} has {len(absent)} weights that are not in memory, first {absent[0]}: they are offloaded, or were "
