@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.models import EVERY_ARCHITECTURE, build, inputs
 
+from expnet.attention.borrow import declared_pad
 from expnet.attention.capture import Anchor, anchor_index, capture
 from expnet.attention.probe import Support, probe
 from expnet.errors import UnsupportedModelError
@@ -91,7 +92,8 @@ def own(model: PreTrainedModel, batch: dict[str, Tensor], anchor: Anchor) -> tup
         outputs = eager(model)(**batch, output_attentions=True)
     pooled = mask / mask.sum(1, keepdim=True)
     if anchor != "mean":
-        pooled = torch.nn.functional.one_hot(anchor_index(mask, anchor), mask.shape[1]).float()
+        index = anchor_index(batch["input_ids"], mask, anchor, declared_pad(model))
+        pooled = torch.nn.functional.one_hot(index, mask.shape[1]).float()
     maps = torch.stack(outputs.attentions, dim=1).float()
     if not torch.allclose(maps.sum(-1), torch.ones(()), atol=0.1):
         maps = maps.softmax(-1)  # SqueezeBERT reports its scores

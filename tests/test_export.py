@@ -271,7 +271,7 @@ def test_arrays_and_pooling_are_those_of_torch(tokenizer, pairs, truncate, seed)
         kind="probability",
         multi_label=False,
         max_length=16,
-        pad=tokenizer.pad,
+        pad=tokenizer.pad or 0,
         typed=tokenizer.typed,
         threshold=0.5,
         provenance={},

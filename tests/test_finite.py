@@ -120,7 +120,14 @@ def test_scores_of_a_graph_that_are_not_finite_are_an_error(classifier):
         return [np.zeros((1, 1), np.float32), np.full(feed["input_ids"].shape, np.nan, np.float32)]
 
     manifest = Manifest(
-        labels=("a",), multi_label=False, max_length=32, pad=0, typed=True, threshold=0.5, provenance={}
+        labels=("a",),
+        kind="probability",
+        multi_label=False,
+        max_length=32,
+        pad=0,
+        typed=True,
+        threshold=0.5,
+        provenance={},
     )
     exported = OnnxExplainer(SimpleNamespace(run=answer), classifier.text_tokenizer.backend, manifest)
     with pytest.raises(NonFiniteError, match="returned NaN or infinity for 3 of 3 words"):
@@ -232,6 +239,7 @@ def test_a_network_for_a_classifier_of_any_size_is_still_built():
 
 MANIFEST_DATA = {
     "labels": ["a", "b"],
+    "kind": "probability",
     "multi_label": False,
     "max_length": 32,
     "pad": 0,
@@ -239,7 +247,7 @@ MANIFEST_DATA = {
     "threshold": 0.5,
     "provenance": {},
     "versions": {},
-    "schema": 1,
+    "schema": 2,
 }
 
 

@@ -123,7 +123,7 @@ def test_suffixes_may_be_in_upper_case(tmp_path, name):
 @pytest.mark.parametrize("command", ["adapt", "fit", "studio"])
 def test_commands_refuse_such_a_file_in_one_line(tmp_path, command, monkeypatch):
     path = text_file(tmp_path, LATIN)
-    monkeypatch.setattr("expnet.explainer.load_classifier", lambda *_: None)
+    monkeypatch.setattr("expnet.explainer.load_classifier", lambda *_, **__: None)
     marked = text_file(tmp_path, b'{"text": "a b", "rationale": [[0, 1]]}\n', "m.jsonl")
     given = {
         "adapt": ["demo/sentiment", path, "--output", tmp_path / "o", "--teacher", "none"],

@@ -32,9 +32,6 @@ _FIELDS = {
     "text": TEXT,
     "pair": optional(TEXT),
     "label": TEXT,
-    "kind": one_of("probability", "value"),
-    "output": number(),
-    "outputs": table(number()),
     "method": TEXT,
     "signed": FLAG,
     "calibrated": FLAG,
@@ -210,14 +207,13 @@ class Explanation:
         if (schema := given.pop("schema", None)) != SCHEMA:
             raise InputError(f"Expected an explanation of schema {SCHEMA}, got schema {schema!r}.")
         try:
+            kind: OutputKind = "value" if "value" in given else "probability"
+            one, every = _KEYS[kind]
+            check_fields({**_DEFAULTS, **given}, {**_FIELDS, one: number(), every: table(number())})
             for word in given["words"]:
                 check_fields({"seen": True, **word}, _WORD_FIELDS)
             given["words"] = tuple(Word(**word) for word in given["words"])
-            kind: OutputKind = "value" if "value" in given else "probability"
-            one, every = _KEYS[kind]
-            given |= {"kind": kind, "output": given.pop(one), "outputs": given.pop(every)}
-            check_fields({**_DEFAULTS, **given}, _FIELDS)
-            return cls(**given)
+            return cls(kind=kind, output=given.pop(one), outputs=given.pop(every), **given)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"This is no explanation: {error}.") from error
 

@@ -12,7 +12,7 @@ from expnet.batch.settings import Settings
 from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError, TextTooLongError
 from expnet.explainer import Explainer
 from expnet.explanation import Explanation
-from expnet.labels import OutputKind
+from expnet.labels import OutputKind, as_target
 from expnet.memory import exhausted, in_halves
 from expnet.texts import Text
 
@@ -175,7 +175,7 @@ def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> 
         limit = f"max_characters, {settings.max_characters:,}"
         return Outcome("too long", f"{count:,} characters are more than {limit}: split the text, or raise the limit.")
     try:
-        wanted = explainer.classifier.output_index(target)
+        wanted = explainer.classifier.output_index(None if target is None else as_target(target))
     except InputError as error:
         return Outcome("unknown target", str(error))
     try:
