@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 from transformers import PreTrainedModel
 
-from expnet import classifier as rooms
+from expnet import capacity
 from expnet.capacity import batches
 from expnet.classifier import Classifier
 from expnet.encoding import Encoding
@@ -137,7 +137,7 @@ class TestInABatch:
         ours = classifier(architecture)
         encoding = ours.encode(texts(*TEXTS))
         trace, prediction = ours.trace(encoding), ours.predict(encoding)
-        monkeypatch.setattr(rooms, "BUDGET", 20)
+        monkeypatch.setattr(capacity, "BUDGET", 20)
         assert [len(part) for part in batches(encoding)] != [len(TEXTS)]
         again = ours.trace(encoding)
         assert_close(ours.predict(encoding).probabilities, prediction.probabilities, **CLOSE)
