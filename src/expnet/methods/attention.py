@@ -168,7 +168,8 @@ def _flows(capacities: np.ndarray, anchor: np.ndarray, tokens: list[int]) -> lis
     start = np.concatenate([layer * length + below, into])
     stop = np.concatenate([(layer + 1) * length + above, np.full(length, sink)])
     limit = np.concatenate([capacities.ravel(), anchor])
-    whole = np.rint(limit * _GRAIN).astype(np.int32)
+    # Older releases of scipy find flows in graphs of 32 bits only.
+    whole, start, stop = (each.astype(np.int32) for each in (np.rint(limit * _GRAIN), start, stop))
     graph = csr_array(coo_array((whole, (start, stop)), shape=(sink + 1, sink + 1)))
     graph.eliminate_zeros()
     return [maximum_flow(graph, token, sink).flow_value / _GRAIN for token in tokens]
