@@ -45,6 +45,14 @@ def test_the_loss_is_cross_entropy_plus_the_mean_over_pairs():
     assert loss.item() == pytest.approx(entropy + 0.5 * ranking, abs=1e-5)
 
 
+def test_without_pairs_to_rank_or_a_weight_for_them_the_loss_is_the_weighted_cross_entropy():
+    logits, targets = torch.tensor([[0.3, -1.0]]), torch.tensor([[1.0, 1.0]])
+    cross = (-torch.tensor([0.3, -1.0]).sigmoid().log()).mean()  # by hand; no word is unmarked
+    for ranking in (0.0, 2.0):
+        loss = rationale_loss(logits, targets, positive_weight=1.0, ranking=ranking, entropy=0.5)
+        assert_close(loss, cross / 2, atol=1e-6, rtol=0)
+
+
 def test_each_text_with_pairs_weighs_the_same_in_the_ranking_however_many_it_has():
     logits = torch.tensor([[2.0, -1.0, 0.5, 1.0], [0.0, 3.0, 9.0, 9.0]])
     targets = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, NAN, NAN]])
