@@ -22,7 +22,7 @@ from expnet.training.examples import Example, extract
 from expnet.training.fit import fit
 from expnet.training.judging import Judged, calibrate, judge, judged
 from expnet.training.loops import in_one_cycle
-from expnet.training.loss import rationale_loss
+from expnet.training.loss import imitation_loss, rationale_loss
 from expnet.training.mixture import Source, fit_mixture
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier
 
@@ -51,6 +51,12 @@ def test_without_pairs_to_rank_or_a_weight_for_them_the_loss_is_the_weighted_cro
     for ranking in (0.0, 2.0):
         loss = rationale_loss(logits, targets, positive_weight=1.0, ranking=ranking, entropy=0.5)
         assert_close(loss, cross / 2, atol=1e-6, rtol=0)
+
+
+def test_imitation_compares_each_text_with_its_own_mean_over_the_tokens_that_count():
+    logits = torch.tensor([[1.0, 3.0, 9.0], [2.0, 9.0, 9.0]])
+    targets = torch.tensor([[-1.0, 1.0, NAN], [1.0, NAN, NAN]])  # means 2 and 2: differences 0, 0 and -1
+    assert_close(imitation_loss(logits, targets), torch.tensor(1 / 3), atol=1e-6, rtol=0)
 
 
 def test_each_text_with_pairs_weighs_the_same_in_the_ranking_however_many_it_has():
