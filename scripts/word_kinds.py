@@ -1,17 +1,24 @@
 """Write `src/expnet/word_kinds.txt`: what Unicode's rule of word boundaries (UAX #29) wants to know of each character.
 
     python scripts/word_kinds.py
+    python scripts/word_kinds.py --compare 100000
+
+The second compares our words with those of the installed `regex` on so many random texts, and writes nothing.
 
 The table takes its properties from the installed `regex`, and is kept in the repository, so that words, and with them
 scores, change with a commit and never with an installed release. Renewing it for a later Unicode version is a change of
 behaviour: say so in the changelog.
 """
 
+import argparse
+import random
 import sys
 from itertools import groupby
 from pathlib import Path
 
 import regex
+
+from expnet.words import split_words
 
 TABLE = Path(__file__).parents[1] / "src/expnet/word_kinds.txt"
 # In this order: a letter that is also a pictograph (Ⓜ) is both.
@@ -51,8 +58,32 @@ def kinds() -> str:
     return "".join(table)
 
 
+# In a run of flags \b alone would count them from the first again and again.
+PIECE = regex.compile(r"(?sw)\p{Regional_Indicator}{2}(?=\p{Regional_Indicator})|.+?\b")
+SEEN = regex.compile(BLANK.replace("[", "[^", 1))
+
+
+def words_of_regex(text: str) -> list[str]:
+    """Return the words that the installed `regex` finds."""
+    return [piece for piece in PIECE.findall(text) if SEEN.search(piece)]
+
+
+def differing(count: int) -> int:
+    """Return on how many random texts, of hard characters and of any, our words are not those of `regex`."""
+    draw = random.Random(0)
+    hard = "aZ9é1.,'’\"-_:; \t\n\r\u00a0\u0301\u200b\u200d\u00ad\ufeff\u202e\x00字かカשא״क्ๆ👩👍🏽🇩🇪❤️ℹⓂ"
+    every = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
+    texts = ("".join(draw.choices(hard if number % 2 else every, k=10)) for number in range(count))
+    return sum([text[start:end] for start, end, _ in split_words(text)] != words_of_regex(text) for text in texts)
+
+
 def main() -> None:
     """Write the table as runs: a length, unless it is 1, and a letter."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--compare", type=int, metavar="TEXTS")
+    if count := parser.parse_args().compare:
+        print(f"{differing(count)} of {count} texts differ from regex {regex.__version__}")
+        return
     lengths = ((kind, len(list(run))) for kind, run in groupby(kinds()))
     runs = "".join(f"{length if length > 1 else ''}{kind}" for kind, length in lengths)
     TABLE.write_text("".join(f"{runs[at : at + 120]}\n" for at in range(0, len(runs), 120)), encoding="ascii")
