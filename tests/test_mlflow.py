@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
@@ -29,6 +31,7 @@ ADDED = [
     "status",
     "error",
 ]
+BEFORE = Path(__file__).parent / "before" / "mlflow"
 SAFE = {"MLmodel", ".json", ".safetensors", ".md", ".txt", ".yaml", ".jinja"}
 
 
@@ -110,3 +113,11 @@ def test_a_column_without_a_string_for_a_name_is_refused_as_mlflow_knows_no_othe
     with pytest.raises(InputError, match="MLflow knows columns by strings, got 0: rename the column"):
         save_model(explainer, tmp_path / "model", settings=Settings(text=0))
     assert not (tmp_path / "model").exists()
+
+
+def test_a_folder_saved_before_the_modules_moved_still_answers():
+    """Its MLmodel names the module `expnet.mlflow`; the figures are those that it gave on the day it was saved."""
+    found = mlflow.pyfunc.load_model(str(BEFORE)).predict(pd.DataFrame({"text": ["a good film", "bad!"]}))
+    assert found.words.map(list).tolist() == [["a", "good", "film"], ["bad", "!"]]
+    expected = [0.50154924, 0.45151263, 0.44112667, 0.5404473, 0.4664233]
+    assert np.concatenate(found.scores.tolist()).tolist() == pytest.approx(expected, abs=1e-6)
