@@ -17,17 +17,17 @@ from pathlib import Path
 import numpy as np
 from on_ring import ROOT, opened
 
-from expnet import __version__
-from expnet.benchmark.data import Data, draw
-from expnet.benchmark.making import Workshop
+from expnet._version import __version__
+from expnet.benchmark.measure.scores import Job, word_scores
 from expnet.benchmark.plan import Plan, TaskPlan
-from expnet.benchmark.scores import Job, word_scores
-from expnet.classifier import Classifier
-from expnet.features import ATTENTION, GRADIENT, FeatureConfig
-from expnet.heads import HeadSetConfig
+from expnet.benchmark.prepare.data import Data, draw
+from expnet.benchmark.prepare.making import Workshop
 from expnet.methods.registry import find_method
 from expnet.metrics import auroc, average_precision
-from expnet.network import ExpNet
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet
+from expnet.network.features import ATTENTION, GRADIENT, FeatureConfig
+from expnet.network.heads import HeadSetConfig
 from expnet.rationales import Record
 from expnet.training.adapt import adapt
 from expnet.training.config import ACROSS_TASKS, STUDENT, FitConfig, with_tier

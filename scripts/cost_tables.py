@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from expnet.speed import table as lengths_table
-from expnet.throughput import table as mixed_table
+from expnet.timing.lengths import table as lengths_table
+from expnet.timing.throughput import table as mixed_table
 
 
 def speed(measured: dict[str, Any]) -> str:

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from expnet.classifier import Classifier
-from expnet.encoding import pool_words
-from expnet.features import attention_features
 from expnet.metrics import auroc, average_precision, bootstrap, mark_top, token_f1
-from expnet.network import ExpNet
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet
+from expnet.network.features import attention_features
 from expnet.rationales import Record
+from expnet.text.encoding import pool_words
 
 Scores = list[np.ndarray[Any, Any]]
 

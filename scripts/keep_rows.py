@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 
 from expnet.benchmark.plan import read_plan
+from expnet.benchmark.present.summary import check_rows
 from expnet.benchmark.rows import RowFile
-from expnet.benchmark.summary import check_rows
 
 ROOT = Path(__file__).parents[1] / "benchmarks"
 

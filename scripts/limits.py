@@ -6,9 +6,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from expnet.benchmark.comparison import best, main_replacement
+from expnet.benchmark.present.comparison import best, main_replacement
+from expnet.benchmark.present.summary import HEADLINE, by_text, figure, group, main_marks, mean, places, system
 from expnet.benchmark.rows import Row
-from expnet.benchmark.summary import HEADLINE, by_text, figure, group, main_marks, mean, places, system
 
 FAITHFUL = (
     "ExpNet, adapted",

@@ -17,11 +17,11 @@ import torch
 from evaluate import Row, evaluate, markdown, marked_share
 from safetensors.torch import load_file, save_file
 
-from expnet.classifier import Classifier
 from expnet.demo import FOLDER, adapted_classifier, base_model
-from expnet.network import ExpNet
+from expnet.finetuning import FinetuneConfig, figures, finetune
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet
 from expnet.rationales import Record, read_records
-from expnet.training.finetune import FinetuneConfig, figures, finetune
 from expnet.training.fit import FitConfig, fit
 
 

@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expnet.benchmark import comparison
-from expnet.benchmark.data import Data
-from expnet.benchmark.making import Workshop
 from expnet.benchmark.plan import Plan, read_plan
+from expnet.benchmark.prepare.data import Data
+from expnet.benchmark.prepare.making import Workshop
+from expnet.benchmark.present import comparison
+from expnet.benchmark.present.summary import HEADLINE, figure, group, main_marks, places
 from expnet.benchmark.rows import Row, RowFile
-from expnet.benchmark.summary import HEADLINE, figure, group, main_marks, places
-from expnet.network import ExpNet
-from expnet.universal import FOLDER
+from expnet.network.expnet import ExpNet
+from expnet.network.universal import FOLDER
 
 ROOT = Path(__file__).parents[1]
 BASE = "all-MiniLM-L6-v2"  # demo/base

@@ -2,7 +2,7 @@
 
     python scripts/measure_architectures.py
 
-Writes docs/architectures.md. `tests/test_architectures.py` measures the same and compares.
+Writes docs/architectures.md. `tests/attention/test_architectures.py` measures the same and compares.
 """
 
 import copy
@@ -115,7 +115,8 @@ def page(rows: Iterable[Row]) -> str:
     lines = [
         "# Architectures",
         "",
-        "Written by `python scripts/measure_architectures.py`; `tests/test_architectures.py` measures the same again.",
+        "Written by `python scripts/measure_architectures.py`; `tests/attention/test_architectures.py` measures "
+        "the same again.",
         "",
         f"Tiny random classifiers, 3 layers × 4 heads, texts of {texts} tokens in one batch, on the CPU; torch "
         f"{torch.__version__}, transformers {transformers.__version__}. *Anchor*: what the classifier pools, found by "

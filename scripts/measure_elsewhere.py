@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 import expnet
-from expnet.benchmark.data import draw
+from expnet.benchmark.prepare.data import draw
 from expnet.metrics import average_precision
 from expnet.metrics.statistics import estimate
-from expnet.progress import track
 from expnet.rationales import Record, read_records
+from expnet.runtime.progress import track
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "elsewhere.json"
 SETS = {"sst_tree/dev": 250, "tse/dev": 250, "movies/val": 100}

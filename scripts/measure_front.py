@@ -14,16 +14,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from on_ring import ROOT, opened
 
-from expnet import __version__
-from expnet.benchmark.data import draw
-from expnet.benchmark.making import Workshop
-from expnet.benchmark.measures import faithfulness, plausibility
+from expnet._version import __version__
+from expnet.benchmark.measure.measures import faithfulness, plausibility
+from expnet.benchmark.measure.scores import Job, word_scores
 from expnet.benchmark.plan import TaskPlan
-from expnet.benchmark.scores import Job, word_scores
+from expnet.benchmark.prepare.data import draw
+from expnet.benchmark.prepare.making import Workshop
 from expnet.methods.learned import method_of
 from expnet.methods.registry import find_method
 from expnet.metrics.statistics import estimate
-from expnet.network import ExpNet
+from expnet.network.expnet import ExpNet
 from expnet.rationales import Record
 from expnet.training.adapt import adapt
 from expnet.training.config import STUDENT, with_tier

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 import expnet
-from expnet import speed
+from expnet.timing import lengths as speed
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "long.json"
 MODELS = ("ModernBERT-like", "Llama-like", "BERT-base-like")

@@ -29,8 +29,8 @@ import transformers
 
 import expnet
 from expnet.errors import ExpnetError
-from expnet.heads import HeadSetConfig
 from expnet.methods.registry import TABLE
+from expnet.network.heads import HeadSetConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 BATCH, TOKENS = 32, 27

@@ -21,19 +21,19 @@ from on_ring import ROOT, opened
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
-from expnet import __version__
-from expnet.benchmark.data import draw
-from expnet.benchmark.making import Workshop
+from expnet._version import __version__
 from expnet.benchmark.plan import TaskPlan
-from expnet.classifier import Classifier
+from expnet.benchmark.prepare.data import draw
+from expnet.benchmark.prepare.making import Workshop
 from expnet.demo import base_model
 from expnet.explainer import load_classifier
-from expnet.heads import Tier
-from expnet.network import ExpNet
+from expnet.finetuning import finetune
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet
+from expnet.network.heads import Tier
 from expnet.rationales import Record
 from expnet.training.adapt import adapt
 from expnet.training.config import with_tier
-from expnet.training.finetune import finetune
 from expnet.training.mixture import Source, fit_mixture
 
 OUTPUT = ROOT / "docs" / "models.json"

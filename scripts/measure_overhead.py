@@ -15,13 +15,13 @@ from typing import Any
 import torch
 
 import expnet
-from expnet import speed
 from expnet.attention.borrow import borrow
 from expnet.attention.capture import capture
 from expnet.attention.fused import NAME, run_fused
-from expnet.encoding import pool_words
-from expnet.features import attention_features
-from expnet.texts import Text
+from expnet.network.features import attention_features
+from expnet.text.encoding import pool_words
+from expnet.text.texts import Text
+from expnet.timing import lengths as speed
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "overhead.json"
 SETTINGS = ((1, 32), (1, 128), (32, 32), (16, 128), (8, 512))

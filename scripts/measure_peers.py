@@ -25,8 +25,8 @@ from measure_methods import clocked, compare, others, show, versions
 from transformers import BertConfig, BertForSequenceClassification
 
 import expnet
-from expnet.speed import texts_of_length
-from expnet.universal import universal
+from expnet.network.universal import universal
+from expnet.timing.lengths import texts_of_length
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "peers.json"
 PEERS = ("captum", "shap", "lime", "transformers-interpret", "interpreto")

@@ -20,8 +20,9 @@ from measure_batch import draw
 from measure_export import agreement
 
 import expnet
-from expnet import classifier, throughput
 from expnet.export import OnnxExplainer, export
+from expnet.model import classifier
+from expnet.timing import throughput
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "throughput.json"
 SETS = ("movies", "tse", "hatexplain", "toxic_spans")

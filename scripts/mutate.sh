@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Change the code of one slice in small ways, and say which changes its tests did not notice; not for CI:
-#     scripts/mutate.sh 'metrics/statistics.py' tests/test_metrics.py
+#     scripts/mutate.sh 'metrics/statistics.py' tests/metrics/test_metrics.py
 # The first word is a pattern below src/expnet, the others are the tests that should notice. Needs mutmut 3.
 set -euo pipefail
 cd "$(dirname "$0")/.."

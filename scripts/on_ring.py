@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from expnet.benchmark.data import Data
-from expnet.benchmark.making import Workshop
 from expnet.benchmark.plan import read_plan
+from expnet.benchmark.prepare.data import Data
+from expnet.benchmark.prepare.making import Workshop
 
 ROOT = Path(__file__).parents[1]
 

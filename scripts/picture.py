@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.chromium import Chromium
 
 import expnet
+from expnet.explanation import html
 from expnet.methods.registry import TABLE
-from expnet.render import html
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEXT = "A gripping, beautifully shot film with a wooden lead."

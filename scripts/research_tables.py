@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from expnet.benchmark.present.summary import figure, lessons, main_marks, shots_name
 from expnet.benchmark.rows import Row
-from expnet.benchmark.summary import figure, lessons, main_marks, shots_name
 
 # Families whose tasks are much alike count once in a mean.
 FAMILIES = {

@@ -12,11 +12,11 @@ import limits
 import research_tables
 from cost_tables import number
 
-from expnet.benchmark import comparison
+from expnet.benchmark.present import comparison
+from expnet.benchmark.present.summary import HEADLINE, figure, group, main_marks, places, system
+from expnet.benchmark.present.table import Table, markdown
+from expnet.benchmark.present.tables import all_tables
 from expnet.benchmark.rows import Row, read_rows
-from expnet.benchmark.summary import HEADLINE, figure, group, main_marks, places, system
-from expnet.benchmark.table import Table, markdown
-from expnet.benchmark.tables import all_tables
 from expnet.demo import FOLDER
 from expnet.methods.method import describe
 from expnet.methods.registry import TABLE

@@ -1,4 +1,4 @@
-"""Write `src/expnet/word_kinds.txt`: what Unicode's rule of word boundaries (UAX #29) wants to know of each character.
+"""Write `src/expnet/text/word_kinds.txt`: what UAX #29, Unicode's word boundaries, asks of each character.
 
     python scripts/word_kinds.py
     python scripts/word_kinds.py --compare 100000
@@ -18,9 +18,9 @@ from pathlib import Path
 
 import regex
 
-from expnet.words import split_words
+from expnet.text.words import split_words
 
-TABLE = Path(__file__).parents[1] / "src/expnet/word_kinds.txt"
+TABLE = Path(__file__).parents[1] / "src/expnet/text/word_kinds.txt"
 # In this order: a letter that is also a pictograph (Ⓜ) is both.
 KINDS = {
     "Q": r"[\p{Word_Break=ALetter}&&\p{Extended_Pictographic}]",

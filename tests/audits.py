@@ -12,7 +12,7 @@ from expnet.audit.words import Driver
 from expnet.identity import sha256
 from expnet.metrics.removal import RANDOM, Checked
 from expnet.metrics.statistics import Estimate
-from tests.test_render import everywhere
+from tests.explanation.test_render import everywhere
 
 
 def decision_of(name: str) -> Record:

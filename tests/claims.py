@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 
 from expnet.audit import Record, record_decision
 from expnet.errors import ExpnetError
-from expnet.explanation import Explanation
+from expnet.explanation.result import Explanation
 from expnet.export.manifest import GRAPH, MANIFEST, TOKENIZER, read_manifest
-from expnet.loading import load_model
-from expnet.memory import peak
-from expnet.network import ExpNet
+from expnet.model.loading import load_model
+from expnet.network.expnet import ExpNet
+from expnet.runtime.memory import peak
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.models import build
 

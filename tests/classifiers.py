@@ -2,11 +2,11 @@
 
 import torch
 
-from expnet.classifier import Classifier
 from expnet.explainer import Explainer
-from expnet.heads import HeadSetConfig
 from expnet.methods.method import Method
-from expnet.network import ExpNet, ExpNetConfig
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet, ExpNetConfig
+from expnet.network.heads import HeadSetConfig
 from tests.models import DECODERS, build, tokenizer
 
 

@@ -17,9 +17,10 @@ torch.set_num_threads(1)  # the models are tiny; more threads only wait for each
 
 # jaxtyping takes a coroutine for the answer that `async def` promises, so that the modules of the server are left out.
 PACKAGE = Path(__file__).parents[1] / "src" / "expnet"
-CHECKED = [f"expnet.{module.name}" for module in iter_modules([str(PACKAGE)]) if module.name not in ("serve", "studio")]
+SERVERS = ("web", "serve", "studio")
+CHECKED = [f"expnet.{module.name}" for module in iter_modules([str(PACKAGE)]) if module.name not in SERVERS]
 PLAIN = (
-    "serve.limits",
+    "web.limits",
     "serve.tasks",
     *(f"studio.{name}" for name in ("texts", "marks", "comparing", "fitting", "desk")),
 )

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from expnet.classifier import Classifier
+from expnet.model.classifier import Classifier
 from tests.models import VOCABULARY, tokenizer
 
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from expnet.explainer import Explainer
 from expnet.serve import Limits, create_app
-from expnet.serve.running import configuration
+from expnet.web.running import configuration
 
 
 class Unhurried(Explainer):

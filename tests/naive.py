@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from expnet.classifier import Classifier
+from expnet.model.classifier import Classifier
 from tests.classifiers import tiny_classifier
 
 

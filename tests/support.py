@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from expnet.classifier import Classifier
 from expnet.errors import UnsupportedModelError
-from expnet.methods.contract import check_method
+from expnet.methods.contract.contract import check_method
 from expnet.methods.method import Method
+from expnet.model.classifier import Classifier
 from tests.classifiers import tiny_classifier, tiny_network
 from tests.models import ARCHITECTURES
 

@@ -6,66 +6,66 @@ Everything loads on first use, so that `import expnet` stays quick.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from expnet._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from expnet.attention.capture import Trace as Trace
-    from expnet.classifier import Classifier as Classifier
-    from expnet.encoding import Encoding as Encoding
     from expnet.errors import ExpnetError as ExpnetError
-    from expnet.estimator import ExpNetEstimator as ExpNetEstimator
     from expnet.explainer import Explainer as Explainer
     from expnet.explainer import load as load
-    from expnet.explanation import Explanation as Explanation
-    from expnet.explanation import Word as Word
-    from expnet.features import FeatureConfig as FeatureConfig
-    from expnet.frames import explain_frame as explain_frame
-    from expnet.heads import HeadSetConfig as HeadSetConfig
-    from expnet.methods.contract import check_method as check_method
+    from expnet.explanation.result import Explanation as Explanation
+    from expnet.explanation.result import Word as Word
+    from expnet.finetuning import FinetuneConfig as FinetuneConfig
+    from expnet.finetuning import finetune as finetune
+    from expnet.integrations.pandas import explain_frame as explain_frame
+    from expnet.integrations.sklearn import ExpNetEstimator as ExpNetEstimator
+    from expnet.methods.contract.contract import check_method as check_method
     from expnet.methods.method import Method as Method
     from expnet.methods.registry import find_method as find_method
     from expnet.methods.registry import list_methods as list_methods
-    from expnet.network import ExpNet as ExpNet
-    from expnet.network import ExpNetConfig as ExpNetConfig
-    from expnet.prediction import Prediction as Prediction
+    from expnet.model.classifier import Classifier as Classifier
+    from expnet.model.prediction import Prediction as Prediction
+    from expnet.network.expnet import ExpNet as ExpNet
+    from expnet.network.expnet import ExpNetConfig as ExpNetConfig
+    from expnet.network.features import FeatureConfig as FeatureConfig
+    from expnet.network.heads import HeadSetConfig as HeadSetConfig
     from expnet.rationales import Record as Record
     from expnet.rationales import read_records as read_records
-    from expnet.texts import Text as Text
+    from expnet.text.encoding import Encoding as Encoding
+    from expnet.text.texts import Text as Text
+    from expnet.text.words import Span as Span
     from expnet.training.adapt import adapt as adapt
     from expnet.training.config import FitConfig as FitConfig
-    from expnet.training.finetune import FinetuneConfig as FinetuneConfig
-    from expnet.training.finetune import finetune as finetune
     from expnet.training.fit import fit as fit
     from expnet.training.mixture import Source as Source
     from expnet.training.mixture import fit_mixture as fit_mixture
-    from expnet.words import Span as Span
 
 _HOMES = {
-    "Classifier": "expnet.classifier",
-    "Encoding": "expnet.encoding",
+    "Classifier": "expnet.model.classifier",
+    "Encoding": "expnet.text.encoding",
     "Explainer": "expnet.explainer",
-    "Explanation": "expnet.explanation",
-    "ExpNet": "expnet.network",
-    "ExpNetConfig": "expnet.network",
-    "ExpNetEstimator": "expnet.estimator",
+    "Explanation": "expnet.explanation.result",
+    "ExpNet": "expnet.network.expnet",
+    "ExpNetConfig": "expnet.network.expnet",
+    "ExpNetEstimator": "expnet.integrations.sklearn",
     "ExpnetError": "expnet.errors",
-    "FeatureConfig": "expnet.features",
-    "FinetuneConfig": "expnet.training.finetune",
+    "FeatureConfig": "expnet.network.features",
+    "FinetuneConfig": "expnet.finetuning",
     "FitConfig": "expnet.training.config",
-    "HeadSetConfig": "expnet.heads",
+    "HeadSetConfig": "expnet.network.heads",
     "Method": "expnet.methods.method",
-    "Prediction": "expnet.prediction",
+    "Prediction": "expnet.model.prediction",
     "Record": "expnet.rationales",
     "Source": "expnet.training.mixture",
-    "Span": "expnet.words",
-    "Text": "expnet.texts",
+    "Span": "expnet.text.words",
+    "Text": "expnet.text.texts",
     "Trace": "expnet.attention.capture",
-    "Word": "expnet.explanation",
+    "Word": "expnet.explanation.result",
     "adapt": "expnet.training.adapt",
-    "check_method": "expnet.methods.contract",
-    "explain_frame": "expnet.frames",
+    "check_method": "expnet.methods.contract.contract",
+    "explain_frame": "expnet.integrations.pandas",
     "find_method": "expnet.methods.registry",
-    "finetune": "expnet.training.finetune",
+    "finetune": "expnet.finetuning",
     "fit": "expnet.training.fit",
     "fit_mixture": "expnet.training.mixture",
     "list_methods": "expnet.methods.registry",

@@ -8,26 +8,26 @@ from typing import Any, Literal, overload
 
 import torch
 
-from expnet import __version__
-from expnet.ambient import torch_defaults
-from expnet.classifier import Classifier
+from expnet._version import __version__
 from expnet.demo import demo_classifier, demo_network
-from expnet.encoding import Encoding, pool_words
 from expnet.errors import InputError
-from expnet.explanation import Explanation, scored
-from expnet.heads import read_features
-from expnet.loading import dtype_named
-from expnet.memory import in_halves
+from expnet.explanation.result import Explanation, scored
 from expnet.methods.learned import check_tier, method_of
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
-from expnet.network import ExpNet
-from expnet.prediction import Prediction
-from expnet.progress import track
-from expnet.texts import Text, as_text, as_texts
-from expnet.trust import trust_in
-from expnet.universal import named, trust_of
-from expnet.windows import Reading, by_budget, in_chunks
+from expnet.model.classifier import Classifier
+from expnet.model.loading import dtype_named
+from expnet.model.prediction import Prediction
+from expnet.network.expnet import ExpNet
+from expnet.network.heads import read_features
+from expnet.network.trust import trust_in
+from expnet.network.universal import named, trust_of
+from expnet.runtime.ambient import torch_defaults
+from expnet.runtime.memory import in_halves
+from expnet.runtime.progress import track
+from expnet.text.encoding import Encoding, pool_words
+from expnet.text.texts import Text, as_text, as_texts
+from expnet.text.windows import Reading, by_budget, in_chunks
 
 _LEARNED = "expnet"
 

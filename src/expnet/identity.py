@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 import transformers
 
-from expnet import __version__
+from expnet._version import __version__
 from expnet.explainer import Explainer
 
 

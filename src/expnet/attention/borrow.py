@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from expnet.errors import UnsupportedModelError
-from expnet.locks import Lock, after_fork
+from expnet.runtime.locks import Lock, after_fork
 
 # Settings with which a model cannot be used, and what stands for them while it is borrowed. Without a padding token
 # decoders refuse a batch, even one of equal lengths; with one that no text can hold, they pool each last token.

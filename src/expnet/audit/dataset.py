@@ -24,7 +24,7 @@ from expnet.audit.words import Driver, Totals, word_mass
 from expnet.batch.folders import spelled
 from expnet.explainer import Explainer
 from expnet.identity import models
-from expnet.progress import track
+from expnet.runtime.progress import track
 
 KIND, SCHEMA = "expnet file", 1
 BINS = 20  # of the histogram of probabilities

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from expnet.audit.record import Record
+from expnet.explanation import html
+from expnet.explanation.templates import environment
 from expnet.metrics.removal import RANDOM, Checked
 from expnet.metrics.statistics import Estimate
-from expnet.render import html
-from expnet.render.templates import environment
 
 if TYPE_CHECKING:  # at run time they bring pyarrow, which the page of a decision does without
     from expnet.audit.dataset import FileRecord

@@ -9,12 +9,24 @@ from typing import Any
 
 from expnet.errors import InputError
 from expnet.explainer import Explainer
-from expnet.explanation import Explanation, Word
+from expnet.explanation.result import Explanation, Word
+from expnet.files.parsing import (
+    ANYTHING,
+    FLAG,
+    TEXT,
+    Kind,
+    check_fields,
+    listed,
+    number,
+    optional,
+    parse_json,
+    table,
+    whole,
+)
 from expnet.identity import models, sha256, versions
-from expnet.labels import as_target
 from expnet.metrics.removal import Checked, check
-from expnet.parsing import ANYTHING, FLAG, TEXT, Kind, check_fields, listed, number, optional, parse_json, table, whole
-from expnet.texts import Text, as_text
+from expnet.text.labels import as_target
+from expnet.text.texts import Text, as_text
 
 KIND, SCHEMA = "expnet decision", 1
 _LONGEST = 10_000_000  # characters of a text; a record without its text claims a length that nothing else limits

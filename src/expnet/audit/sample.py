@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from expnet.classifier import Classifier
-from expnet.encoding import Encoding
 from expnet.metrics.faithfulness import perturbation_curves, random_ranking
 from expnet.metrics.stability import rank_correlation
 from expnet.metrics.statistics import Estimate, estimate
-from expnet.progress import track
-from expnet.texts import Text
+from expnet.model.classifier import Classifier
+from expnet.runtime.progress import track
+from expnet.text.encoding import Encoding
+from expnet.text.texts import Text
 
 SHARE = 0.2  # of the words, as in the middle of ERASER's fractions
 _TOGETHER = 32

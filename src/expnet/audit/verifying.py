@@ -8,7 +8,7 @@ from typing import Any
 from expnet.audit.record import Record, record_decision
 from expnet.errors import InputError
 from expnet.explainer import Explainer
-from expnet.texts import Text
+from expnet.text.texts import Text
 
 # Other kernels, versions and processors add up in another order; a word moves by less than this.
 TOLERANCE = 1e-3

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from expnet.errors import BatchError
-from expnet.lines import LONGEST
+from expnet.files.lines import LONGEST
 
 _MOST_COLUMNS = 10_000  # rows of JSON may each bring keys of their own
 

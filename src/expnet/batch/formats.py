@@ -16,7 +16,7 @@ from expnet.batch.columns import check_count, check_names, check_types, decoded,
 from expnet.batch.hashed import HashedFile
 from expnet.batch.rows import Chunk
 from expnet.errors import BatchError
-from expnet.lines import Opener
+from expnet.files.lines import Opener
 from expnet.rationales.files import csv_header, csv_rows, json_lines
 from expnet.rationales.problems import Problem, Row
 

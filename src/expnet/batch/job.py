@@ -17,7 +17,7 @@ from expnet.batch.shards import first_failure, missing_shards, open_folder, shar
 from expnet.errors import BatchError, InputError
 from expnet.explainer import Explainer
 from expnet.identity import models, sha256, versions
-from expnet.progress import track
+from expnet.runtime.progress import track
 
 
 @dataclass(frozen=True, slots=True)

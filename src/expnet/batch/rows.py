@@ -11,10 +11,10 @@ import pyarrow as pa
 from expnet.batch.settings import Settings
 from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError, TextTooLongError
 from expnet.explainer import Explainer
-from expnet.explanation import Explanation
-from expnet.labels import OutputKind, as_target
-from expnet.memory import exhausted, in_halves
-from expnet.texts import Text
+from expnet.explanation.result import Explanation
+from expnet.runtime.memory import exhausted, in_halves
+from expnet.text.labels import OutputKind, as_target
+from expnet.text.texts import Text
 
 # Rows that share one call, which sorts them once more, by tokens; what is done again if one of them fails.
 _TOGETHER = 256

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from expnet.errors import InputError
-from expnet.labels import as_target
+from expnet.text.labels import as_target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

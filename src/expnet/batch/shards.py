@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from expnet.batch.formats import is_kind, readable
 from expnet.errors import BatchError
-from expnet.writing import write_whole
+from expnet.files.atomic import write_whole
 
 # Readers of Parquet folders leave out names that begin with "_" or ".".
 _JOB, _LOCK = "_job.json", ".lock"

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from expnet.errors import BenchmarkError
-from expnet.features import FeatureConfig
-from expnet.heads import HeadSetConfig, Tier
+from expnet.finetuning import FinetuneConfig
 from expnet.methods.method import describe, fits
 from expnet.methods.registry import find_method
 from expnet.methods.replacement import Replacement
+from expnet.network.features import FeatureConfig
+from expnet.network.heads import HeadSetConfig, Tier
 from expnet.training.config import ACROSS_TASKS, FEW_MARKS, STUDENT, FitConfig
-from expnet.training.finetune import FinetuneConfig
 
 P = TypeVar("P")
 DOCUMENTS = "documents"  # an option that the benchmark fills with the training texts

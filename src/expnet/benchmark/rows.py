@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from expnet.errors import BenchmarkError, InputError
-from expnet.lines import numbered
+from expnet.files.lines import numbered
 
 Kind = Literal["plausibility", "faithfulness", "stability", "sanity", "cost"]
 SCHEMA = 1

@@ -7,7 +7,7 @@ def main() -> None:
     """Run `expnet`; an error on purpose becomes one line and exit status 2."""
     from expnet.cli.app import app
     from expnet.errors import ExpnetError
-    from expnet.render.escape import printable
+    from expnet.explanation.escape import printable
 
     try:
         app()

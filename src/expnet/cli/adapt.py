@@ -31,8 +31,8 @@ def adapt(
 ) -> None:
     """Train an ExpNet on texts without marks: it learns from another ExpNet, from a method, or both."""
     from expnet.explainer import load_classifier
+    from expnet.network.universal import named
     from expnet.training.adapt import adapt as training
-    from expnet.universal import named
 
     network = training(
         load_classifier(model, revision=revision, device=device),

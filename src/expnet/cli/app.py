@@ -45,7 +45,7 @@ app.add_typer(audit.app, name="audit")
 def version(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
     """Print the version where asked to."""
     if version:
-        from expnet import __version__
+        from expnet._version import __version__
 
         print(f"expnet {__version__}")
         raise typer.Exit

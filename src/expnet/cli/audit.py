@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from expnet.errors import InputError, require_extra
-from expnet.render.escape import printable
+from expnet.explanation.escape import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def decision(
     from expnet.audit.pages import decision_page
     from expnet.cli.methods import chosen_methods
     from expnet.explainer import load
-    from expnet.texts import Text
+    from expnet.text.texts import Text
 
     if method == "all":
         raise InputError("A record is of one method: write one for each.")
@@ -142,7 +142,7 @@ def verify(
     from expnet.audit import Record
     from expnet.audit import verify as compare
     from expnet.explainer import load
-    from expnet.texts import Text
+    from expnet.text.texts import Text
 
     try:
         found = Record.from_json(record.read_text(encoding="utf-8-sig"))

@@ -21,9 +21,9 @@ def benchmark(
     """Measure methods as a plan says; what an earlier run finished is not run again."""
     import torch
 
-    from expnet.benchmark.examples import write_examples
+    from expnet.benchmark.measure.run import run
     from expnet.benchmark.plan import read_plan
-    from expnet.benchmark.run import run
+    from expnet.benchmark.present.examples import write_examples
 
     if quick == (plan is not None):
         raise InputError("Expected a plan, or --quick for the miniature: one of the two.")

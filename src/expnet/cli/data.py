@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from expnet.errors import RationaleError
-from expnet.render.escape import printable
+from expnet.explanation.escape import printable
 
 if TYPE_CHECKING:
     from expnet.rationales import Reading
@@ -163,7 +163,7 @@ def describe_sets(
 
 def _read(paths: Sequence[Path], format: str, read: "Callable[[Path], Reading]") -> "dict[str, Reading]":
     """Read the files, and those of a known format in the folders."""
-    from expnet.progress import track
+    from expnet.runtime.progress import track
 
     files = [file for path in paths for file in _files(path, format)]
     return {str(file): read(file) for file in track(list(dict.fromkeys(files)), "reading", show=True)}
@@ -180,8 +180,8 @@ def _files(path: Path, format: str) -> list[Path]:
 
 def _known(paths: Sequence[Path]) -> list[tuple[Path, str]]:
     """Return the files of a known format with its name; say which look like data but are of none."""
-    from expnet.progress import track
     from expnet.rationales.readers.table import recognise
+    from expnet.runtime.progress import track
 
     if missing := [path for path in paths if not path.exists()]:
         raise RationaleError(f"There is no file or folder {missing[0]}.")

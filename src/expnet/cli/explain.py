@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from expnet import lines
 from expnet.errors import InputError, MissingExtraError, OptionError, UnsupportedModelError
-from expnet.render.escape import printable
+from expnet.explanation.escape import printable
+from expnet.files import lines
 
 if TYPE_CHECKING:
-    from expnet.explanation import Explanation
+    from expnet.explanation.result import Explanation
 
 
 _STDIN = "standard input"
@@ -76,7 +76,7 @@ def explain(
         return
     from expnet.cli.methods import chosen_methods  # torch and transformers load here, after the cheap checks
     from expnet.explainer import load
-    from expnet.texts import Text
+    from expnet.text.texts import Text
 
     everything = method == ["all"]
     chosen = chosen_methods(method or ["expnet"], option or [])
@@ -109,7 +109,7 @@ def _from_export(
     folder: str, given: Sequence[tuple[str, str | None]], *, target: str | None, truncate: bool
 ) -> "list[tuple[Explanation]]":
     from expnet.export import OnnxExplainer
-    from expnet.texts import Text
+    from expnet.text.texts import Text
 
     items = [Text.of(text, second) for text, second in given]
     found = OnnxExplainer.load(folder).explain(items, target=target, truncate=truncate, progress=sys.stderr.isatty())
@@ -139,7 +139,7 @@ def _write(texts: "Sequence[Sequence[Explanation]]", format: Format, output: Pat
     if format is Format.json:
         text = "\n".join(explanation.to_json() for explanations in texts for explanation in explanations)
     elif format is Format.html:
-        from expnet.render import html
+        from expnet.explanation import html
 
         text = html.document(html.fragment(each[0]) if len(each) == 1 else html.side_by_side(each) for each in texts)
     else:
@@ -151,7 +151,7 @@ def _write(texts: "Sequence[Sequence[Explanation]]", format: Format, output: Pat
 
 
 def _shown(explanations: "Sequence[Explanation]", *, coloured: bool) -> str:
-    from expnet.render import terminal
+    from expnet.explanation import terminal
 
     if len(explanations) > 1:
         show = terminal.plain_or_coloured_side_by_side if coloured else terminal.plain_side_by_side

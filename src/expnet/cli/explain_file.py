@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from expnet.errors import InputError, require_extra
-from expnet.render.escape import printable
+from expnet.explanation.escape import printable
 
 if TYPE_CHECKING:
     from expnet.batch.job import Summary

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from expnet.errors import InputError, OptionError
-from expnet.lines import texts
+from expnet.files.lines import texts
 
 if TYPE_CHECKING:
     from expnet.methods.method import Method

@@ -10,7 +10,7 @@ from expnet.errors import InputError, require_extra
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from expnet.benchmark.table import Table
+    from expnet.benchmark.present.table import Table
 
 
 def report(
@@ -24,12 +24,12 @@ def report(
     require_extra("matplotlib", "report")
     if not output.parent.is_dir():
         raise InputError(f"The folder {output.parent} does not exist; create it, or write elsewhere.")
-    from expnet.benchmark import plots as plotting
-    from expnet.benchmark.report.examples import read_examples
-    from expnet.benchmark.report.page import page
+    from expnet.benchmark.present import plots as plotting
+    from expnet.benchmark.present.report.examples import read_examples
+    from expnet.benchmark.present.report.page import page
+    from expnet.benchmark.present.summary import check_rows
+    from expnet.benchmark.present.tables import all_tables
     from expnet.benchmark.rows import read_rows
-    from expnet.benchmark.summary import check_rows
-    from expnet.benchmark.tables import all_tables
 
     shown = [] if examples is None else read_examples(examples)
     found = read_rows(rows)
@@ -45,7 +45,7 @@ def report(
 
 def _write(tables: "Mapping[str, Sequence[Table]]", folder: Path) -> None:
     """Write each table as CSV, and all of them as Markdown that says which file is which."""
-    from expnet.benchmark.table import markdown, to_csv
+    from expnet.benchmark.present.table import markdown, to_csv
 
     folder.mkdir(parents=True, exist_ok=True)
     parts = []

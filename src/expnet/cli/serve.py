@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from expnet.errors import InputError, require_extra
-from expnet.render.escape import printable
+from expnet.explanation.escape import printable
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -53,8 +53,8 @@ def serve(
 
     from expnet.explainer import load
     from expnet.serve.app import create_app
-    from expnet.serve.limits import Limits
-    from expnet.serve.running import run
+    from expnet.web.limits import Limits
+    from expnet.web.running import run
 
     limits = Limits(
         body=max_body,

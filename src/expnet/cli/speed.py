@@ -39,8 +39,8 @@ def speed(
         require_extra("matplotlib", "report")  # before anything is timed
     import torch
 
-    from expnet import speed as timing
     from expnet.explainer import load
+    from expnet.timing import lengths as timing
 
     if threads:
         torch.set_num_threads(threads)
@@ -62,7 +62,7 @@ def speed(
     if output is not None:
         timing.write(report, output)
     if plot is not None:
-        from expnet.benchmark.plots import cost_by_length, save_as
+        from expnet.benchmark.present.plots import cost_by_length, save_as
 
         save_as(cost_by_length(found), plot)
 
@@ -70,10 +70,10 @@ def speed(
 def _mixed(explainer: "Explainer", path: Path, exported: Path | None, rounds: int, output: Path | None) -> None:
     import torch
 
-    from expnet import throughput
     from expnet.cli.train import texts_of
     from expnet.export import OnnxExplainer
-    from expnet.speed import write
+    from expnet.timing import throughput
+    from expnet.timing.lengths import write
 
     graph = None if exported is None else OnnxExplainer.load(exported, threads=torch.get_num_threads())
     strings = [text.text for text in texts_of(path)]

@@ -10,7 +10,7 @@ from expnet.cli.data import OffsetsName, OffsetsOption
 from expnet.cli.serve import names
 from expnet.cli.train import TierName
 from expnet.errors import require_extra
-from expnet.render.escape import printable
+from expnet.explanation.escape import printable
 
 
 def studio(
@@ -62,9 +62,9 @@ def studio(
     import torch
 
     from expnet.explainer import load
-    from expnet.serve.limits import Limits
-    from expnet.serve.running import run
     from expnet.studio import Desk, Marks, bring, create_app, read_texts
+    from expnet.web.limits import Limits
+    from expnet.web.running import run
 
     limits = Limits()
     file = Marks(marks)

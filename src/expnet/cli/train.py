@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from expnet import lines
 from expnet.cli.data import Choice, FormatName, OffsetsName, OffsetsOption, PairField, TextField
 from expnet.errors import InputError
+from expnet.files import lines
 
 if TYPE_CHECKING:
-    from expnet.network import ExpNet
+    from expnet.network.expnet import ExpNet
     from expnet.rationales.offsets import Offsets
-    from expnet.texts import Text
+    from expnet.text.texts import Text
 
 
 class TierName(StrEnum):
@@ -64,10 +64,10 @@ def fit(
 ) -> None:
     """Train an ExpNet for a classifier on texts whose words people marked."""
     from expnet.explainer import load_classifier
+    from expnet.network.universal import named
     from expnet.rationales import read
     from expnet.training import fit as training
     from expnet.training.config import FitConfig, with_tier
-    from expnet.universal import named
 
     marked = partial(
         read, format=format, rationale=rationale, offsets=offsets.value, text=text, pair=pair, choice=choice
@@ -98,7 +98,7 @@ def fit(
 def texts_of(path: Path, *, offsets: "Offsets" = "auto", text: str | None = None) -> "list[Text]":
     """Read texts from lines of a .txt, or from a file of any format for rationales, whose marks are not used."""
     from expnet.rationales import read
-    from expnet.texts import Text
+    from expnet.text.texts import Text
 
     if lines.is_text(path):
         return [Text.of(line) for line in lines.texts(path) if line.strip()]
@@ -125,9 +125,9 @@ def finetune(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
 ) -> None:
     """Fine-tune a classifier, all of it or a LoRA adapter."""
+    from expnet import finetuning as training
     from expnet.demo import base_model
     from expnet.rationales import read_records
-    from expnet.training import finetune as training
 
     names = dict(item.split("=", 1) for item in label or () if "=" in item)
     if len(names) != len(label or ()):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from expnet.classifier import Classifier
 from expnet.errors import InputError, require_extra
-from expnet.loading import load_model
-from expnet.network import ExpNet
+from expnet.model.classifier import Classifier
+from expnet.model.loading import load_model
+from expnet.network.expnet import ExpNet
 
 FOLDER = Path(__file__).parent / "weights"
 DEMOS = ("demo/sentiment", "demo/acceptability", "demo/hate-speech")

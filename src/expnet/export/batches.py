@@ -1,4 +1,4 @@
-"""Texts to arrays for the graph, and token scores back to words: numpy for what `expnet.encoding` does in torch."""
+"""Texts to arrays for the graph, and token scores back to words: what `text.encoding` does in torch, in numpy."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from tokenizers import Tokenizer
 
 from expnet.export.manifest import Manifest
-from expnet.texts import Text
-from expnet.windows import by_budget, read_texts
+from expnet.text.texts import Text
+from expnet.text.windows import by_budget, read_texts
 
 # Tokens in one run of the graph: what it computes then stays in the processor's cache. With 4,096, a text takes a third
 # longer on one thread.
@@ -23,7 +23,7 @@ class Encoded:
     """Texts as windows of tokens.
 
     Attributes:
-        windows: For each window the fields of its tokens; see `expnet.windows.Reading`.
+        windows: For each window the fields of its tokens; see `expnet.text.windows.Reading`.
         text_of: Which text each window is of.
         read: For each text, how many characters of it and of its pair were read.
     """
@@ -34,7 +34,7 @@ class Encoded:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[Text], manifest: Manifest, *, truncate: bool) -> Encoded:
-    """Tokenize texts as `expnet.encoding.encode` does; the errors are the same."""
+    """Tokenize texts as `expnet.text.encoding.encode` does; the errors are the same."""
     readings = list(read_texts(tokenizer, texts, max_length=manifest.max_length, truncate=truncate))
     windows, text_of = list[Int[np.ndarray, "_ fields"]](), list[int]()
     for index, reading in enumerate(readings):

@@ -9,14 +9,14 @@ from jaxtyping import Float
 from tokenizers import Tokenizer
 
 from expnet.errors import MismatchError, ModelError, NonFiniteError, require_extra
-from expnet.explanation import Explanation, scored
+from expnet.explanation.result import Explanation, scored
 from expnet.export.batches import Encoded, encode, feeds, pool_words
 from expnet.export.manifest import GRAPH, TOKENIZER, Manifest, read_manifest
-from expnet.labels import output_index
-from expnet.progress import track
-from expnet.texts import Text, as_text, as_texts
-from expnet.tokenizerfile import refuse_absurd_tokenizer
-from expnet.windows import in_chunks
+from expnet.model.tokenizer_file import refuse_absurd_tokenizer
+from expnet.runtime.progress import track
+from expnet.text.labels import output_index
+from expnet.text.texts import Text, as_text, as_texts
+from expnet.text.windows import in_chunks
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from expnet.attention.capture import capture
 from expnet.attention.signals import attention_signals
-from expnet.classifier import Classifier
-from expnet.features import FeatureConfig, attention_features
-from expnet.heads import Features, head_features
-from expnet.network import ExpNet
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet
+from expnet.network.features import FeatureConfig, attention_features
+from expnet.network.heads import Features, head_features
 
 
 class Graph(nn.Module):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import get_args
 
 from expnet.errors import MismatchError, ModelError
-from expnet.labels import OutputKind, refuse_twins
-from expnet.parsing import FLAG, TEXT, check_fields, listed, number, one_of, parse_json, table, whole
+from expnet.files.parsing import FLAG, TEXT, check_fields, listed, number, one_of, parse_json, table, whole
+from expnet.text.labels import OutputKind, refuse_twins
 
 GRAPH, TOKENIZER, MANIFEST = "model.onnx", "tokenizer.json", "export.json"
 SCHEMA = 2

@@ -9,16 +9,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expnet import __version__
+from expnet._version import __version__
 from expnet.errors import InputError, MismatchError, UnsupportedModelError, require_extra
 from expnet.export.explaining import OnnxExplainer
 from expnet.export.manifest import GRAPH, MANIFEST, TOKENIZER, Manifest
-from expnet.texts import Text
+from expnet.text.texts import Text
 
 if TYPE_CHECKING:
-    from expnet.classifier import Classifier
     from expnet.explainer import Explainer
-    from expnet.network import ExpNet
+    from expnet.model.classifier import Classifier
+    from expnet.network.expnet import ExpNet
 
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 # Two texts of different length, so that neither size is taken for a constant; and what the graph must then get right.

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expnet.attention.intercept import run
-from expnet.classifier import Classifier
-from expnet.encoding import Encoding
 from expnet.methods.passes import budget, by_part, generator_of
 from expnet.methods.replacement import Replacement, baseline_embedding, pad_id
+from expnet.model.classifier import Classifier
+from expnet.text.encoding import Encoding
 
 Output = Literal["logit", "probability"]
 Unit = Literal["token", "word"]

@@ -3,12 +3,12 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.classifier import Classifier
-from expnet.encoding import Encoding
 from expnet.errors import OptionError
-from expnet.heads import read_features
 from expnet.methods.method import Method
-from expnet.network import ExpNet
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet
+from expnet.network.heads import read_features
+from expnet.text.encoding import Encoding
 
 
 def expnet(

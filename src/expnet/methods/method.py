@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from expnet.ambient import torch_defaults
-from expnet.classifier import Classifier
-from expnet.encoding import Encoding
 from expnet.errors import OptionError
+from expnet.model.classifier import Classifier
+from expnet.runtime.ambient import torch_defaults
+from expnet.text.encoding import Encoding
 
 Family = Literal[
     "control", "attention", "gradient", "attention-gradient", "propagation", "perturbation", "surrogate", "learned"

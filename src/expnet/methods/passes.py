@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.capacity import BUDGET, batches
-from expnet.encoding import Encoding
 from expnet.errors import InputError
+from expnet.model.capacity import BUDGET, batches
+from expnet.text.encoding import Encoding
 
 Score = Callable[[Encoding, Tensor], Tensor]
 # Tokens in one of many passes on a processor: what it computes on the way should fit its cache.

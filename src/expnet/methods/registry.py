@@ -7,7 +7,8 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from expnet.errors import MethodError
-from expnet.methods import (
+from expnet.methods import learned
+from expnet.methods.families import (
     attention,
     attention_gradient,
     controls,
@@ -15,7 +16,6 @@ from expnet.methods import (
     decompx,
     deeplift,
     gradient,
-    learned,
     partition,
     perturbation,
     propagation,

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from expnet.classifier import Classifier
 from expnet.errors import OptionError
+from expnet.model.classifier import Classifier
 
 Replacement = Literal["mask", "pad", "zero", "delete"]
 # Those that keep the token's place, and so can be approached step by step.

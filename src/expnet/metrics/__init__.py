@@ -4,15 +4,7 @@ What runs a classifier is imported from its own module: `faithfulness`, `erasure
 """
 
 from expnet.metrics.agreement import leave_one_annotator_out, majority, one_against_others
-from expnet.metrics.plausibility import (
-    auroc,
-    average_precision,
-    best_f1,
-    iou_f1,
-    mark_top,
-    precision_recall,
-    token_f1,
-)
+from expnet.metrics.plausibility import auroc, average_precision, best_f1, iou_f1, mark_top, precision_recall, token_f1
 from expnet.metrics.stability import kendall_tau, rank_correlation, top_overlap
 from expnet.metrics.statistics import Estimate, bootstrap, estimate, holm, paired_test
 

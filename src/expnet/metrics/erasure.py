@@ -12,14 +12,14 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from expnet.ambient import torch_defaults
 from expnet.attention.intercept import run
-from expnet.classifier import Classifier
-from expnet.encoding import Encoding
 from expnet.errors import InputError
 from expnet.methods.coalitions import players
 from expnet.methods.passes import budget, generator_of
 from expnet.metrics.faithfulness import check_words, number_of_units, unit_scores, word_units
+from expnet.model.classifier import Classifier
+from expnet.runtime.ambient import torch_defaults
+from expnet.text.encoding import Encoding
 
 
 @dataclass(frozen=True, slots=True)

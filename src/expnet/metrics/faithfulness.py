@@ -12,16 +12,16 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from expnet.ambient import torch_defaults
-from expnet.capacity import batches
-from expnet.classifier import Classifier
-from expnet.encoding import Encoding, overlaps
 from expnet.errors import InputError
 from expnet.methods.coalitions import Game, players, values
 from expnet.methods.passes import generator_of
 from expnet.methods.replacement import Replacement
 from expnet.metrics.plausibility import check_scores, mark_top
 from expnet.metrics.stability import kendall_tau, rank_correlation
+from expnet.model.capacity import batches
+from expnet.model.classifier import Classifier
+from expnet.runtime.ambient import torch_defaults
+from expnet.text.encoding import Encoding, overlaps
 
 TENTHS = tuple(tenth / 10 for tenth in range(11))
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from expnet.ambient import torch_defaults
-from expnet.classifier import Classifier
-from expnet.explanation import Explanation
+from expnet.explanation.result import Explanation
 from expnet.metrics.faithfulness import (
     Curves,
     check_words,
@@ -19,7 +17,9 @@ from expnet.metrics.faithfulness import (
     word_units,
 )
 from expnet.metrics.plausibility import mark_top
-from expnet.texts import Text
+from expnet.model.classifier import Classifier
+from expnet.runtime.ambient import torch_defaults
+from expnet.text.texts import Text
 
 RANDOM = "random words"
 _DRAWS = 5  # of random words; one draw alone may hit the right ones

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from expnet.ambient import torch_defaults
 from expnet.attention.borrow import borrow
-from expnet.classifier import Classifier
 from expnet.errors import InputError
 from expnet.methods.layers import layer_stack
+from expnet.model.classifier import Classifier
+from expnet.runtime.ambient import torch_defaults
 
 
 @torch_defaults()

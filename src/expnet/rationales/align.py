@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from expnet.encoding import Encoding, overlaps, shares
 from expnet.errors import RationaleError
 from expnet.rationales.records import Record
+from expnet.text.encoding import Encoding, overlaps, shares
 
 
 def token_targets(encoding: Encoding, records: Sequence[Record]) -> Float[Tensor, "batch tokens"]:

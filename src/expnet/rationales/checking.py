@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from expnet.rationales.problems import Problem, Reading
-from expnet.texts import Text
+from expnet.text.texts import Text
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from io import BufferedIOBase
 from typing import Any
 
 from expnet.errors import LineError
-from expnet.lines import LONGEST
+from expnet.files.lines import LONGEST
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PIECE = 2**16

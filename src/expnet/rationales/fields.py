@@ -6,8 +6,8 @@ from typing import Any
 
 from expnet.rationales.offsets import Mark
 from expnet.rationales.problems import RowError
-from expnet.texts import Text
-from expnet.words import Span
+from expnet.text.texts import Text
+from expnet.text.words import Span
 
 
 def string(row: Mapping[str, Any], field: str) -> str:

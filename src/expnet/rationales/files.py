@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from expnet.errors import InputError, LineError, RationaleError
-from expnet.lines import Opener, numbered, opened
+from expnet.files.lines import Opener, numbered, opened
 from expnet.rationales.documents import Document
 from expnet.rationales.problems import Problem, Row
 
 
 def lines(path: Path, opener: Opener | None = None) -> Iterator[tuple[int, bytes] | Problem]:
-    """Yield each line as `expnet.lines.numbered` does, and a problem where what follows cannot be read.
+    """Yield each line as `expnet.files.lines.numbered` does, and a problem where what follows cannot be read.
 
     Raises:
         RationaleError: If there is no such file, or it may not be read.

@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 
 from expnet.errors import RationaleError
 from expnet.rationales.problems import RowError
-from expnet.texts import Text
-from expnet.words import Span
+from expnet.text.texts import Text
+from expnet.text.words import Span
 
 Unit = Literal["characters", "utf-16", "utf-8"]
 Offsets = Literal["auto", "characters", "utf-16", "utf-8"]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from expnet.rationales.records import Annotation
-from expnet.words import Span
+from expnet.text.words import Span
 
 Rule = Literal["union", "majority"]
 

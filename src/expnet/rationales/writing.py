@@ -5,8 +5,8 @@ from typing import Any
 
 from expnet.errors import RationaleError
 from expnet.rationales.records import Record
-from expnet.texts import Text
-from expnet.words import Span
+from expnet.text.texts import Text
+from expnet.text.words import Span
 
 
 def as_row(record: Record) -> dict[str, Any]:

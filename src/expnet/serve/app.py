@@ -3,23 +3,23 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.staticfiles import StaticFiles
 
-from expnet import __version__
+from expnet._version import __version__
 from expnet.errors import InputError
 from expnet.explainer import Explainer
-from expnet.serve import page, refusals, v1
-from expnet.serve.guard import Guard
-from expnet.serve.limits import Limits
+from expnet.serve import page, v1
 from expnet.serve.metrics import Metrics
 from expnet.serve.models import Models, Served, check_name, offered
-from expnet.serve.origins import known_names
 from expnet.serve.tasks import TRIAL, Explain, Predict
 from expnet.serve.worker import Worker
+from expnet.web import STATIC, refusals
+from expnet.web.guard import Guard
+from expnet.web.limits import Limits
+from expnet.web.origins import known_names
 
 
 class _Name(StringConvertor):
@@ -70,7 +70,7 @@ def create_app(
     )
     app.include_router(v1.router(models, metrics))
     app.include_router(page.router(models))
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    app.mount("/static", StaticFiles(directory=STATIC))
     for kind in refusals.EXPECTED:
         app.add_exception_handler(kind, _refuse)
     app.add_middleware(

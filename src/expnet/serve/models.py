@@ -10,9 +10,9 @@ from expnet.errors import InputError, MethodError, RefusedError
 from expnet.explainer import Explainer
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method, list_methods
-from expnet.serve.limits import Item, Limits
 from expnet.serve.tasks import Explain, Task
 from expnet.serve.worker import Worker
+from expnet.web.limits import Item, Limits
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 

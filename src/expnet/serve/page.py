@@ -9,15 +9,16 @@ from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
 from expnet.errors import ExpnetError, InputError, RefusedError
-from expnet.explanation import Explanation
+from expnet.explanation import html
+from expnet.explanation.colour import shorten
+from expnet.explanation.result import Explanation
+from expnet.explanation.templates import environment
 from expnet.metrics.removal import RANDOM, Checked
-from expnet.render import html
-from expnet.render.colour import shorten
-from expnet.render.templates import environment
-from expnet.serve import refusals, v1
-from expnet.serve.forms import last, read_form
+from expnet.serve import v1
 from expnet.serve.models import Models, Served, find
 from expnet.serve.tasks import Check, Explain
+from expnet.web import refusals
+from expnet.web.forms import last, read_form
 
 _COUNT, _MOST = "3", 50  # top words to take away
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
-from expnet.explanation import Explanation, Word
-from expnet.labels import OutputKind
-from expnet.serve.limits import Item
+from expnet.explanation.result import Explanation, Word
 from expnet.serve.tasks import Explain, Predict, prediction
+from expnet.text.labels import OutputKind
+from expnet.web.limits import Item
 
 _TEXT = "A touching, funny film."
 _WORDS = (Word("touching", 2, 10, 0, 0.93), Word("funny", 12, 17, 0, 0.88))

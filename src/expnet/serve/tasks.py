@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 from expnet.errors import InputError, RefusedError
 from expnet.explainer import Explainer
-from expnet.explanation import Explanation
-from expnet.labels import OutputKind
+from expnet.explanation.result import Explanation
 from expnet.methods.cost import passes
 from expnet.methods.registry import find_method
 from expnet.metrics.removal import Checked, check
-from expnet.serve.limits import Item, Limits
-from expnet.texts import Text
+from expnet.text.labels import OutputKind
+from expnet.text.texts import Text
+from expnet.web.limits import Item, Limits
 
 # They follow every token through all layers, which costs a pass for each token or more, whatever they declare.
 _FOLLOWING = frozenset({"alti", "attention_flow", "decompx", "globenc"})

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Response
 
 from expnet.errors import RefusedError
-from expnet.explanation import Explanation
+from expnet.explanation.result import Explanation
 from expnet.serve import schema
 from expnet.serve.metrics import CONTENT_TYPE, Metrics
 from expnet.serve.models import Models, find
-from expnet.serve.origins import declares_json
-from expnet.serve.refusals import encode
 from expnet.serve.tasks import prediction
+from expnet.web.origins import declares_json
+from expnet.web.refusals import encode
 
 _WHY = {
     400: "The body is no JSON in UTF-8, or is nested too deep; or a header comes twice.",

@@ -8,10 +8,10 @@ from typing import Any
 
 from expnet.errors import RefusedError
 from expnet.explainer import Explainer
-from expnet.serve.failures import is_failure, of_instance, raisable, unreadable
-from expnet.serve.limits import Item, Limits
 from expnet.serve.tasks import TRIAL, Check, Predict, Task
-from expnet.texts import Text
+from expnet.text.texts import Text
+from expnet.web.failures import is_failure, of_instance, raisable, unreadable
+from expnet.web.limits import Item, Limits
 
 _SHORT = 100  # characters; below, lengths do not matter
 

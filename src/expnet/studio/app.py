@@ -8,13 +8,13 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from starlette.staticfiles import StaticFiles
 
-from expnet import __version__, serve
-from expnet.serve import refusals
-from expnet.serve.guard import Guard
-from expnet.serve.limits import Limits
-from expnet.serve.origins import known_names
+from expnet._version import __version__
 from expnet.studio import page
 from expnet.studio.desk import Desk
+from expnet.web import STATIC, refusals
+from expnet.web.guard import Guard
+from expnet.web.limits import Limits
+from expnet.web.origins import known_names
 
 _PATIENCE = 10  # seconds
 
@@ -40,8 +40,8 @@ def create_app(desk: Desk, *, limits: Limits | None = None, hosts: Sequence[str]
 
     app = FastAPI(title="expnet studio", version=__version__, lifespan=lifespan, openapi_url=None)
     app.include_router(page.router(desk))
-    for name, folder in (("studio", Path(__file__).parent), ("static", Path(serve.__file__).parent)):
-        app.mount(f"/{name}", StaticFiles(directory=folder / "static"))
+    app.mount("/studio", StaticFiles(directory=Path(__file__).parent / "static"))
+    app.mount("/static", StaticFiles(directory=STATIC))
 
     def refuse(request: Request, error: Exception) -> Response:
         number = str(request.path_params.get("number", "")) if request.method == "GET" else ""

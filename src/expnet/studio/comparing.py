@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from expnet.classifier import Classifier
 from expnet.explainer import Explainer
 from expnet.metrics import Estimate, auroc, average_precision, estimate
-from expnet.network import ExpNet
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet
 from expnet.rationales import Record
 
 FOLDS = 4

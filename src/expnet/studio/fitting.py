@@ -9,17 +9,17 @@ from typing import Literal
 
 from expnet.errors import ExpnetError, InputError
 from expnet.explainer import Explainer
-from expnet.explanation import Explanation
-from expnet.heads import Tier
-from expnet.network import ExpNet
-from expnet.progress import watched
+from expnet.explanation.result import Explanation
+from expnet.network.expnet import ExpNet
+from expnet.network.heads import Tier
+from expnet.network.universal import UNIVERSAL, universal
 from expnet.rationales import Record
-from expnet.serve.failures import logger, where
+from expnet.runtime.progress import watched
 from expnet.studio.comparing import FOLDS, Agreement, agreement, cross_validated, usable, word_scores
 from expnet.training.adapt import adapt
 from expnet.training.config import STUDENT, with_tier
 from expnet.training.fit import ENOUGH_TO_ADAPT, fit
-from expnet.universal import UNIVERSAL, universal
+from expnet.web.failures import logger, where
 
 LEAST = 4  # marked texts, so that each fold has one
 RECOMMENDED = 16

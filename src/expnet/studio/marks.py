@@ -11,16 +11,16 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from expnet.errors import InputError, RationaleError
-from expnet.locks import Lock
+from expnet.files.atomic import write_whole
 from expnet.rationales import Annotation, Record, as_row
 from expnet.rationales.files import json_lines
 from expnet.rationales.problems import Problem
 from expnet.rationales.readers.merge import named_apart
 from expnet.rationales.readers.shared import parse_record
 from expnet.rationales.votes import agree, majority_label
+from expnet.runtime.locks import Lock
 from expnet.studio.texts import Key, key_of, name_of
-from expnet.words import Span
-from expnet.writing import write_whole
+from expnet.text.words import Span
 
 FIELD = "studio"  # of a line: what is known of each annotator beside the marks
 _UNNAMED = "unnamed"

@@ -11,18 +11,18 @@ from fastapi import APIRouter, Depends, Request, Response
 from markupsafe import Markup
 
 from expnet.errors import InputError, RefusedError
+from expnet.explanation import html
+from expnet.explanation.templates import environment
 from expnet.rationales import Record
-from expnet.render import html
-from expnet.render.templates import environment
-from expnet.serve import refusals
-from expnet.serve.failures import is_failure, raisable, unreadable
-from expnet.serve.forms import last, read_form
 from expnet.studio.comparing import FOLDS
 from expnet.studio.desk import Desk
 from expnet.studio.fitting import LEAST, RECOMMENDED, Fitting, Pair
 from expnet.studio.marks import ConflictError, Entry
-from expnet.texts import Text
-from expnet.words import Span
+from expnet.text.texts import Text
+from expnet.text.words import Span
+from expnet.web import refusals
+from expnet.web.failures import is_failure, raisable, unreadable
+from expnet.web.forms import last, read_form
 
 _LISTED = 100  # texts on a page of the list
 

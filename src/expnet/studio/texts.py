@@ -5,13 +5,13 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from expnet import lines
 from expnet.errors import InputError, require_extra
+from expnet.files import lines
 from expnet.rationales import Record, read
 from expnet.rationales.files import is_document
 from expnet.rationales.offsets import Offsets
 from expnet.rationales.readers.table import recognise
-from expnet.texts import Text
+from expnet.text.texts import Text
 
 Key = tuple[str, str | None]  # a text, and its pair if it has one
 _ROWS = 1000

@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expnet.ambient import torch_defaults
-from expnet.classifier import Classifier
-from expnet.encoding import Encoding
 from expnet.errors import InputError, NonFiniteError
-from expnet.features import normalise_within_text
-from expnet.heads import HeadFeatures, Tier, read_features
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
-from expnet.network import ExpNet
-from expnet.progress import track
-from expnet.texts import Text, as_texts
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet
+from expnet.network.features import normalise_within_text
+from expnet.network.heads import HeadFeatures, Tier, read_features
+from expnet.runtime.ambient import torch_defaults
+from expnet.runtime.progress import track
+from expnet.text.encoding import Encoding
+from expnet.text.texts import Text, as_texts
 from expnet.training.build import new_network
 from expnet.training.config import STUDENT, FitConfig, with_tier
 from expnet.training.examples import Example

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import torch
 
-from expnet.classifier import Classifier
-from expnet.heads import HeadSetConfig
-from expnet.network import ExpNet, ExpNetConfig
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet, ExpNetConfig
+from expnet.network.heads import HeadSetConfig
 from expnet.training.config import FitConfig
 
 

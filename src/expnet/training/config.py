@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from expnet.features import ATTENTION, GRADIENT, FeatureConfig
-from expnet.heads import HeadSetConfig, Tier
+from expnet.network.features import ATTENTION, GRADIENT, FeatureConfig
+from expnet.network.heads import HeadSetConfig, Tier
 
 Explain = Literal["label", "predicted"]
 

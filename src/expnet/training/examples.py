@@ -11,16 +11,16 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from expnet.ambient import torch_defaults
-from expnet.classifier import Classifier
-from expnet.encoding import Encoding
-from expnet.features import FeatureConfig
-from expnet.heads import Features, HeadFeatures, HeadSetConfig, read_features, stack
-from expnet.progress import track
+from expnet.files.atomic import write_whole
+from expnet.model.classifier import Classifier
+from expnet.network.features import FeatureConfig
+from expnet.network.heads import Features, HeadFeatures, HeadSetConfig, read_features, stack
 from expnet.rationales import Record
 from expnet.rationales.align import token_targets
+from expnet.runtime.ambient import torch_defaults
+from expnet.runtime.progress import track
+from expnet.text.encoding import Encoding
 from expnet.training.config import Explain
-from expnet.writing import write_whole
 
 _SHARD = 512
 

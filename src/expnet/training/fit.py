@@ -5,17 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from expnet.ambient import torch_defaults
-from expnet.classifier import Classifier
 from expnet.errors import InputError, UnsupportedModelError
-from expnet.heads import Tier
-from expnet.network import ExpNet
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet
+from expnet.network.heads import Tier
+from expnet.network.universal import universal
 from expnet.rationales import Record
-from expnet.texts import Text, as_texts
+from expnet.runtime.ambient import torch_defaults
+from expnet.text.texts import Text, as_texts
 from expnet.training.adapt import adapt
 from expnet.training.config import FEW_MARKS, FEW_MARKS_UNIVERSAL, STUDENT, FitConfig, gently, with_tier
 from expnet.training.mixture import Source, fit_mixture
-from expnet.universal import universal
 
 # Texts, marked or not, that are enough to learn a classifier's heads from the universal ExpNet.
 ENOUGH_TO_ADAPT = 100

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 
-from expnet.encoding import overlaps
 from expnet.metrics import auroc, average_precision
-from expnet.network import ExpNet
+from expnet.network.expnet import ExpNet
 from expnet.rationales import Record
+from expnet.text.encoding import overlaps
 from expnet.training.examples import Example, collate
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from expnet.errors import RationaleError
-from expnet.heads import Features
-from expnet.network import ExpNet
-from expnet.progress import track
+from expnet.network.expnet import ExpNet
+from expnet.network.heads import Features
+from expnet.runtime.progress import track
 from expnet.training.config import FitConfig
 from expnet.training.examples import Example, collate
 from expnet.training.judging import Judged, judge

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from expnet.ambient import torch_defaults
-from expnet.classifier import Classifier
 from expnet.errors import InputError, RationaleError
-from expnet.network import ExpNet
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet
 from expnet.rationales import Record
+from expnet.runtime.ambient import torch_defaults
 from expnet.training.build import continued, new_network
 from expnet.training.config import FitConfig
 from expnet.training.examples import Example, extract

@@ -11,8 +11,8 @@ from expnet.rationales.offsets import Mark, Place, placed
 from expnet.rationales.problems import Found, Problem, Row, RowError, parsed
 from expnet.rationales.readers.merge import Answer, Answers, merge
 from expnet.rationales.readers.options import Options
-from expnet.texts import Text
-from expnet.words import Span
+from expnet.text.texts import Text
+from expnet.text.words import Span
 
 _FIELDS = ("label", "labels", "entities")
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from expnet.errors import InputError, RationaleError
-from expnet.lines import texts
+from expnet.files.lines import texts
 from expnet.rationales.fields import items, name, quoted, string
 from expnet.rationales.files import json_lines
 from expnet.rationales.problems import Found, Row, RowError, parsed
 from expnet.rationales.records import Record
 from expnet.rationales.votes import Rule
-from expnet.texts import Text
-from expnet.words import Span
+from expnet.text.texts import Text
+from expnet.text.words import Span
 
 Documents = Callable[[str], list[str]]
 

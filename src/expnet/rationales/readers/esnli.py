@@ -8,8 +8,8 @@ from expnet.rationales.files import csv_rows
 from expnet.rationales.problems import Found, Row, RowError, parsed
 from expnet.rationales.records import Annotation, Record
 from expnet.rationales.votes import Rule, agree
-from expnet.texts import Text
-from expnet.words import Span
+from expnet.text.texts import Text
+from expnet.text.words import Span
 
 
 def read_esnli(path: Path, rule: Rule) -> Iterator[Found]:

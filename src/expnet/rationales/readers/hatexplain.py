@@ -10,7 +10,7 @@ from expnet.rationales.files import json_elements
 from expnet.rationales.problems import Found, Row, RowError, parsed
 from expnet.rationales.records import Annotation, Record
 from expnet.rationales.votes import Rule, agree, majority_label
-from expnet.texts import Text
+from expnet.text.texts import Text
 
 
 def read_hatexplain(path: Path, rule: Rule) -> Iterator[Found]:

@@ -11,8 +11,8 @@ from expnet.rationales.problems import Found, Problem, Row, parsed
 from expnet.rationales.readers.layout import Layout, Result, Task, find_layout
 from expnet.rationales.readers.merge import Answer, Answers, merge
 from expnet.rationales.readers.options import Options
-from expnet.texts import Text
-from expnet.words import Span
+from expnet.text.texts import Text
+from expnet.text.words import Span
 
 _MIN_FIELDS = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
 

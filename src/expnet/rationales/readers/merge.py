@@ -7,8 +7,8 @@ from pathlib import Path
 from expnet.rationales.problems import Found, Problem
 from expnet.rationales.records import Annotation, Record
 from expnet.rationales.votes import Rule, agree, majority_label
-from expnet.texts import Text
-from expnet.words import Span
+from expnet.text.texts import Text
+from expnet.text.words import Span
 
 
 @dataclass(frozen=True, slots=True)

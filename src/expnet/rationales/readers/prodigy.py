@@ -10,8 +10,8 @@ from expnet.rationales.offsets import Place, placed
 from expnet.rationales.problems import Found, Problem, Row, parsed
 from expnet.rationales.readers.merge import Answer, Answers, merge
 from expnet.rationales.readers.options import Options
-from expnet.texts import Text
-from expnet.words import Span
+from expnet.text.texts import Text
+from expnet.text.words import Span
 
 _MARKING = ("ner_manual", "spans_manual")  # views in which people mark words; a row without marks may have no `spans`
 _CHOOSING = ("classification", "choice", "text", "html", "text_input")  # their spans are highlights of the program

@@ -9,8 +9,8 @@ from expnet.rationales.files import json_lines
 from expnet.rationales.offsets import Mark, Unit, at_mark
 from expnet.rationales.problems import Found, Problem, Row, RowError, parsed
 from expnet.rationales.records import Annotation, Record
-from expnet.texts import Text
-from expnet.words import Span
+from expnet.text.texts import Text
+from expnet.text.words import Span
 
 
 def read_shared(

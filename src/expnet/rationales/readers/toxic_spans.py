@@ -12,7 +12,7 @@ from expnet.rationales.problems import Found, Row, RowError, parsed
 from expnet.rationales.readers.options import Options
 from expnet.rationales.records import Record
 from expnet.rationales.votes import Rule, runs
-from expnet.texts import Text
+from expnet.text.texts import Text
 
 
 def read_toxic_spans(path: Path, options: Options) -> Iterator[Found]:

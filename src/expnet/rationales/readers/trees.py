@@ -8,7 +8,7 @@ from expnet.rationales.files import lines
 from expnet.rationales.problems import Found, Problem, Row, RowError, parsed
 from expnet.rationales.records import Record
 from expnet.rationales.votes import Rule
-from expnet.texts import Text
+from expnet.text.texts import Text
 
 _PIECE = re.compile(r"[()]|[^\s()]+")
 _LONGEST = 5  # words; a longer phrase says little about which of its words carry the feeling

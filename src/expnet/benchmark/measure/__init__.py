@@ -1,0 +1,1 @@
+"""A benchmark's cells: scores, measures, cost."""

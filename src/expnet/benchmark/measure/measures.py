@@ -1,0 +1,174 @@
+"""From word scores to figures, text by text."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from expnet.benchmark.measure.scores import Scores
+from expnet.benchmark.prepare.data import Marks
+from expnet.methods.replacement import Replacement
+from expnet.metrics import (
+    auroc,
+    average_precision,
+    best_f1,
+    iou_f1,
+    leave_one_annotator_out,
+    mark_top,
+    precision_recall,
+    rank_correlation,
+    token_f1,
+    top_overlap,
+)
+from expnet.metrics.erasure import soft_comprehensiveness, soft_erasure, soft_sufficiency
+from expnet.metrics.faithfulness import (
+    comprehensiveness,
+    deletion_area,
+    insertion_area,
+    leave_one_out_correlation,
+    leave_one_out_deltas,
+    perturbation_curves,
+    sufficiency,
+)
+from expnet.model.classifier import Classifier
+from expnet.text.encoding import Encoding
+from expnet.text.texts import Text
+
+Values = dict[str, list[float]]
+Curve = dict[str, list[float]]
+_BATCH = 16
+
+
+def plausibility(scores: Scores, marks: Marks, share: float, threshold: float | None = None) -> Values:
+    """Hold scores against marks; all NaN for a text without a marked word.
+
+    Args:
+        scores: Of the judged words of each text.
+        marks: Theirs.
+        share: Of each text's words to mark, the same for every method.
+        threshold: The method's own, if it has one: adds `own_f1`.
+    """
+    return _columns(_plausibility(s, m, share, threshold) for s, m in zip(scores, marks, strict=True))
+
+
+def against_each(scores: Scores, annotators: Sequence[Marks], share: float, threshold: float | None = None) -> Values:
+    """Hold scores against each annotator, and take the mean over the annotators of a text."""
+    return _columns(
+        _mean([_plausibility(s, marks, share, threshold) for marks in people])
+        for s, people in zip(scores, annotators, strict=True)
+    )
+
+
+def people(annotators: Sequence[Marks], share: float) -> Values:
+    """Hold each annotator against the majority of the others, as if the marks were scores; the mean over annotators.
+
+    Their F1 is that of their own marks, not of a share.
+    """
+
+    def one(mine: Bool[ndarray, " words"], others: Bool[ndarray, " words"]) -> dict[str, float]:
+        found = _plausibility(mine.astype(float), others, share, None)
+        own = _chosen(mine, others)
+        return found | own | {"best_f1": own["f1"]}
+
+    pairs = [leave_one_annotator_out(each) if each else [] for each in annotators]
+    return _columns(_mean([one(mine, others) for mine, others in each]) for each in pairs)
+
+
+def mark_all(marks: Marks) -> Values:
+    """Mark every word: the floor that F1 alone does not see."""
+
+    return _columns(_plausibility(np.zeros(len(each)), each, 1.0, None) for each in marks)
+
+
+def faithfulness(
+    classifier: Classifier,
+    texts: Sequence[Text],
+    target: Sequence[int],
+    scores: Mapping[str, Scores],
+    replacement: Replacement,
+    *,
+    soft: bool = False,
+    seed: int = 0,
+) -> dict[str, tuple[Values, Curve]]:
+    """Take words away in the order of each method and watch the target's probability.
+
+    Returns:
+        For each method its figures text by text, and its deletion and insertion curves, means over the texts.
+    """
+    parts: dict[str, list[tuple[Values, ndarray, ndarray]]] = {name: [] for name in scores}
+    fractions: list[float] = []
+    for start in range(0, len(texts), _BATCH):
+        stop = start + _BATCH
+        encoding, wanted = classifier.encode(texts[start:stop]), torch.tensor(target[start:stop])
+        some = {name: each[start:stop] for name, each in scores.items()}
+        curves = perturbation_curves(classifier, encoding, wanted, some, replacement=replacement)
+        deltas = leave_one_out_deltas(classifier, encoding, wanted, replacement=replacement)
+        softly = _softly(classifier, encoding, wanted, some, seed) if soft else {}
+        for name, curve in curves.items():
+            fractions = curve.fractions.tolist()
+            taus = [leave_one_out_correlation(s, d)[0] for s, d in zip(some[name], deltas, strict=True)]
+            values = {
+                "comprehensiveness": comprehensiveness(curve).tolist(),
+                "sufficiency": sufficiency(curve).tolist(),
+                "deletion_area": deletion_area(curve).tolist(),
+                "insertion_area": insertion_area(curve).tolist(),
+                "kendall": taus,
+            }
+            parts[name].append((values | softly.get(name, {}), curve.removed, curve.kept))
+    return {name: _joined(each, fractions) for name, each in parts.items()}
+
+
+def agreement(first: Scores, second: Scores, share: float) -> Values:
+    """Say how much two scorings of the same words agree."""
+    return _columns(
+        {"rank_correlation": rank_correlation(a, b), "top_overlap": top_overlap(a, b, share)}
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def _softly(
+    classifier: Classifier, encoding: Encoding, target: torch.Tensor, scores: Mapping[str, Scores], seed: int
+) -> dict[str, Values]:
+    return {
+        name: {
+            "soft_comprehensiveness": soft_comprehensiveness(each).tolist(),
+            "soft_sufficiency": soft_sufficiency(each).tolist(),
+        }
+        for name, each in soft_erasure(classifier, encoding, target, scores, seed=seed).items()
+    }
+
+
+def _joined(parts: Sequence[tuple[Values, ndarray, ndarray]], fractions: list[float]) -> tuple[Values, Curve]:
+    values = {name: [x for part, _, _ in parts for x in part[name]] for name in parts[0][0]}
+    deletion, insertion = (np.nanmean(np.concatenate([part[at] for part in parts]), axis=0) for at in (1, 2))
+    return values, {"fractions": fractions, "deletion": deletion.tolist(), "insertion": insertion.tolist()}
+
+
+def _plausibility(
+    scores: Float[ndarray, " words"], marks: Bool[ndarray, " words"], share: float, threshold: float | None
+) -> dict[str, float]:
+    found = {"auroc": auroc(scores, marks), "average_precision": average_precision(scores, marks)}
+    found |= _chosen(mark_top(scores, share), marks) | {"best_f1": best_f1(scores, marks)}
+    if threshold is not None:
+        found["own_f1"] = token_f1(scores >= threshold, marks)
+    return found if marks.any() else dict.fromkeys(found, float("nan"))
+
+
+def _chosen(chosen: Bool[ndarray, " words"], marks: Bool[ndarray, " words"]) -> dict[str, float]:
+    precision, recall = precision_recall(chosen, marks)
+    return {"precision": precision, "recall": recall, "f1": token_f1(chosen, marks), "iou_f1": iou_f1(chosen, marks)}
+
+
+def _mean(found: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    if not found:
+        return {}
+    return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+
+
+def _columns(texts: Iterable[Mapping[str, float]]) -> Values:
+    """Turn a figure dictionary per text into a list per figure; a text without figures gets NaN."""
+    rows = list(texts)
+    names = next((list(row) for row in rows if row), [])
+    return {name: [row.get(name, float("nan")) for row in rows] for name in names}

@@ -1,0 +1,128 @@
+"""Run a plan cell by cell, each written when it is done, so that what was interrupted goes on where it was."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expnet._version import __version__
+from expnet.benchmark.measure.measuring import Bench
+from expnet.benchmark.plan import Plan, SetPlan, TaskPlan
+from expnet.benchmark.prepare.contestants import Contestant, contestants
+from expnet.benchmark.prepare.data import Data
+from expnet.benchmark.prepare.making import Workshop
+from expnet.benchmark.rows import EXPNETS, Row, RowFile
+from expnet.errors import BenchmarkError
+from expnet.runtime.progress import track
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Work that is done whole or not at all; `name` tells it from any other, and changes with what it depends on."""
+
+    name: str
+    title: str
+    run: Callable[[], list[Row]]
+
+
+def run(plan: Plan, folder: Path, output: Path, *, only: Sequence[str] = (), progress: bool = False) -> RowFile:
+    """Run what is not yet there of a plan.
+
+    Several processes may run different tasks of a plan at the same time, once the classifiers are there.
+
+    Args:
+        plan: The plan.
+        folder: Folder of the data.
+        output: Folder for the rows, in a file named after the plan, and for what is made once: classifiers, ExpNets,
+            scores.
+        only: Names of tasks; () runs all.
+        progress: Show a bar on standard error.
+
+    Raises:
+        BenchmarkError: If there is no such task, or a set of the plan is missing.
+    """
+    if unknown := set(only) - {task.name for task in plan.tasks}:
+        raise BenchmarkError(f"The plan {plan.name!r} has no task {sorted(unknown)[0]!r}.")
+    data = Data(folder, plan)
+    bench = Bench(plan, data, Workshop(plan, data, output))
+    file = RowFile(output / f"{plan.name}.jsonl")
+    done = file.cells()
+    todo = [cell for cell in cells(bench, only) if cell.name not in done]
+    for cell in track(todo, lambda cell: cell.title, show=progress):
+        start = time.perf_counter()
+        found = cell.run()
+        took = {"plan": plan.name, "seconds": round(time.perf_counter() - start, 2), **_versions()}
+        file.append(cell.name, [replace(row, provenance={**row.provenance, **took}) for row in found])
+    return file
+
+
+def cells(bench: Bench, only: Sequence[str] = ()) -> Iterator[Cell]:
+    """Yield every cell of a plan: plausibility of all sets first, cost last."""
+    plan = bench.plan
+    sets = [(task, test) for task in plan.tasks for test in task.tests if not only or task.name in only]
+    examined = [(task, test) for task, test in sets if not plan.examined or test.file in plan.examined]
+    everyone = {task.name: contestants(plan, bench.workshop, task) for task in plan.tasks}
+    first = {name: [who for who in each if who.round == 0 and who.closely] for name, each in everyone.items()}
+    for task, test in sets:
+        yield _cell(bench, "floors", task, test, [], partial(bench.floors, task, test))
+        for who in everyone[task.name]:
+            if who.sample and (task, test) not in examined:
+                continue
+            yield _cell(bench, "plausibility", task, test, [who], partial(bench.plausibility, task, test, who))
+    for task, test in examined:
+        for replacement in plan.faithfulness.replacements:
+            for sample in (False, True):
+                if group := [who for who in first[task.name] if who.sample == sample]:
+                    work = partial(bench.faithfulness, task, test, group, replacement)
+                    yield _cell(bench, f"faithfulness {replacement}", task, test, group, work)
+    for task, test in examined if plan.stability_texts else ():
+        for who in first[task.name]:
+            if not who.sample:
+                other = _next_round(who, everyone[task.name])
+                yield _cell(bench, "stability", task, test, [who], partial(bench.stability, task, test, who, other))
+                yield _cell(bench, "sanity", task, test, [who], partial(bench.sanity, task, test, who))
+    for task, test in sets[:1] if plan.cost and sets[0][0] is plan.tasks[0] else ():
+        for who in first[task.name]:
+            yield _cell(bench, "cost", task, test, [who], partial(bench.cost, task, test, who))
+
+
+def _cell(
+    bench: Bench, what: str, task: TaskPlan, test: SetPlan, who: Sequence[Contestant], work: Callable[[], list[Row]]
+) -> Cell:
+    plan = bench.plan
+    depends: list[Any] = [__version__, what, asdict(task), asdict(test), bench.data.digest(test.file), plan.seed]
+    for each in who:
+        depends.append([each.experiment, each.label, dict(each.condition), plan.methods.options.get(each.label)])
+        depends.append(plan.methods.sample_texts if each.sample else 0)
+        if each.experiment in EXPNETS:  # it learned from other tasks, maybe
+            depends += [asdict(each) for each in (plan.cross, plan.student, plan.few, plan.own)]
+            depends.append(plan.unmarked)
+            depends += [asdict(replace(other, tests=())) for other in plan.tasks]
+    if not what.startswith(("floors", "plausibility")):
+        depends += [asdict(plan.faithfulness), plan.stability_texts]
+    digest = hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    named = f"{who[0].experiment} {who[0].label}" if len(who) == 1 else f"{len(who)} methods"
+    return Cell(f"{what} {test.file} {named} {digest}", f"{test.file}: {what}, {named}", work)
+
+
+def _next_round(who: Contestant, everyone: Sequence[Contestant]) -> Contestant | None:
+    """Return the ExpNet that learned likewise with the next seed."""
+    seeds = ("seed", "classifier")
+
+    def likewise(each: Contestant) -> bool:
+        ours, theirs = ({k: v for k, v in each.condition.items() if k not in seeds} for each in (who, each))
+        same = (each.label, each.experiment) == (who.label, who.experiment)
+        return same and ours == theirs and each.round == 1
+
+    return next(filter(likewise, everyone), None) if who.experiment in EXPNETS else None
+
+
+def _versions() -> dict[str, str]:
+    return {"expnet": __version__, "torch": torch.__version__, "transformers": version("transformers")}

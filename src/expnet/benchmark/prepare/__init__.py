@@ -1,0 +1,1 @@
+"""Data, classifiers and networks that a benchmark compares."""

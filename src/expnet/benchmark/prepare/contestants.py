@@ -1,0 +1,100 @@
+"""Who is measured on a task: every method of the plan, and the ExpNets."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from expnet.benchmark.measure.scores import Job
+from expnet.benchmark.plan import Measured, Plan, TaskPlan
+from expnet.benchmark.prepare.making import Workshop
+from expnet.methods.learned import method_of
+from expnet.methods.registry import find_method
+from expnet.network.heads import Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A method of the plan, or an ExpNet and how it learned.
+
+    Attributes:
+        experiment: As in `Row`.
+        label: What the plan calls the method.
+        round: Which of the plan's seeds; see `Workshop`.
+        sample: Whether it is measured on a sample only.
+        condition: As in `Row`: how the ExpNet learned, its seed and the classifier's.
+        job: Makes it, training the ExpNet if need be.
+        closely: Whether more than plausibility is measured of it: of every method, and of ExpNets with no marks, with
+            the fewest after adapting, and with all.
+    """
+
+    experiment: str
+    label: str
+    round: int
+    sample: bool
+    condition: Mapping[str, str | int | float | None]
+    job: Callable[[], Job]
+    closely: bool = True
+
+
+def contestants(plan: Plan, workshop: Workshop, task: TaskPlan) -> list[Contestant]:
+    """Return who is measured on a task, the quick ones first."""
+    return [*_baselines(plan, workshop, task), *_networks(plan, workshop, task)]
+
+
+def _baselines(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Contestant]:
+    for round in range(len(workshop.versions(task))):
+        for method in plan.methods.measured():
+            if method.sample and round:
+                continue
+            experiment = "control" if find_method(method.name).family == "control" else "baseline"
+            condition = {"classifier": workshop.version(task, round)}
+
+            def job(method: Measured = method) -> Job:
+                return workshop.job(task, method)
+
+            yield Contestant(experiment, method.label, round, method.sample, condition, job)
+
+
+def _networks(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Contestant]:
+    for round, seed in enumerate(plan.seeds):
+        version = workshop.version(task, round)
+        for tier in plan.tiers:
+            label = "expnet_gradient" if tier == "gradient" else "expnet"
+            for experiment, shots, start in _lessons(plan, task):
+
+                def job(
+                    experiment: str = experiment,
+                    round: int = round,
+                    tier: Tier = tier,
+                    shots: int = shots,
+                    start: str = start,
+                ) -> Job:
+                    if experiment == "cross-task":
+                        network = workshop.cross_task(task, round, tier)
+                    elif experiment == "adapted":
+                        network = workshop.adapted(task, round, tier)
+                    else:
+                        network = workshop.marked(task, round, tier, shots, warm=start == "adapted")
+                    return Job(method_of(network), {}, plan.seed, network)
+
+                condition: dict[str, str | int | float | None] = {"seed": seed, "classifier": version}
+                if start:
+                    condition |= {"shots": shots or "all", "start": start}
+                closely = experiment != "few marks" or (start == "adapted" and shots == min(plan.shots))
+                yield Contestant(experiment, label, round, False, condition, job, closely)
+
+
+def _lessons(plan: Plan, task: TaskPlan) -> Iterator[tuple[str, int, str]]:
+    """Yield experiment, number of marked texts (0: all), and what the ExpNet starts from ("": there are no marks)."""
+    known, others = set(plan.experiments), [other for other in plan.tasks if other.train]
+    if not any(other.family != task.family for other in others):
+        known -= {"cross-task", "adapted"}
+    yield from ((experiment, 0, "") for experiment in ("cross-task", "adapted") if experiment in known)
+    if task.train and "few marks" in known:
+        for shots in plan.shots:
+            yield "few marks", shots, "nothing"
+            if "adapted" in known:
+                yield "few marks", shots, "adapted"
+        if "adapted" in known:
+            yield "few marks", 0, "adapted"
+    if task.train and "in-domain" in known:
+        yield "in-domain", 0, "nothing"

@@ -1,0 +1,203 @@
+"""What a plan needs before anything can be measured, each made once and kept: classifiers, ExpNets, scores."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from expnet._version import __version__
+from expnet.benchmark.measure.scores import Job, Scores, Seen, keep, kept, targets, word_scores
+from expnet.benchmark.plan import DOCUMENTS, Measured, Plan, TaskPlan
+from expnet.benchmark.prepare.data import Data, TestSet, draw
+from expnet.demo import base_model
+from expnet.explainer import load_classifier
+from expnet.finetuning import finetune
+from expnet.methods.registry import find_method
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet
+from expnet.network.heads import Tier
+from expnet.rationales import Record
+from expnet.training.adapt import adapt
+from expnet.training.config import FitConfig, gently, with_tier
+from expnet.training.mixture import Source, fit_mixture
+
+_DOCUMENTS = 5000  # enough to count words in
+
+
+class Workshop:
+    """Makes and keeps what a plan needs.
+
+    A round is one of the plan's seeds: it has its own ExpNets, and its own classifier of each task that has several.
+    """
+
+    def __init__(self, plan: Plan, data: Data, work: Path) -> None:
+        self.plan, self.data, self.work = plan, data, work
+        self._classifiers: dict[tuple[str, str | int], Classifier] = {}
+        self._explained: dict[tuple[str, str, str | int], dict[int, int]] = {}
+        self._prints: dict[int, str] = {}
+        self._seen = Seen()
+
+    def version(self, task: TaskPlan, round: int) -> str | int:
+        """Return which of a task's classifiers takes part in a round: its seed, or what was loaded."""
+        versions = self.versions(task)
+        return versions[round % len(versions)]
+
+    def versions(self, task: TaskPlan) -> tuple[str | int, ...]:
+        """Return a task's classifiers; see `ClassifierPlan`."""
+        return self._owner(task).classifier.versions
+
+    def classifier(self, task: TaskPlan, round: int) -> Classifier:
+        """Load the classifier of a task, after fine-tuning it if it is not there."""
+        task = self._owner(task)
+        key = task.name, self.version(task, round)
+        if key not in self._classifiers:
+            model = key[1] if isinstance(key[1], str) else self._fine_tuned(task, key[1])
+            self._classifiers[key] = load_classifier(model)
+        return self._classifiers[key]
+
+    def cross_task(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
+        """Return the ExpNet that learned from the tasks of every other family."""
+        return self.learned(self.others(task), round, with_tier(self.plan.cross, tier))
+
+    def universal(self, tier: Tier) -> ExpNet:
+        """Return the ExpNet that learned from all tasks, for tasks that are not in the plan."""
+        return self.learned([task for task in self.plan.tasks if task.train], 0, with_tier(self.plan.cross, tier))
+
+    def others(self, task: TaskPlan) -> list[TaskPlan]:
+        """Return the tasks of other families that have marks to learn from."""
+        return [other for other in self.plan.tasks if other.train and other.family != task.family]
+
+    def learned(
+        self, tasks: Sequence[TaskPlan], round: int, config: FitConfig, *, rounds: Sequence[int] = ()
+    ) -> ExpNet:
+        """Return the ExpNet that learned from these tasks, by their classifiers of several `rounds` if asked to."""
+        sources = {
+            (task.name, self.version(task, each)): self._source(task, each)
+            for task in tasks
+            for each in rounds or (round,)
+        }
+        return self._trained(list(sources.values()), self._seeded(config, round))
+
+    def adapted(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
+        """Return the ExpNet that one from other families, with gradients, taught on texts of the task without marks."""
+        teacher, config = self.cross_task(task, round, "gradient"), with_tier(self.plan.student, tier)
+        texts = self.data.unmarked(self._owner(task), self.plan.unmarked)
+        classifier = self.classifier(task, round)
+        config = self._seeded(config, round)
+        asked = [asdict(config), __version__, fingerprint(teacher), self.fingerprint(classifier)]
+        inputs = [record.text for record in texts]
+        return self._network(_digest(asked, texts), lambda: adapt(classifier, teacher, inputs, config=config))
+
+    def marked(self, task: TaskPlan, round: int, tier: Tier, shots: int, *, warm: bool) -> ExpNet:
+        """Return an ExpNet that learned from so many marked texts of the task (0: all), a draw for each round.
+
+        With `warm` it starts from the one that was adapted without marks, else from nothing.
+        """
+        source, plan = self._source(task, round), self.plan
+        config = plan.own
+        if shots:
+            drawn = [source.train[i] for i in draw(source.train, shots, plan.seeds[round])]
+            source = Source(classifier=source.classifier, train=drawn, name=f"{shots} of {task.train}")
+            config = plan.few
+        start = self.adapted(task, round, tier) if warm else None
+        config = gently(config, len(source.train)) if warm else config
+        return self._trained([source], with_tier(self._seeded(config, round), tier), start)
+
+    def explained(self, task: TaskPlan, round: int, texts: TestSet) -> list[int]:
+        """Return the class to explain of each text."""
+        key = task.name, texts.name, self.version(task, round)
+        if key not in self._explained:
+            whole = self.data.test_set(task, next(test for test in task.tests if test.file == texts.name))
+            found = targets(self.classifier(task, round), whole.records, self._owner(task).classifier.names)
+            self._explained[key] = dict(zip(whole.numbers, found, strict=True))
+        return [self._explained[key][number] for number in texts.numbers]
+
+    def job(self, task: TaskPlan, method: Measured) -> Job:
+        """Return a method as the plan wants it; one that counts words is handed the texts the classifier learned."""
+        found, options = find_method(method.name), dict(method.options)
+        if DOCUMENTS in found.options:
+            files = self._owner(task).classifier.train or task.train or task.tests[0].file
+            records = self.data.records(files)
+            options[DOCUMENTS] = [records[i].text.text for i in draw(records, _DOCUMENTS, self.plan.seed)]
+        return Job(found, options, self.plan.seed)
+
+    def scores(self, task: TaskPlan, round: int, texts: TestSet, job: Job) -> Scores:
+        """Return the scores of each text's words."""
+        classifier, target = self.classifier(task, round), self.explained(task, round, texts)
+        options = {name: value for name, value in job.options.items() if name != DOCUMENTS}
+        network = "" if job.network is None else fingerprint(job.network)
+        asked = [self.fingerprint(classifier), target, job.method.name, options, job.seed, network, __version__]
+        path = self.work / "scores" / f"{_digest(asked, texts.records)}.safetensors"
+        found = kept(path)
+        if found is None:
+            found = word_scores(classifier, texts.records, target, job, self._seen)
+            keep(path, found)
+        return found
+
+    def _owner(self, task: TaskPlan) -> TaskPlan:
+        """Return the task whose classifier this one shares, itself if it has one."""
+        return next(other for other in self.plan.tasks if other.name == (task.classifier.of or task.name))
+
+    def _fine_tuned(self, task: TaskPlan, seed: int) -> Path:
+        plan = task.classifier
+        train, dev = self.data.to_train_classifier(task)
+        settings = replace(plan.settings, seed=seed)
+        name = _digest([asdict(settings), plan.base, dict(plan.names)], [*train, *dev])[:12]
+        folder = self.work / "classifiers" / f"{task.name.replace(' ', '-')}-{seed}-{name}"
+        if not (folder / "finetune.json").is_file():
+            base = base_model() if plan.base == "demo/base" else plan.base
+            resume = any(folder.glob("checkpoints/checkpoint-*"))
+            finetune(base, train, dev, folder, settings, label_names=dict(plan.names), resume=resume)
+        return folder
+
+    def fingerprint(self, classifier: Classifier) -> str:
+        """Return a hash of a classifier's weights, computed once."""
+        if id(classifier) not in self._prints:
+            self._prints[id(classifier)] = classifier.fingerprint()
+        return self._prints[id(classifier)]
+
+    def _source(self, task: TaskPlan, round: int) -> Source:
+        train, dev = self.data.to_train_explainer(task)
+        classifier = self.classifier(task, round)
+        return Source(classifier=classifier, train=train, dev=dev, name=task.train, family=task.family)
+
+    def _seeded(self, config: FitConfig, round: int) -> FitConfig:
+        return replace(config, seed=self.plan.seeds[round])
+
+    def _trained(self, sources: Sequence[Source], config: FitConfig, start: ExpNet | None = None) -> ExpNet:
+        asked: list[Any] = [asdict(config), __version__, "" if start is None else fingerprint(start)]
+        for source in sources:
+            parts = (_digest([], source.train), _digest([], source.dev or []))
+            asked.append([self.fingerprint(source.classifier), source.family, *parts])
+        cache = self.work / "features"
+        return self._network(
+            _digest(asked, []), lambda: fit_mixture(sources, config=config, warm_start=start, cache=cache)
+        )
+
+    def _network(self, name: str, make: Callable[[], ExpNet]) -> ExpNet:
+        folder = self.work / "networks" / name[:16]
+        if (folder / "config.json").is_file():
+            return ExpNet.from_pretrained(folder)
+        network = make()
+        unfinished = folder.with_suffix(f".{os.getpid()}")  # another process may be making the same
+        network.save_pretrained(unfinished)
+        if not folder.is_dir():
+            unfinished.rename(folder)
+        return network
+
+
+def fingerprint(network: ExpNet) -> str:
+    """Return a hash of a network's configuration and weights."""
+    weights = [[name, tensor.tolist()] for name, tensor in sorted(network.state_dict().items())]
+    settings = asdict(network.config)
+    return _digest([weights, {name: settings[name] for name in ("features", "context", "hidden", "threshold")}], [])
+
+
+def _digest(asked: Any, records: Sequence[Record]) -> str:
+    found = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode())
+    for record in records:
+        found.update(repr((record.text, record.label, record.rationale)).encode())
+    return found.hexdigest()

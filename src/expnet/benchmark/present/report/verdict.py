@@ -1,0 +1,83 @@
+"""What the figures say in plain words."""
+
+import math
+from collections.abc import Sequence
+
+from expnet.benchmark.present import comparison, summary
+from expnet.benchmark.present.comparison import Contest, Point
+from expnet.benchmark.rows import EXPNETS, Row
+
+_LEARNED = {
+    "cross-task": "that never saw the task",
+    "adapted": "that saw texts of the task, but no mark,",
+    "in-domain": "trained on all marked texts of the task",
+}
+_ALPHA = 0.05
+
+
+def verdict(rows: Sequence[Row]) -> list[str]:
+    """Return sentences, raw: who is ahead on how many sets, who is faithful, and at what cost."""
+    contests, points = comparison.contests(rows), comparison.comparable(comparison.trade_off(rows))
+    baselines = [row for row in rows if row.kind == "plausibility" and row.experiment == "baseline"]
+    dear = len({row.method for row in baselines if row.sample})
+    fixed = _count(len({row.method for row in baselines if not row.sample}), "fixed method")
+    found = []
+    for experiment in _LEARNED:
+        found += _compared(contests, experiment, f"the best of {fixed}")
+        if experiment == "adapted":
+            found += _few(contests)
+    rival = f"the best of {_count(dear, 'expensive method')}, on their samples,"
+    found += _compared(comparison.contests(rows, sample=True), "cross-task", rival)
+    if not contests:
+        found.append("No ExpNet was measured beside a fixed method, so nothing can be said about who is ahead.")
+    return [*found, *_faithful(points)]
+
+
+def _compared(contests: Sequence[Contest], experiment: str, rival: str) -> list[str]:
+    same = summary.group((each for each in contests if each.experiment == experiment), lambda each: each.system)
+    return [f"An {name.split(',')[0]} {_LEARNED[experiment]} {_standing(some, rival)}" for name, some in same.items()]
+
+
+def _standing(contests: Sequence[Contest], rival: str) -> str:
+    ahead, even, behind = ([each for each in contests if each.gain.sign == sign] for sign in (1, 0, -1))
+    sure = sum(each.holm < _ALPHA for each in ahead)
+    return (
+        f"ranks the words that people marked better than {rival} on {len(ahead)} of {_count(len(contests), 'set')} "
+        f"and worse on {len(behind)}; on {len(even)} the 95 % interval of the difference includes 0. "
+        + (f"Of those ahead, {sure} stay significant after correction for testing several sets." if ahead else "")
+    ).strip()
+
+
+def _few(contests: Sequence[Contest]) -> list[str]:
+    some = [each for each in contests if each.experiment == "few marks"]
+    parts = [
+        f"on {sum(each.gain.sign > 0 for each in same)} of {len(same)} with {name.removeprefix('ExpNet, ')}"
+        for name in dict.fromkeys(each.system for each in some)
+        if (same := [each for each in some if each.system == name])
+    ]
+    return [f"After a few marked texts of the task it is ahead of that method {'; '.join(parts)}."] if parts else []
+
+
+def _faithful(points: Sequence[Point]) -> list[str]:
+    ours = [point for point in points if point.experiment in EXPNETS]
+    if not ours:
+        return []
+    first = min(ours, key=lambda point: EXPNETS.index(point.experiment))
+    most = max(points, key=lambda point: point.faithfulness)
+    places = [
+        1 + sum(getattr(point, what) > getattr(first, what) for point in points)
+        for what in ("plausibility", "faithfulness")
+    ]
+    found = (
+        f"Plausible is not faithful: among {len(points)} methods on {_count(first.sets, 'set')}, {first.system} is "
+        f"number {places[0]} by agreement with people and number {places[1]} by how much the prediction loses without "
+        f"its top words; number 1 there is {most.system}."
+    )
+    if math.isnan(first.cost):
+        return [found]
+    theirs = "" if math.isnan(most.cost) else f"; {most.system} takes {most.cost:,.1f}"
+    return [found, f"{first.system} takes the time of {first.cost:,.1f} predictions{theirs}."]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)

@@ -1,0 +1,185 @@
+"""What every picture of an explanation shares: its scale, its shades, its pieces and its captions."""
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from expnet.text.labels import OutputKind
+
+if TYPE_CHECKING:
+    from expnet.explanation.result import Explanation, Word
+
+# Every kind of colour blindness tells blue from orange. Both are dark enough for white letters on top.
+_FOR, _AGAINST = (0, 96, 223), (192, 79, 0)
+_GREY, _INK = (106, 106, 106), "#ffffff"
+# The most that lets the letters below keep a contrast of 4.5 on white paper and on a dark screen.
+_OPACITY = 0.6
+# What scores of both signs do to a class, or to the value of a regression: of several scores, and of one.
+_FOR_AND_AGAINST: dict[OutputKind, tuple[str, str, str, str]] = {
+    "probability": ("speak for", "speaks for", "against it", "against it"),
+    "value": ("raise", "raises", "lower it", "lowers it"),
+}
+# A terminal has no faint shades, so that words below a fifth of the scale stay bare.
+_FAINT = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The range that the shades cover: 0 to `limit`, and down to -`limit` if `signed`."""
+
+    limit: float
+    signed: bool
+
+
+def scale_of(explanation: "Explanation") -> Scale:
+    """Return 0 to 1 for calibrated scores, else 0 to the largest finite score of this text; if signed, both ways."""
+    if explanation.calibrated:
+        return Scale(1.0, signed=False)
+    scores = (abs(word.score) if explanation.signed else word.score for word in explanation.words)
+    return Scale(max((score for score in scores if 0 < score < math.inf), default=0.0), explanation.signed)
+
+
+def strength(score: float, scale: Scale) -> float:
+    """Return the share of the scale that a score fills, in [-1, 1]; 0 where it has no meaning."""
+    share = score / scale.limit if scale.limit else 0.0
+    if math.isnan(share):
+        return 0.0
+    return min(1.0, max(-1.0 if scale.signed else 0.0, share))
+
+
+def hue(score: float) -> str:
+    """Return the full colour that scores of this sign have, for bars."""
+    return _hex(_FOR if score > 0 else _AGAINST)
+
+
+def veil(score: float, scale: Scale) -> str:
+    """Return a translucent CSS colour, which suits light and dark grounds alike, or "" for no shade."""
+    alpha = round(255 * _OPACITY * abs(strength(score, scale)))
+    return f"{hue(score)}{alpha:02x}" if alpha else ""
+
+
+def block(score: float, scale: Scale) -> str:
+    """Return a terminal style, or "" for no shade.
+
+    The ground of a terminal is unknown, so that no tint may hint at it: shades go from grey to full colour
+    at much the same lightness, in between black and white, and bring their own letter colour.
+    """
+    share = round(strength(score, scale), 2)
+    if abs(share) < _FAINT:
+        return ""
+    full = _FOR if share > 0 else _AGAINST
+    mixed = [round(grey + abs(share) * (end - grey)) for grey, end in zip(_GREY, full, strict=True)]
+    return f"{_INK} on {_hex(mixed)}"
+
+
+def _hex(rgb: Sequence[int]) -> str:
+    return "#" + "".join(f"{channel:02x}" for channel in rgb)
+
+
+def number(score: float, scale: Scale, decimals: int = 2) -> str:
+    """Write a score with that many decimals, more on a small scale, and the sign it may have."""
+    magnitude = math.floor(math.log10(scale.limit)) if 0 < scale.limit < math.inf else 0
+    digits = min(12, max(decimals, decimals - magnitude - 1))
+    return f"{score:{'+' if scale.signed else ''}z.{digits}f}"
+
+
+def strongest(explanation: "Explanation", k: int) -> list["Word"]:
+    """Return up to k words with the largest absolute scores, largest first; none that scores 0 or NaN."""
+    scored = (word for word in explanation.words if abs(word.score) > 0)
+    return heapq.nlargest(k, scored, key=lambda word: abs(word.score))
+
+
+def marked(word: "Word", explanation: "Explanation") -> bool:
+    """Return whether a word reaches the threshold of its explanation, if that has one."""
+    return word.seen and explanation.threshold is not None and word.score >= explanation.threshold
+
+
+def pieces(explanation: "Explanation", segment: int) -> Iterator[tuple[str, "Word | None"]]:
+    """Cut one text into words and the gaps around them; joined, they are that text, whatever the spans."""
+    text = (explanation.text, explanation.pair or "")[segment]
+    at = 0
+    words = (word for word in explanation.words if word.segment == segment)
+    for word in sorted(words, key=lambda word: word.start):
+        start = max(word.start, at)
+        if word.end <= start:
+            continue
+        if start > at:
+            yield text[at:start], None
+        yield text[start : word.end], word
+        at = word.end
+    yield text[at:], None
+
+
+def shorten(text: str, limit: int = 40) -> str:
+    """Return the text on one line, cut to about that many characters."""
+    line = " ".join(text[: limit + 1].split())
+    return line if len(text) <= limit else line[:limit] + "..."
+
+
+def percent(probability: float) -> str:
+    """Write a probability as a percentage."""
+    return f"{100 * probability:.1f} %"
+
+
+def amount(output: float, kind: OutputKind) -> str:
+    """Write what a model says: a probability as a percentage, the value of a regression as it is."""
+    return percent(output) if kind == "probability" else f"{output:z,.4g}"
+
+
+def directions(kind: OutputKind, *, plural: bool) -> tuple[str, str]:
+    """Return what scores above 0 do to the class or value explained, and what those below 0 do to it."""
+    words = _FOR_AND_AGAINST[kind]
+    return (words[0], words[2]) if plural else (words[1], words[3])
+
+
+def stops(scale: Scale) -> list[float]:
+    """Return the five scores that a legend shows, lowest first."""
+    low, span = (-scale.limit, 2 * scale.limit) if scale.signed else (0.0, scale.limit)
+    return [low + span * step / 4 for step in range(5)]
+
+
+def caption(explanation: "Explanation", scale: Scale) -> str:
+    """Say what the scale of an explanation means, in one raw line."""
+    if explanation.calibrated:
+        return "Scores run from 0 to 1, on the same scale for every text."
+    if scale.signed:
+        up, down = directions(explanation.kind, plural=True)
+        return (
+            f'Scores above 0 {up} "{explanation.label}", scores below 0 {down}. Shades and bars are '
+            f"relative to the largest absolute score of this text, {number(scale.limit, scale)[1:]}."
+        )
+    up, _ = directions(explanation.kind, plural=False)
+    return (
+        f'Scores tell how much a word matters, not whether it {up} "{explanation.label}". Shades and bars are '
+        f"relative to the largest score of this text, {number(scale.limit, scale)}."
+    )
+
+
+def notes(explanation: "Explanation", *, mark: str) -> list[str]:
+    """Say what a reader must know beside the scores, in raw lines.
+
+    Args:
+        mark: How words at or above the threshold look, as in "they are bold".
+    """
+    lines = []
+    if explanation.kind == "probability" and explanation.outputs:
+        best = max(explanation.outputs, key=lambda name: explanation.outputs[name])
+        if explanation.outputs[best] > explanation.output:
+            chance = percent(explanation.outputs[best])
+            lines.append(f'The most probable class is "{best}" ({chance}); another target was asked for.')
+    if explanation.words and explanation.target_note:
+        lines.append(explanation.target_note)
+    if not explanation.words:
+        lines.append("No words to explain.")
+    if explanation.threshold is not None and explanation.words:
+        threshold = number(explanation.threshold, scale_of(explanation))
+        lines.append(f"Words that score {threshold} or more are {mark}.")
+    if str(explanation.provenance.get("explainer", "")).startswith("universal"):
+        lines.append("The explainer is a universal one: it may have seen no text of this task that a person marked.")
+    if explanation.windows > 1:
+        lines.append(f"Read in {explanation.windows:d} overlapping windows.")
+    if unseen := sum(not word.seen for word in explanation.words):
+        lines.append(f"{unseen} of {len(explanation.words)} words were not read: truncation was asked for.")
+    return lines

@@ -1,0 +1,61 @@
+"""What several methods side by side have in common: what may stand there, the names of rows, and notes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from expnet.errors import InputError
+from expnet.explanation import colour
+from expnet.text.labels import target_note
+
+if TYPE_CHECKING:
+    from expnet.explanation.result import Explanation
+
+
+def comparable(explanations: "Sequence[Explanation]") -> "list[Explanation]":
+    """Return explanations of one text without their thresholds, as marks in one row would be looked for in all.
+
+    Raises:
+        InputError: If there are none, or their texts, pairs or labels differ.
+    """
+    if not explanations:
+        raise InputError("Expected explanations of one text by several methods, got none.")
+    for name in ("text", "pair", "label"):
+        values = list(dict.fromkeys(getattr(explanation, name) for explanation in explanations))
+        if len(values) > 1:
+            shown = " and ".join(repr(value and colour.shorten(value)) for value in values[:2])
+            raise InputError(
+                f"Expected explanations with the same {name}, got {len(values)} different ones, such as {shown}. "
+                "Explain one text and one target with every method."
+            )
+    return [replace(explanation, threshold=None) for explanation in explanations]
+
+
+def row_names(explanation: "Explanation") -> list[tuple[int, str]]:
+    """Return each segment with what stands before it, raw and on one line; ± follows methods with signed scores."""
+    method = colour.shorten(explanation.method) + "\u00a0±" * explanation.signed
+    return [(0, method)] if explanation.pair is None else [(0, method), (1, "pair")]
+
+
+def caption(explanations: "Sequence[Explanation]") -> str:
+    """Say what the shades of several methods mean, in one raw line."""
+    label, kind = explanations[0].label, explanations[0].kind
+    up, down = colour.directions(kind, plural=False)
+    calibrated = ", ".join(dict.fromkeys(explanation.method for explanation in explanations if explanation.calibrated))
+    own = f"Shades are relative to each method's own largest score{calibrated and f' ({calibrated}: to 1)'}."
+    if not any(explanation.signed for explanation in explanations):
+        return f'{own} They tell how much a word matters, not whether it {up} "{label}".'
+    return (
+        f'{own} In rows marked ±, blue {up} "{label}" and orange {down}; other rows tell only how much a word matters.'
+    )
+
+
+def notes(explanations: "Sequence[Explanation]", caption: str) -> list[str]:
+    """Return the caption, unless there are no words, and the notes of all explanations, each once, in raw lines."""
+    captions = [caption] if any(explanation.words for explanation in explanations) else []
+    free = list(dict.fromkeys(each.method for each in explanations if each.words and each.target_note))
+    if free:
+        captions.append(target_note(free, explanations[0].kind, alone=False))
+    # What concerns the target is said once for all methods.
+    alike = [replace(each, uses_target=True) for each in explanations]
+    return captions + list(dict.fromkeys(note for each in alike for note in colour.notes(each, mark="")))

@@ -1,0 +1,261 @@
+"""An explanation as HTML: no script, nothing from outside, every string escaped."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from expnet.explanation import colour, comparison
+from expnet.explanation.escape import escape
+
+if TYPE_CHECKING:
+    from expnet.explanation.result import Explanation, Word
+
+_TOP = 8
+_CLASSES = 5
+
+# Styles are inline, ink is inherited and shades are translucent: so a fragment looks right in a light or dark
+# notebook, and behind a sanitiser that drops style sheets.
+_FONT = "font-family:system-ui,-apple-system,'Segoe UI',sans-serif"
+_CARD = (
+    f"{_FONT};font-size:15px;line-height:1.5;margin:1rem 0;padding:1.1rem 1.4rem;"
+    "border:1px solid #80808066;border-radius:10px;print-color-adjust:exact;-webkit-print-color-adjust:exact"
+)
+_TEXT = "margin:.8rem 0;font-size:17px;line-height:1.9;white-space:pre-wrap;overflow-wrap:anywhere"
+_SMALL_TEXT = "margin:0;font-size:14px;line-height:1.6;white-space:pre-wrap;overflow-wrap:anywhere"
+_MUTED = "opacity:.75;font-size:13px"
+_CELL = (
+    "padding:.1rem .8rem .1rem 0;border:0;background:none;text-align:start;font-weight:inherit;overflow-wrap:anywhere"
+)
+_BAR = "height:8px;min-width:1px;border-radius:2px"
+_NUMBER = _CELL + ";text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
+_LEVEL = _CELL + ";vertical-align:baseline"
+# On a narrow screen the name of a method wraps before it takes the room of the text.
+_METHOD = _MUTED + ";width:max-content;max-width:25vw"
+_RULE = "border-top:1px solid #80808040"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_PAGE = (
+    ":root{color-scheme:light dark}"
+    "body{max-width:50rem;margin:0 auto;padding:2rem 1rem;color:#1f2328;background:#fff;"
+    f"{_FONT}}}"
+    "h1{font-size:1.3rem;font-weight:600;overflow-wrap:anywhere}"
+    "section{break-inside:avoid-page}"
+    "@media screen and (prefers-color-scheme:dark){body{color:#dfe2e7;background:#17191d}}"
+)
+
+
+def fragment(explanation: "Explanation") -> str:
+    """Return one explanation as a piece of HTML that stands alone."""
+    parts = (
+        _head(explanation, explanation.method),
+        reading(explanation),
+        _provenance(explanation) if explanation.provenance else "",
+    )
+    return _card(explanation, parts, "max-width:46rem")
+
+
+def reading(explanation: "Explanation") -> str:
+    """Return the shaded text, its top words and classes, its scale and notes, for a page that says the rest itself."""
+    parts = (
+        _texts(explanation),
+        _tables(explanation),
+        _legend(explanation) if explanation.words else "",
+        *(f'<div style="{_MUTED}">{escape(note)}</div>' for note in colour.notes(explanation, mark="underlined")),
+    )
+    return "".join(parts)
+
+
+def side_by_side(explanations: "Sequence[Explanation]") -> str:
+    """Return explanations of one text by several methods as a table, a row each, in the order given.
+
+    Raises:
+        InputError: If there are none, or their texts, pairs or labels differ.
+    """
+    rows = headless(explanations)  # which checks them
+    return _card(explanations[0], (_head(explanations[0], ""), rows), "max-width:none")
+
+
+def headless(explanations: "Sequence[Explanation]") -> str:
+    """Return the table and notes of `side_by_side` alone, for explanations whose prediction is not known.
+
+    Raises:
+        InputError: As `side_by_side`.
+    """
+    rows = comparison.comparable(explanations)
+    notes = comparison.notes(rows, comparison.caption(rows))
+    return table(explanations) + "".join(f'<div style="{_MUTED}">{escape(note)}</div>' for note in notes)
+
+
+def table(explanations: "Sequence[Explanation]") -> str:
+    """Return the table of `side_by_side` alone, for a page that says once what the shades mean.
+
+    Raises:
+        InputError: As `side_by_side`.
+    """
+    rows = "".join(map(_compared, comparison.comparable(explanations)))
+    style = "border-collapse:collapse;table-layout:auto;width:100%;margin:.6rem 0"
+    return f'<table style="{style}"><tbody>{rows}</tbody></table>'
+
+
+def page(explanations: "Sequence[Explanation]", title: str = "expnet") -> str:
+    """Return a complete document with one explanation below the other."""
+    return document((fragment(explanation) for explanation in explanations), title)
+
+
+def document(fragments: Iterable[str], title: str = "expnet", *, style: str = "") -> str:
+    """Return fragments as a complete document that opens offline and may run no script, whatever the texts hold.
+
+    `style` is more CSS, for what has classes of its own.
+    """
+    return (
+        '<!DOCTYPE html>\n<html><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_PAGE}{style}</style></head>\n"
+        f'<body><main><h1 dir="auto">{escape(title)}</h1>\n' + "\n".join(fragments) + "\n</main></body></html>\n"
+    )
+
+
+def _card(explanation: "Explanation", parts: Iterable[str], width: str) -> str:
+    name = escape(f"{explanation.label}, {colour.amount(explanation.output, explanation.kind)}")
+    return f'<section class="expnet" aria-label="{name}" style="{_CARD};{width}">{"".join(parts)}</section>'
+
+
+def _head(explanation: "Explanation", method: str) -> str:
+    return (
+        '<div style="display:flex;flex-wrap:wrap;gap:0 .8rem;align-items:baseline;overflow-wrap:anywhere">'
+        f'<strong dir="auto" style="font-size:20px;font-weight:600">{escape(explanation.label)}</strong>'
+        f'<span style="font-size:17px;white-space:nowrap">{colour.amount(explanation.output, explanation.kind)}</span>'
+        f'<span dir="auto" style="{_MUTED};margin-inline-start:auto">{escape(method)}</span>'
+        "</div>"
+    )
+
+
+def _texts(explanation: "Explanation") -> str:
+    text = _text(explanation, 0, _TEXT)
+    if explanation.pair is None:
+        return text
+    return f'{text}<div style="{_MUTED};margin-bottom:-.6rem">pair</div>{_text(explanation, 1, _TEXT)}'
+
+
+def _compared(explanation: "Explanation") -> str:
+    return "".join(
+        f'<tr style="background:none;{"" if segment else _RULE}"><th scope="row" style="{_LEVEL}">'
+        f'<div dir="auto" style="{_METHOD}">{escape(name)}</div></th>'
+        f'<td style="{_LEVEL};width:100%">{_text(explanation, segment, _SMALL_TEXT)}</td></tr>'
+        for segment, name in comparison.row_names(explanation)
+    )
+
+
+def _text(explanation: "Explanation", segment: int, style: str) -> str:
+    scale = colour.scale_of(explanation)
+    words = (
+        escape(piece) if word is None else _word(piece, word, scale, colour.marked(word, explanation))
+        for piece, word in colour.pieces(explanation, segment)
+    )
+    return f'<div class="expnet-text" dir="auto" style="{style}">{"".join(words)}</div>'
+
+
+def _word(piece: str, word: "Word", scale: colour.Scale, marked: bool) -> str:
+    title = colour.number(word.score, scale, 3)
+    styles = []
+    if not word.seen:
+        title, styles = f"{title}, not read", ["opacity:.65"]
+    elif veil := colour.veil(word.score, scale):
+        styles = [f"background:{veil}", "border-radius:3px"]
+    if marked:
+        styles.append("text-decoration:underline 2px;text-underline-offset:3px")
+    style = f' style="{";".join(styles)}"' if styles else ""
+    return f'<span title="{title}"{style}>{escape(piece)}</span>'
+
+
+class _Row(NamedTuple):
+    name: str
+    share: float | None  # of the bar that is filled, in [0, 1]; None for no bar
+    value: str
+    fill: str
+    strong: bool = False
+
+
+def _tables(explanation: "Explanation") -> str:
+    scale = colour.scale_of(explanation)
+    words = [
+        _Row(
+            word.text,
+            abs(colour.strength(word.score, scale)),
+            colour.number(word.score, scale),
+            colour.hue(word.score),
+        )
+        for word in colour.strongest(explanation, _TOP)
+    ]
+    return (
+        '<div style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:.8rem 2.5rem;margin:.8rem 0">'
+        f"{_table('Top words', words)}{_outputs(explanation)}</div>"
+    )
+
+
+def _outputs(explanation: "Explanation") -> str:
+    """Return the classes with their bars, the most probable first; or outputs of a regression, the explained first."""
+    rated = explanation.kind == "probability"
+    ranked = sorted(explanation.outputs.items(), key=lambda item: -item[1] if rated else item[0] != explanation.label)
+    rows = [
+        _Row(
+            name,
+            output if rated else None,  # values have units of their own, which no bar could show
+            colour.amount(output, explanation.kind),
+            "#808080",
+            strong=name == explanation.label,
+        )
+        for name, output in ranked[:_CLASSES]
+    ]
+    of_all = f", {_CLASSES} of {len(ranked)}" if len(ranked) > _CLASSES else ""
+    return _table(("Classes" if rated else "Outputs") + of_all, rows)
+
+
+def _table(caption: str, rows: Sequence[_Row]) -> str:
+    body = "".join(
+        f'<tr style="background:none;font-weight:{600 if row.strong else 400}">'
+        f'<th scope="row" dir="auto" style="{_CELL}">{escape(colour.shorten(row.name))}</th>{_bar(row)}'
+        f'<td style="{_NUMBER}">{row.value}</td></tr>'
+        for row in rows
+    )
+    if not rows:
+        return ""
+    return (
+        '<table style="border-collapse:collapse;table-layout:auto;margin:0;font-size:14px">'
+        f'<caption style="{_MUTED};text-align:left;caption-side:top;padding:0">{caption}</caption>'
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def _bar(row: _Row) -> str:
+    if row.share is None:
+        return ""
+    return (
+        f'<td style="{_CELL}"><div aria-hidden="true" style="width:6rem"><div style="{_BAR};'
+        f'width:{100 * row.share:.0f}%;background:{row.fill}"></div></div></td>'
+    )
+
+
+def _legend(explanation: "Explanation") -> str:
+    scale = colour.scale_of(explanation)
+    stops = [(colour.number(stop, scale), colour.veil(stop, scale)) for stop in colour.stops(scale)]
+    swatches = "".join(
+        f'<span style="padding:.1rem .6rem;background:{veil or "none"}">{value}</span>' for value, veil in stops
+    )
+    return (
+        '<div style="display:inline-flex;font-size:13px;font-variant-numeric:tabular-nums;'
+        f'border:1px solid #80808066;border-radius:3px">{swatches}</div>'
+        f'<div style="{_MUTED};margin-top:.3rem">{escape(colour.caption(explanation, scale))}</div>'
+    )
+
+
+def _provenance(explanation: "Explanation") -> str:
+    rows = "".join(
+        f'<dt style="font-weight:600">{escape(str(key))}</dt>'
+        f'<dd style="margin:0;overflow-wrap:anywhere">{escape(str(value))}</dd>'
+        for key, value in explanation.provenance.items()
+    )
+    return (
+        f'<details style="margin-top:.6rem"><summary style="{_MUTED};cursor:pointer">Provenance</summary>'
+        f'<dl style="{_MUTED};display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;'
+        f'margin:.4rem 0 0">{rows}</dl></details>'
+    )

@@ -1,0 +1,171 @@
+"""Explanations in a terminal: coloured where colours work, readable everywhere."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from expnet.explanation import colour, comparison
+from expnet.explanation.escape import printable
+
+if TYPE_CHECKING:
+    from expnet.explanation.result import Explanation, Word
+
+_TOP = 8
+_BAR = 16
+_TOP_COMPARED = 5
+
+
+def render(explanation: "Explanation") -> Text:
+    """Return the label, the text with its words shaded, its strongest words, the scale and notes."""
+    paragraphs = [_shaded(explanation, segment) for segment in _segments(explanation)]
+    return _layout(explanation, paragraphs, coloured=True)
+
+
+def plain(explanation: "Explanation") -> str:
+    """Return what `render` shows without colours; words that matter are followed by their score.
+
+    Apart from what was given all of it is ASCII, so that it can be written wherever the text can.
+    """
+    paragraphs = [_numbered(explanation, segment) for segment in _segments(explanation)]
+    return _layout(explanation, paragraphs, coloured=False).plain
+
+
+def plain_or_coloured(explanation: "Explanation") -> str:
+    """Return `render` if stdout is a terminal that wants colours, else `plain`."""
+    return _as_stdout_wants(lambda: render(explanation), lambda: plain(explanation))
+
+
+def side_by_side(explanations: "Sequence[Explanation]") -> Group:
+    """Return explanations of one text by several methods: the label, a row with its words shaded each, and notes.
+
+    Raises:
+        InputError: If there are none, or their texts, pairs or labels differ.
+    """
+    rows = comparison.comparable(explanations)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", overflow="fold")
+    grid.add_column(overflow="fold")
+    for explanation in rows:
+        for segment, name in comparison.row_names(explanation):
+            grid.add_row(Text(printable(name)), _shaded(explanation, segment))
+    foot = Text("\n").join(Text(_line(note, 1000), "dim") for note in comparison.notes(rows, comparison.caption(rows)))
+    return Group(_head(rows[0]), Text(), grid, Text(), foot)
+
+
+def plain_side_by_side(explanations: "Sequence[Explanation]") -> str:
+    """Return what `side_by_side` shows without colours: the text once, and on a line for each method its top words.
+
+    Raises:
+        InputError: If there are none, or their texts, pairs or labels differ.
+    """
+    rows = comparison.comparable(explanations)
+    names = [_line(explanation.method) for explanation in rows]
+    width = max(map(cell_len, names))
+    lines = [
+        f"{name}{' ' * (width - cell_len(name))}  {_top(explanation)}".rstrip()
+        for name, explanation in zip(names, rows, strict=True)
+    ]
+    label, (up, down) = rows[0].label, colour.directions(rows[0].kind, plural=True)
+    caption = (
+        f'Every method has units of its own. Scores with a sign {up} "{label}" (+) or {down} (-), those '
+        "without tell only how much a word matters."
+    )
+    foot = [_line(note, 1000) for note in comparison.notes(rows, caption)]
+    texts = [printable(text) for text in (rows[0].text, rows[0].pair) if text is not None]
+    return "\n\n".join([_head(rows[0]).plain, "\n\npair\n".join(texts), "\n".join(lines), "\n".join(foot)])
+
+
+def plain_or_coloured_side_by_side(explanations: "Sequence[Explanation]") -> str:
+    """Return `side_by_side` if stdout is a terminal that wants colours, else `plain_side_by_side`."""
+    return _as_stdout_wants(lambda: side_by_side(explanations), lambda: plain_side_by_side(explanations))
+
+
+def _as_stdout_wants(coloured: Callable[[], RenderableType], uncoloured: Callable[[], str]) -> str:
+    console = Console(force_jupyter=False)
+    if console.color_system is None or console.no_color:
+        return uncoloured()
+    with console.capture() as capture:
+        console.print(coloured())
+    return capture.get().rstrip("\n")
+
+
+def _segments(explanation: "Explanation") -> range:
+    return range(1 if explanation.pair is None else 2)
+
+
+def _layout(explanation: "Explanation", paragraphs: list[Text], *, coloured: bool) -> Text:
+    scale = colour.scale_of(explanation)
+    head = Text.assemble(_head(explanation), "   ", (_line(explanation.method), "dim"))
+    pair = [Text.assemble(("pair\n", "dim"), text) for text in paragraphs[1:]]
+    top = [_row(word, scale, "━" if coloured else "#") for word in colour.strongest(explanation, _TOP)]
+    mark = "bold" if coloured else "followed by their score"
+    foot = [Text(_line(note, 1000), "dim") for note in colour.notes(explanation, mark=mark)]
+    if explanation.words:
+        foot.insert(0, Text(_line(colour.caption(explanation, scale), 1000), "dim"))
+        if coloured:
+            foot.insert(0, _swatches(scale))
+    blocks = [head, *paragraphs[:1], *pair, Text("\n").join(top), Text("\n").join(foot)]
+    return Text("\n\n").join(block for block in blocks if block)
+
+
+def _head(explanation: "Explanation") -> Text:
+    return Text.assemble((_line(explanation.label), "bold"), f"  {colour.amount(explanation.output, explanation.kind)}")
+
+
+def _top(explanation: "Explanation") -> str:
+    scale = colour.scale_of(explanation)
+    words = colour.strongest(explanation, _TOP_COMPARED)
+    return "  ".join(f"{colour.number(word.score, scale)} {_line(word.text, 20)}" for word in words)
+
+
+def _line(text: str, limit: int = 40) -> str:
+    return printable(colour.shorten(text, limit))
+
+
+def _row(word: "Word", scale: colour.Scale, bar: str) -> Text:
+    share = colour.strength(word.score, scale)
+    # The word stands last: its width, and the direction it is written in, cannot shift the columns.
+    return Text.assemble(
+        f"  {colour.number(word.score, scale):>5}  ",
+        ((bar * max(1, round(_BAR * abs(share)))).ljust(_BAR), colour.hue(share)),
+        f"  {_line(word.text)}",
+    )
+
+
+def _swatches(scale: colour.Scale) -> Text:
+    stops = ((f" {colour.number(stop, scale)} ", colour.block(stop, scale)) for stop in colour.stops(scale))
+    return Text.assemble(*stops)
+
+
+def _shaded(explanation: "Explanation", segment: int) -> Text:
+    scale = colour.scale_of(explanation)
+    text = Text()
+    for piece, word in colour.pieces(explanation, segment):
+        style = ""
+        if word is not None:
+            style = colour.block(word.score, scale) if word.seen else "dim"
+            if colour.marked(word, explanation):
+                style = f"bold {style}"
+        text.append(printable(piece), style or None)
+    return text
+
+
+def _numbered(explanation: "Explanation", segment: int) -> Text:
+    scale = colour.scale_of(explanation)
+    if explanation.threshold is None:
+        chosen = {word for word in colour.strongest(explanation, _TOP) if colour.block(word.score, scale)}
+    else:
+        chosen = {word for word in explanation.words if colour.marked(word, explanation)}
+    text, seen = Text(), True
+    for piece, word in colour.pieces(explanation, segment):
+        if word is not None and word.seen != seen:
+            text.append("]" if word.seen else "[not read: ")
+            seen = word.seen
+        text.append(printable(piece))
+        if word in chosen:
+            text.append(f"[{colour.number(word.score, scale)}]")
+    return text if seen else text.append("]")

@@ -1,0 +1,215 @@
+"""Fine-tune a classifier: a thin layer over `transformers.Trainer` and `peft`."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from expnet.errors import InputError, RationaleError, require_extra
+from expnet.rationales import Record
+from expnet.runtime.ambient import torch_defaults
+
+if TYPE_CHECKING:
+    from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
+
+FIGURES = ("accuracy", "macro_f1", "mcc")
+logger = logging.getLogger("expnet")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneConfig:
+    """How a classifier is fine-tuned.
+
+    `warmup` is a share of all steps. `lora_rank` 0 trains every weight; `lora_pooler` says whether an adapter reaches
+    the pooling layer, too. `bf16` computes in bfloat16 and keeps the weights in float32. `select_by` names the figure
+    that chooses the epoch: accuracy, macro_f1 or mcc.
+    """
+
+    epochs: float = 3.0
+    learning_rate: float = 5e-5
+    batch_size: int = 32
+    max_length: int = 128
+    warmup: float = 0.06
+    weight_decay: float = 0.01
+    lora_rank: int = 0
+    lora_pooler: bool = True
+    bf16: bool = False
+    select_by: str = "accuracy"
+    seed: int = 0
+
+
+@torch_defaults()
+def finetune(
+    base: str | Path,
+    train: Sequence[Record],
+    dev: Sequence[Record],
+    output: str | Path,
+    config: FinetuneConfig,
+    *,
+    label_names: dict[str, str] | None = None,
+    resume: bool = False,
+) -> dict[str, float]:
+    """Fine-tune a sequence classifier and save the epoch that is best on the development split.
+
+    Writes a model folder (with `lora_rank`, a PEFT adapter folder), its tokenizer and `finetune.json` with the
+    configuration, the sizes of the splits and the figures. Texts are cut to `max_length` tokens; how many is logged
+    and written there, too. Checkpoints lie in `output/checkpoints`.
+
+    Args:
+        base: Folder or hub id of the pretrained model.
+        train: Labelled records; rationales are not used.
+        dev: Labelled records that choose the epoch and give the figures.
+        output: The folder to write.
+        config: Hyper-parameters.
+        label_names: Names for the label values of the data, such as {"0": "negative"}.
+        resume: Go on from the last checkpoint in `output`.
+
+    Returns:
+        Accuracy, macro-F1 and Matthews correlation on `dev`.
+
+    Raises:
+        ModelError: If the base model cannot be loaded, or only from a pickle or with foreign code.
+        RationaleError: If a record has no label, or `dev` has a label that `train` lacks.
+        InputError: If two label values get the same name, or there is no such figure to select by.
+    """
+    for package in ("accelerate", "peft", "sklearn"):
+        require_extra(package, "train")
+    from transformers import DataCollatorWithPadding, Trainer
+
+    from expnet.model.loading import load_tokenizer
+
+    if config.select_by not in FIGURES:
+        raise InputError(f"Cannot select by {config.select_by!r}; expected one of {', '.join(FIGURES)}.")
+    labels = _labels(train, dev)
+    names = [(label_names or {}).get(label, label) for label in labels]
+    if len(set(names)) < len(names):
+        raise InputError(f"The labels {labels} get the names {names}; each needs a name of its own.")
+    tokenizer = load_tokenizer(str(base))
+    model = _build(base, names, config)
+    (train_rows, train_cut), (dev_rows, dev_cut) = (
+        _rows(records, labels, tokenizer, config.max_length) for records in (train, dev)
+    )
+    if train_cut or dev_cut:
+        logger.warning(
+            "%d training and %d development texts were cut to %d tokens.", train_cut, dev_cut, config.max_length
+        )
+    output = Path(output)
+    trainer = Trainer(
+        model=model,
+        args=_arguments(output / "checkpoints", config),
+        train_dataset=train_rows,
+        eval_dataset=dev_rows,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_metrics=_compute_metrics,
+    )
+    trainer.train(resume_from_checkpoint=resume or None)
+    evaluated = trainer.evaluate()
+    reached = {name: evaluated[f"eval_{name}"] for name in FIGURES}
+    model.save_pretrained(output)  # not Trainer.save_model, which adds a pickle of its arguments
+    model.config.save_pretrained(output)  # an adapter's folder would lack the names of the classes
+    tokenizer.save_pretrained(output)
+    report = {"base": Path(base).name, "train": len(train), "dev": len(dev), "labels": labels}
+    report |= {"truncated": {"train": train_cut, "dev": dev_cut}, "config": asdict(config), "dev_figures": reached}
+    (output / "finetune.json").write_text(json.dumps(report, indent=2) + "\n")
+    return reached
+
+
+def _labels(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:
+    for name, records in (("training", train), ("development", dev)):
+        missing = sum(record.label is None for record in records)
+        if missing or not records:
+            raise RationaleError(f"The {name} split has {len(records)} records, {missing} of them without a label.")
+    labels = sorted({str(record.label) for record in train})
+    if unknown := {str(record.label) for record in dev} - set(labels):
+        raise RationaleError(f"The development split has labels that training lacks: {sorted(unknown)}.")
+    return labels
+
+
+def _build(base: str | Path, names: list[str], config: FinetuneConfig) -> "PreTrainedModel":
+    import torch
+    from transformers import set_seed
+
+    from expnet.model.files import safe_config
+    from expnet.model.loading import load_weights
+
+    settings = safe_config(str(base))
+    settings.id2label, settings.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
+    set_seed(config.seed)  # the head is initialised here, before the Trainer seeds
+    model, _, _ = load_weights(str(base), None, settings, torch.float32)
+    if not config.lora_rank:
+        return model
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    lora = LoraConfig(
+        task_type=TaskType.SEQ_CLS,
+        r=config.lora_rank,
+        lora_alpha=2 * config.lora_rank,
+        target_modules="all-linear",
+        exclude_modules=None if config.lora_pooler else r".*pooler.*",
+    )
+    adapted: PreTrainedModel = get_peft_model(model, lora)  # type: ignore[assignment]  # it stands in for the model
+    return adapted
+
+
+def _arguments(folder: Path, config: FinetuneConfig) -> Any:
+    import torch
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=4 * config.batch_size,
+        warmup_steps=config.warmup,  # below 1 it is a share of all steps
+        weight_decay=config.weight_decay,
+        train_sampling_strategy="group_by_length",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model=config.select_by,
+        logging_steps=200,
+        bf16=config.bf16,
+        use_cpu=not torch.accelerator.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+        report_to="none",
+        seed=config.seed,
+    )
+
+
+def _rows(
+    records: Sequence[Record], labels: list[str], tokenizer: "PreTrainedTokenizerBase", max_length: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Return what the Trainer reads, and how many texts were cut."""
+    paired = any(record.text.pair is not None for record in records)
+    texts = [record.text.text for record in records]
+    pairs = [record.text.pair or "" for record in records] if paired else None
+    whole = tokenizer(texts, pairs, verbose=False)["input_ids"]
+    encoded = tokenizer(texts, pairs, truncation=True, max_length=max_length)
+    index = {label: i for i, label in enumerate(labels)}
+    rows = [
+        {**{name: values[i] for name, values in encoded.items()}, "labels": index[str(record.label)]}
+        for i, record in enumerate(records)
+    ]
+    return rows, sum(len(ids) > max_length for ids in whole)
+
+
+def _compute_metrics(evaluated: "EvalPrediction") -> dict[str, float]:
+    logits, expected = np.asarray(evaluated.predictions), np.asarray(evaluated.label_ids)
+    return figures(expected.tolist(), logits.argmax(-1).tolist())
+
+
+def figures(expected: Sequence[Any], predicted: Sequence[Any]) -> dict[str, float]:
+    """Return accuracy, macro-F1 and Matthews correlation of predicted classes."""
+    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+    return {
+        "accuracy": float(accuracy_score(expected, predicted)),
+        "macro_f1": float(f1_score(expected, predicted, average="macro")),
+        "mcc": float(matthews_corrcoef(expected, predicted)),
+    }

@@ -1,0 +1,216 @@
+"""Fixed rules over attention. The anchor is the token, or the mean of tokens, that the classifier pools."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from expnet.attention.capture import Anchor, anchor_weights, capture, each_layer
+from expnet.attention.fused import FusedLayer
+from expnet.attention.intercept import Layer, run
+from expnet.errors import require_extra
+from expnet.methods.method import Method
+from expnet.methods.passes import by_part
+from expnet.model.classifier import Classifier
+from expnet.text.encoding import Encoding
+
+# Capacities of the flow are whole numbers: attention in millionths.
+_GRAIN = 1_000_000
+
+
+def raw_attention(
+    classifier: Classifier,
+    encoding: Encoding,
+    target: Int[Tensor, " batch"],
+    *,
+    layers: Literal["last", "all"] = "last",
+    direction: Literal["row", "column", "received"] = "row",
+) -> Float[Tensor, "batch tokens"]:
+    """Average the heads' attention between anchor and token, in [0, 1].
+
+    Args:
+        classifier: The classifier.
+        encoding: Windows.
+        target: Not used.
+        layers: The last layer, or the mean of all.
+        direction: What the anchor pays to the token (row), the token to the anchor (column), or all tokens to the
+            token on average (received).
+    """
+    support = classifier.support
+
+    def score(part: Encoding, _target: Tensor) -> Tensor:
+        inputs, received = part.inputs(classifier.model.device), direction == "received"
+        trace = capture(classifier.model, inputs, anchor=support.anchor, backend=support.backend, received=received)
+        found = trace.received if trace.received is not None else trace.rows if direction == "row" else trace.columns
+        attention = found.mean(2)
+        return attention[:, -1] if layers == "last" else attention.mean(1)
+
+    return by_part(encoding, target, score)
+
+
+def rollout(
+    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, residual: float = 0.5
+) -> Float[Tensor, "batch tokens"]:
+    """Multiply the layers' mean attention, each mixed with the identity, and take the anchor's row, in [0, 1].
+
+    Args:
+        classifier: The classifier.
+        encoding: Windows.
+        target: Not used.
+        residual: Share of the identity, which stands for the residual connection.
+    """
+
+    support = classifier.support
+
+    def score(part: Encoding, _target: Tensor) -> Tensor:
+        found: list[FusedLayer | Layer] = []
+        inputs = part.inputs(classifier.model.device)
+        each_layer(classifier.model, inputs, found.append, backend=support.backend)
+        row = anchor_row(part, support.anchor).to(classifier.model.device)
+        for layer in reversed(found):
+            row = residual * row + (1 - residual) * layer.mixed(row).mean(1).float()
+        return row
+
+    return by_part(encoding, target, score)
+
+
+def attention_flow(
+    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch tokens"]:
+    """Find the largest flow from each token to the anchor through the layers' attention as capacities, in [0, 1].
+
+    Capacities are the heads' mean mixed half with the identity, rounded to millionths. A mean of tokens takes from
+    each of them what its share allows.
+    """
+    require_extra("scipy", "methods")
+
+    def score(part: Encoding, _target: Tensor) -> Tensor:
+        rows = anchor_row(part, classifier.support.anchor)
+        stacked = torch.stack(_mean_attention(classifier, part), dim=1).double().numpy()
+        scores = np.zeros(part.ids.shape)
+        for index, length in enumerate(part.mask.sum(1).tolist()):
+            capacities = 0.5 * (stacked[index, :, :length, :length] + np.eye(length))
+            tokens = part.real[index].nonzero().flatten().tolist()
+            scores[index, tokens] = _flows(capacities, rows[index, :length].double().numpy(), tokens)
+        return torch.from_numpy(scores)
+
+    return by_part(encoding, target, score)
+
+
+def value_norm_attention(
+    classifier: Classifier,
+    encoding: Encoding,
+    target: Int[Tensor, " batch"],
+    *,
+    layers: Literal["last", "all"] = "last",
+) -> Float[Tensor, "batch tokens"]:
+    """Score each token by the norm of the vector that attention carries from it to the anchor.
+
+    The vector is the sum over heads of attention times projected value, so that small values count little and heads
+    may cancel.
+
+    Args:
+        classifier: The classifier.
+        encoding: Windows.
+        target: Not used.
+        layers: The last layer, or the mean of all.
+
+    Raises:
+        UnsupportedModelError: If no output projection follows the attention.
+    """
+
+    support = classifier.support
+
+    def score(part: Encoding, _target: Tensor) -> Tensor:
+        found: list[FusedLayer | Layer] = []
+        inputs = part.inputs(classifier.model.device)
+        each_layer(classifier.model, inputs, found.append, backend=support.backend, project=True)
+        anchor = anchor_row(part, support.anchor).to(classifier.model.device)
+        return torch.stack([_carried(layer, anchor) for layer in (found[-1:] if layers == "last" else found)]).mean(0)
+
+    return by_part(encoding, target, score)
+
+
+def anchor_row(part: Encoding, anchor: Anchor) -> Float[Tensor, "batch tokens"]:
+    """Return the weights with which the classifier pools tokens: one 1, or equal shares; each row sums to 1."""
+    return anchor_weights(part.ids, part.mask, anchor, part.pad)
+
+
+def layers_of(classifier: Classifier, part: Encoding) -> tuple[Layer, ...]:
+    """Run one forward pass and return what each attention layer computed."""
+    with torch.inference_mode():
+        inputs = part.inputs(classifier.model.device)
+        return run(classifier.model, inputs, attend=lambda _, layer: layer).layers
+
+
+def _mean_attention(classifier: Classifier, part: Encoding) -> list[Float[Tensor, "batch tokens tokens"]]:
+    return [layer.probabilities.mean(1).float().cpu() for layer in layers_of(classifier, part)]
+
+
+def _carried(layer: FusedLayer | Layer, anchor: Tensor) -> Float[Tensor, "batch tokens"]:
+    weights = layer.mixed(anchor).to(layer.value)
+    joined = (weights[..., None] * layer.value).transpose(1, 2).flatten(2)
+    lengths: Tensor = torch.linalg.vector_norm(joined @ layer.output_projection().T, dim=-1)
+    return lengths.cpu()
+
+
+def _flows(capacities: np.ndarray, anchor: np.ndarray, tokens: list[int]) -> list[float]:
+    """Return the largest flow from each token, at the bottom, to a sink above the last layer."""
+    from scipy.sparse import coo_array, csr_array
+    from scipy.sparse.csgraph import maximum_flow
+
+    layers, length, _ = capacities.shape
+    layer, above, below = np.indices(capacities.shape).reshape(3, -1)
+    sink = (layers + 1) * length
+    into = np.arange(layers * length, sink)
+    start = np.concatenate([layer * length + below, into])
+    stop = np.concatenate([(layer + 1) * length + above, np.full(length, sink)])
+    limit = np.concatenate([capacities.ravel(), anchor])
+    # Older releases of scipy find flows in graphs of 32 bits only.
+    whole, start, stop = (each.astype(np.int32) for each in (np.rint(limit * _GRAIN), start, stop))
+    graph = csr_array(coo_array((whole, (start, stop)), shape=(sink + 1, sink + 1)))
+    graph.eliminate_zeros()
+    return [maximum_flow(graph, token, sink).flow_value / _GRAIN for token in tokens]
+
+
+METHODS = (
+    Method(
+        name="raw_attention",
+        family="attention",
+        function=raw_attention,
+        paper="Clark et al. 2019, arXiv:1906.04341",
+        forward="1",
+        signed=False,
+        uses_target=False,
+    ),
+    Method(
+        name="rollout",
+        family="attention",
+        function=rollout,
+        paper="Abnar and Zuidema 2020, arXiv:2005.00928",
+        forward="1",
+        signed=False,
+        uses_target=False,
+    ),
+    Method(
+        name="attention_flow",
+        family="attention",
+        function=attention_flow,
+        paper="Abnar and Zuidema 2020, arXiv:2005.00928",
+        forward="1",
+        signed=False,
+        uses_target=False,
+        extra="methods",
+    ),
+    Method(
+        name="value_norm_attention",
+        family="attention",
+        function=value_norm_attention,
+        paper="Kobayashi et al. 2020, arXiv:2004.10102",
+        forward="1",
+        signed=False,
+        uses_target=False,
+    ),
+)

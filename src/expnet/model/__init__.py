@@ -1,0 +1,1 @@
+"""A classifier: its files, its loading, its predictions."""

@@ -1,0 +1,299 @@
+"""One Hugging Face classifier with its tokenizer: load, encode, predict, trace."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from expnet.attention.borrow import borrow, class_logits, declared_pad
+from expnet.attention.capture import Trace, capture
+from expnet.attention.probe import Support, probe
+from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError
+from expnet.model.capacity import BUDGET, batches, embedding_rows, known_id, token_limit
+from expnet.model.loading import load_model
+from expnet.model.prediction import Prediction
+from expnet.model.weights import state_bytes
+from expnet.model.wrappers import inner_model
+from expnet.runtime.ambient import torch_defaults
+from expnet.runtime.memory import exhausted
+from expnet.text.encoding import Encoding, TextTokenizer, encode, pack
+from expnet.text.labels import OutputKind, class_index, class_names, output_index
+from expnet.text.texts import Text, as_texts
+from expnet.text.windows import Reading, read_texts
+
+# On a processor larger passes are no quicker, and smaller ones pad less.
+_CPU_BUDGET = 1024
+
+
+class Classifier:
+    """A sequence classifier on loan: its mode, attention and gradients come back as they were.
+
+    Attributes:
+        name: Folder or hub id, for provenance; "" for live objects.
+        labels: Class names in the order of the logits.
+        kind: What it says: "probability", or "value" if its config's `problem_type` is "regression".
+        multi_label: Whether classes are independent. Also True for a classifier with a single logit, whose sigmoid is
+            taken, as transformers' own pipeline does.
+        max_length: Most tokens in one window, special tokens included.
+        mask_id: Id of the tokenizer's [MASK], or None if it has none that the model knows.
+        pad_id: Id of the padding token, as the model's config says or else the tokenizer, or None likewise. Only if
+            the config says it, texts of different lengths are read together.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str = "",
+        max_length: int | None = None,
+    ) -> None:
+        """Take live objects; what `torch.compile` or `DataParallel` put around a model is taken off.
+
+        Raises:
+            ModelError: If the model is none of transformers', has adapters that are not merged or weights that are
+                offloaded, fails on a short text, the tokenizer has no offsets, the limit exceeds what the model can
+                read, or the classes are not numbered from 0 on, share a name, or are more or fewer than the model's
+                logits.
+        """
+        self.model = inner_model(model)
+        self.tokenizer = tokenizer
+        self.name = name
+        self._support: Support | None = None
+        self.labels = class_names(self.model.config.id2label, self.model.config.label2id)
+        problem = self.model.config.problem_type
+        self.kind: OutputKind = "value" if problem == "regression" else "probability"
+        self.multi_label = problem == "multi_label_classification" or (
+            self.kind == "probability" and len(self.labels) == 1
+        )
+        limit = token_limit(self.model, tokenizer)
+        if max_length is not None and not 1 <= max_length <= limit:
+            raise ModelError(f"max_length is {max_length}, but {type(self.model).__name__} reads 1 to {limit} tokens.")
+        self.max_length = limit if max_length is None else max_length
+        rows = embedding_rows(self.model)
+        # What counts as padding is for the model to say: a decoder looks for this id to find the last token.
+        self.text_tokenizer = replace(
+            TextTokenizer.of(tokenizer), pad=known_id(declared_pad(self.model), rows), vocabulary=rows
+        )
+        self.mask_id = known_id(tokenizer.mask_token_id, rows)
+        self.pad_id = self.text_tokenizer.pad
+        if self.pad_id is None:
+            self.pad_id = known_id(tokenizer.pad_token_id, rows)
+        self._check_names()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        max_length: int | None = None,
+    ) -> "Classifier":
+        """Load a classifier from a folder or the Hugging Face hub; safetensors only, no remote code.
+
+        Args:
+            name_or_path: A folder, or a hub id. A folder with a PEFT adapter is merged into its base model.
+            revision: Commit, tag or branch on the hub.
+            device: The accelerator if there is one, else the CPU.
+            dtype: float32 on the CPU, elsewhere what the weights are stored in.
+            max_length: Read in windows of at most so many tokens; by default what the model can read.
+
+        Raises:
+            ModelError: If there is no such model, it is no sequence classifier, or its weights lack the head.
+            UnsafeModelError: If its files ask for foreign code or hold weights only as a pickle.
+        """
+        model, tokenizer = load_model(name_or_path, revision=revision, device=device, dtype=dtype)
+        return cls(model, tokenizer, name=str(name_or_path), max_length=max_length)
+
+    @property
+    def embeddings(self) -> Float[Tensor, "vocabulary width"]:
+        """The table in which the model looks its tokens up."""
+        table = self.model.get_input_embeddings().weight
+        if not isinstance(table, Tensor):
+            raise ModelError(f"{type(self.model).__name__} has no table of token embeddings.")
+        return table.detach()
+
+    @property
+    def architecture(self) -> str:
+        """The model's type in transformers' own terms, such as "bert"."""
+        return str(self.model.config.model_type)
+
+    @property
+    @torch_defaults()
+    def support(self) -> Support:
+        """How this model's attention is captured; found by running it once on two short texts.
+
+        Raises:
+            UnsupportedModelError: If it cannot be.
+            ModelError: If the model gives no class logits.
+        """
+        if self._support is None:
+            texts = ["Another one, a little longer than the first.", "A short text."]
+            encoding = self.encode(texts if self.text_tokenizer.pad is not None else texts[:1])
+            self._support = probe(self.model, encoding.inputs(self.model.device))
+        return self._support
+
+    @support.setter
+    def support(self, support: Support) -> None:
+        self._support = support
+
+    def fingerprint(self) -> str:
+        """Return a hash of the architecture, the window and every weight, which changes when they do.
+
+        Raises:
+            ModelError: If the model keeps something among its weights that has no bytes of its own.
+        """
+        digest = hashlib.sha256(f"{self.architecture} {self.max_length}".encode())
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(state_bytes(value))
+        return digest.hexdigest()
+
+    @torch_defaults()
+    def encode(self, texts: Iterable[str | Text], *, overlap: int | None = None, truncate: bool = False) -> Encoding:
+        """Tokenize texts; see `expnet.text.encoding.encode`."""
+        texts = as_texts(texts)
+        return encode(self.text_tokenizer, texts, max_length=self.max_length, overlap=overlap, truncate=truncate)
+
+    def read(self, texts: Iterable[str | Text], *, truncate: bool = False) -> list[Reading]:
+        """Tokenize texts without joining them to a batch: `pack` joins those that are to be read together."""
+        backend = self.text_tokenizer.backend
+        return list(read_texts(backend, as_texts(texts), max_length=self.max_length, truncate=truncate))
+
+    @torch_defaults()
+    def pack(self, texts: Sequence[Text], readings: Sequence[Reading]) -> Encoding:
+        """Join texts, tokenized by `read`, to one batch."""
+        return pack(self.text_tokenizer, texts, readings)
+
+    @property
+    def budget(self) -> int:
+        """How many tokens of different texts, padding included, are best read together; see docs/speed.md."""
+        return _CPU_BUDGET if self.model.device.type == "cpu" else BUDGET
+
+    @torch_defaults()
+    def predict(self, encoding: Encoding) -> Prediction:
+        """Return the class probabilities, or the values, of each text; windows of one text are averaged.
+
+        Raises:
+            NonFiniteError: If the model returns NaN or infinity.
+        """
+        return self.prediction(encoding, self._logits(encoding))
+
+    @torch_defaults()
+    def _logits(self, encoding: Encoding) -> Float[Tensor, "batch classes"]:
+        with torch.inference_mode(), borrow(self.model, compiled=True):
+            logits = [class_logits(self.model, part.inputs(self.model.device)).cpu() for part in batches(encoding)]
+        return torch.cat(logits)
+
+    @torch_defaults()
+    def trace(self, encoding: Encoding, *, received: bool = False) -> Trace:
+        """Run one forward pass per batch of windows and take the attention along.
+
+        Args:
+            encoding: Windows.
+            received: As for `capture`.
+
+        Returns:
+            Logits and log-attention on the CPU, one row per window; see `Trace`.
+        """
+        support = self.support
+        parts = [
+            capture(
+                self.model,
+                part.inputs(self.model.device),
+                anchor=support.anchor,
+                backend=support.backend,
+                received=received,
+            )
+            for part in batches(encoding)
+        ]
+        width = encoding.ids.shape[1]
+        return Trace(
+            torch.cat([part.logits.cpu() for part in parts]),
+            torch.cat([_widen(part.log_rows.cpu(), width) for part in parts]),
+            torch.cat([_widen(part.log_columns.cpu(), width) for part in parts]),
+            torch.cat([_widen(part.log_received.cpu(), width) for part in parts]).exp() if received else None,
+        )
+
+    @torch_defaults()
+    def prediction(self, encoding: Encoding, logits: Float[Tensor, "batch classes"]) -> Prediction:
+        """Turn the logits of windows into the outputs of texts, by averaging over the windows."""
+        if not logits.isfinite().all():
+            bad = sorted(set(encoding.text_of[~logits.isfinite().all(1)].tolist()))
+            raise NonFiniteError(
+                f"The model returned NaN or infinity for {len(bad)} of {len(encoding.texts)} texts, first for number "
+                f"{bad[0]}. Its weights are damaged, or its precision is too low."
+            )
+        each = self.outputs(logits)
+        places = encoding.text_of[:, None].expand_as(each)
+        empty = torch.zeros(len(encoding.texts), each.shape[1])
+        merged = empty.scatter_reduce(0, places, each, "mean", include_self=False)
+        return Prediction(self.labels, merged, self.multi_label, self.kind)
+
+    def outputs(self, logits: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch classes"]:
+        """Turn logits into what the classifier says: probabilities, or the values of a regression as they are."""
+        logits = logits.float()
+        if self.kind == "value":
+            return logits
+        return logits.sigmoid() if self.multi_label else logits.softmax(-1)
+
+    def target_index(self, target: str | int) -> int:
+        """Return the index of a class given by name or index.
+
+        Raises:
+            InputError: If there is no such class; the message offers the nearest name.
+        """
+        return class_index(self.labels, target)
+
+    def output_index(self, target: str | int | None) -> int | None:
+        """Return the index of the output to explain; None for each text's most probable class.
+
+        Raises:
+            InputError: If there is no such class, or none was named and the model is a regression with several outputs.
+        """
+        return output_index(self.labels, target, self.kind)
+
+    def check_probabilities(self, what: str) -> None:
+        """Refuse what only a classifier has a meaning for.
+
+        Args:
+            what: What needs probabilities, as the first words of a sentence.
+
+        Raises:
+            InputError: If the model is a regression.
+        """
+        if self.kind == "value":
+            raise InputError(
+                f"{what} needs the probability of a class, and this model is a regression, which gives values "
+                f"({', '.join(self.labels[:5])}). Choose another method or measure."
+            )
+
+    def _check_names(self) -> None:
+        """Run one short text: a name too many or too few would only show when a text reaches it, or never."""
+        encoding = self.encode([Text.of("A short text.")])
+        try:
+            logits = self._logits(encoding)
+        except Exception as error:  # raised again
+            if isinstance(error, ExpnetError) or exhausted(error):
+                raise
+            raise ModelError(
+                f"{type(self.model).__name__} fails on a short text: {type(error).__name__}: {error}. It must run by "
+                "itself, its weights all of one type, without autocast around it."
+            ) from error
+        if logits.shape[1:] != (len(self.labels),):
+            raise ModelError(
+                f"{type(self.model).__name__} gives {logits.shape[-1]} logits, but its config names "
+                f"{len(self.labels)} classes: {', '.join(map(repr, self.labels[:20]))}. Name each logit: id2label and "
+                "label2id in config.json, or on model.config."
+            )
+
+
+def _widen(log_attention: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.pad(log_attention, (0, width - log_attention.shape[-1]), value=-torch.inf)

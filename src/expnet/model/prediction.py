@@ -1,0 +1,49 @@
+"""What a classifier says of texts: probabilities, or the values of a regression."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from expnet.errors import InputError
+from expnet.text.labels import OutputKind, output_index
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a classifier says of a batch of texts.
+
+    Attributes:
+        labels: Names of the outputs.
+        outputs: One row a text, in the order of `labels`. Probabilities in [0, 1], whose rows sum to 1 unless
+            `multi_label`; or the values of a regression as the model gives them, in its own units.
+        multi_label: Whether each class has a probability of its own.
+        kind: What the outputs are, "probability" or "value".
+    """
+
+    labels: tuple[str, ...]
+    outputs: Float[Tensor, "texts classes"]
+    multi_label: bool
+    kind: OutputKind = "probability"
+
+    @property
+    def probabilities(self) -> Float[Tensor, "texts classes"]:
+        """The outputs of a classifier.
+
+        Raises:
+            InputError: If they are the values of a regression.
+        """
+        if self.kind == "value":
+            raise InputError("These are the values of a regression, not probabilities: read `outputs`.")
+        return self.outputs
+
+    @property
+    def chosen(self) -> Int[Tensor, " texts"]:
+        """Index of the most probable class of each text; 0 for a regression with one output.
+
+        Raises:
+            InputError: If it is a regression with several outputs.
+        """
+        only = output_index(self.labels, None, self.kind)
+        return self.outputs.argmax(1) if only is None else torch.full((len(self.outputs),), only)

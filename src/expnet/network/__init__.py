@@ -1,0 +1,1 @@
+"""The ExpNet, its inputs, its files, and the universal weights."""

@@ -1,0 +1,1 @@
+"""What surrounds a call: torch's defaults, memory, locks, progress."""

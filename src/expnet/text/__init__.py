@@ -1,0 +1,1 @@
+"""Texts, words, tokens: what is read, and where it stands."""

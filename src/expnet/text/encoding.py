@@ -1,0 +1,257 @@
+"""Texts to batches of tokens that remember their characters."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerBase
+
+from expnet.errors import InputError, ModelError
+from expnet.text.texts import Text
+from expnet.text.windows import Reading, read_texts
+from expnet.text.words import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class TextTokenizer:
+    """A tokenizer's own engine, copied, so that nobody else's truncation or padding settings matter.
+
+    Attributes:
+        backend: The engine.
+        pad: Id that the model takes for padding; without one, only windows of equal length can be read together.
+        typed: Whether the model reads token type ids.
+        vocabulary: Rows in the model's table of embeddings; None where that is unknown.
+    """
+
+    backend: Tokenizer
+    pad: int | None
+    typed: bool
+    vocabulary: int | None = None
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> "TextTokenizer":
+        """Copy the engine of a fast tokenizer.
+
+        Raises:
+            ModelError: If it is a slow one, which cannot say which characters a token covers.
+        """
+        if not tokenizer.is_fast:
+            raise ModelError(
+                f"{type(tokenizer).__name__} is a slow tokenizer, which cannot say which characters a token covers. "
+                "Load or convert a fast one (a folder with tokenizer.json)."
+            )
+        backend = copy.deepcopy(tokenizer.backend_tokenizer)
+        backend.no_truncation()
+        backend.no_padding()
+        return cls(backend, tokenizer.pad_token_id, "token_type_ids" in tokenizer.model_input_names)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A batch of windows on texts; a text that fits the model is one window.
+
+    Padding stands on the right. `covers` gives the first word that each token covers and the one after the last,
+    counted within its own text; both are 0 where it covers none, as special tokens and padding do. `token_of` counts
+    the tokens of a text through all its windows, so that tokens in the overlap of two windows carry the same number;
+    -1 for special tokens and padding. `read` holds for each text how many characters of it and of its pair were read:
+    all, unless truncation was asked for. `pad` is what the model takes for padding; None if nothing, so that a model
+    can only read windows of equal length together.
+    """
+
+    texts: tuple[Text, ...]
+    text_of: Int[Tensor, " batch"]
+    ids: Int[Tensor, "batch tokens"]
+    mask: Bool[Tensor, "batch tokens"]
+    special: Bool[Tensor, "batch tokens"]
+    offsets: Int[Tensor, "batch tokens 2"]
+    segment: Int[Tensor, "batch tokens"]
+    covers: Int[Tensor, "batch tokens 2"]
+    token_of: Int[Tensor, "batch tokens"]
+    type_ids: Int[Tensor, "batch tokens"] | None
+    read: tuple[tuple[int, int], ...]
+    pad: int | None = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def real(self) -> Bool[Tensor, "batch tokens"]:
+        """True where a token stands for characters of the text: neither special nor padding."""
+        return self.mask & ~self.special
+
+    def windows(self) -> list[int]:
+        """Return the number of windows of each text."""
+        return torch.bincount(self.text_of, minlength=len(self.texts)).tolist()
+
+    def rows(self, start: int, stop: int, width: int) -> "Encoding":
+        """Return some windows, cut to the first `width` tokens; the texts stay."""
+        tensors: dict[str, Any] = {
+            name: None if value is None else value[start:stop, :width]
+            for name in ("ids", "mask", "special", "offsets", "segment", "covers", "token_of", "type_ids")
+            for value in [getattr(self, name)]
+        }
+        return replace(self, text_of=self.text_of[start:stop], **tensors)
+
+    def inputs(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+        """Return the model's keyword arguments."""
+        named = {"input_ids": self.ids, "attention_mask": self.mask.long()}
+        if self.type_ids is not None:
+            named["token_type_ids"] = self.type_ids
+        return {name: tensor.to(device) for name, tensor in named.items()}
+
+
+def encode(
+    tokenizer: TextTokenizer,
+    texts: Sequence[Text],
+    *,
+    max_length: int,
+    overlap: int | None = None,
+    truncate: bool = False,
+) -> Encoding:
+    """Tokenize texts; what exceeds the limit is read in overlapping windows.
+
+    Args:
+        tokenizer: Made by `TextTokenizer.of`.
+        texts: At least one text. A blank one becomes special tokens only.
+        max_length: Most tokens in a window, special tokens included.
+        overlap: Tokens that neighbouring windows share; a quarter of a window by default. Of a pair only the
+            longer part moves, the other stays whole in every window.
+        truncate: Keep the first window only. No token covers the words beyond.
+
+    Raises:
+        InputError: If there is no text, the overlap leaves no room to move, the special tokens fill a whole window,
+            a blank text meets a tokenizer that adds no special tokens, or a token is not in the model's table.
+        TextTooLongError: If both parts of a pair are too long.
+    """
+    readings = read_texts(tokenizer.backend, texts, max_length=max_length, overlap=overlap, truncate=truncate)
+    return pack(tokenizer, texts, list(readings))
+
+
+def pack(tokenizer: TextTokenizer, texts: Sequence[Text], readings: Sequence[Reading]) -> Encoding:
+    """Join what `read_texts` made of some texts to one batch, padded on the right.
+
+    Raises:
+        InputError: If a token has no row in the model's table of embeddings.
+    """
+    text_of: list[int] = []
+    windows: list[Tensor] = []
+    for index, reading in enumerate(readings):
+        table = np.array(reading.fields).T  # a window is a choice of its rows
+        windows += [torch.from_numpy(table[positions]) for positions in reading.windows]
+        text_of += [index] * len(reading.windows)
+    encoding = _padded(tuple(texts), text_of, windows, tokenizer, tuple(reading.read for reading in readings))
+    _check_ids(encoding, tokenizer)
+    return encoding
+
+
+def pool_words(
+    scores: Float[Tensor, "batch tokens"], encoding: Encoding, *, pool: Pool = "max"
+) -> list[Float[Tensor, " words"]]:
+    """Combine token scores to word scores, text by text.
+
+    A token in several windows first gets the mean of its scores. A word without a token that the model read
+    scores 0.
+
+    Args:
+        scores: One score per token, in the method's own units; special tokens and padding do not count.
+        encoding: Where the scores come from.
+        pool: "max" takes a word's most important token, and each word that a token covers gets its score; "sum" keeps
+            the total, for methods that promise completeness, and the words that a token covers share its score by
+            their characters in it.
+    """
+    counts = torch.tensor([len(text.words) for text in encoding.texts])
+    starts = counts.cumsum(0) - counts
+    row, token, word = overlaps(encoding.covers)
+    values, word_of = scores.float().cpu()[row, token], starts[encoding.text_of[row]] + word
+    if pool == "sum":
+        values = values * shares(encoding, row, token, word)
+    if len(encoding.text_of) > len(encoding.texts):
+        values, word_of = _mean_over_windows(values, encoding.token_of[row, token], word_of)
+    words = torch.zeros(int(counts.sum()))
+    words = words.scatter_reduce(0, word_of, values, "amax" if pool == "max" else "sum", include_self=False)
+    return list(words.split(counts.tolist()))
+
+
+def overlaps(covers: Int[Tensor, "*rows 2"]) -> tuple[Int[Tensor, " pairs"], ...]:
+    """Return every pair of a token and a word that it covers: the token's place along each axis, and the word."""
+    first, stop = covers.unbind(-1)
+    places = (stop > first).nonzero(as_tuple=True)
+    numbers = (stop - first)[places]
+    within = torch.arange(int(numbers.sum())) - (numbers.cumsum(0) - numbers).repeat_interleave(numbers)
+    word = first[places].repeat_interleave(numbers) + within
+    return *(place.repeat_interleave(numbers) for place in places), word
+
+
+def shares(
+    encoding: Encoding, row: Int[Tensor, " pairs"], token: Int[Tensor, " pairs"], word: Int[Tensor, " pairs"]
+) -> Float[Tensor, " pairs"]:
+    """Return for each of the `overlaps` which share of the token's characters on words is on this word; 1 in all."""
+    longest = max(len(text.words) for text in encoding.texts)
+    spans = torch.zeros(len(encoding.texts), longest, 2, dtype=torch.long)
+    for row_of_spans, text in zip(spans, encoding.texts, strict=True):
+        if text.words:
+            row_of_spans[: len(text.words)] = torch.tensor([(start, end) for start, end, _ in text.words])
+    start, end = spans[encoding.text_of[row], word].unbind(-1)
+    first, last = encoding.offsets[row, token].unbind(-1)
+    # A token without characters covers one word.
+    shared = (torch.minimum(end, last) - torch.maximum(start, first)).clamp(min=1).float()
+    place = row * encoding.ids.shape[1] + token
+    return shared / torch.zeros(encoding.ids.numel()).scatter_add_(0, place, shared)[place]
+
+
+def _padded(
+    texts: tuple[Text, ...],
+    text_of: Sequence[int],
+    windows: list[Int[Tensor, "_ fields"]],
+    tokenizer: TextTokenizer,
+    read: tuple[tuple[int, int], ...],
+) -> Encoding:
+    padded = pad_sequence(windows, batch_first=True)
+    lengths = torch.tensor([len(window) for window in windows])
+    mask = torch.arange(padded.shape[1]) < lengths[:, None]
+    ids, type_ids, special, start, end, segment, first, stop, token_of = padded.unbind(-1)
+    return Encoding(
+        texts=texts,
+        text_of=torch.tensor(text_of),
+        ids=ids.masked_fill(~mask, tokenizer.pad or 0),
+        mask=mask,
+        special=special.bool(),
+        offsets=torch.stack([start, end], dim=-1),
+        segment=segment.masked_fill(~mask, -1),
+        covers=torch.stack([first, stop], dim=-1),
+        token_of=token_of.masked_fill(~mask, -1),
+        type_ids=type_ids if tokenizer.typed else None,
+        read=read,
+        pad=tokenizer.pad,
+    )
+
+
+def _check_ids(encoding: Encoding, tokenizer: TextTokenizer) -> None:
+    beyond = encoding.mask & (encoding.ids >= (torch.inf if tokenizer.vocabulary is None else tokenizer.vocabulary))
+    if not beyond.any():
+        return
+    row, place = beyond.nonzero()[0].tolist()
+    token = int(encoding.ids[row, place])
+    text = encoding.texts[int(encoding.text_of[row])].text
+    raise InputError(
+        f"The text {text[:60]!r} holds the token {tokenizer.backend.id_to_token(token)!r} with the id {token}, but the "
+        f"model has embeddings for {tokenizer.vocabulary} ids, from 0 on. The tokenizer belongs to another model, or "
+        "was extended without model.resize_token_embeddings and training."
+    )
+
+
+def _mean_over_windows(values: Tensor, token_of: Tensor, word_of: Tensor) -> tuple[Tensor, Tensor]:
+    """Average what several windows say about one token; return values and words without repetition."""
+    keys = torch.stack([token_of, word_of])  # words are counted through all texts, and so tell the texts apart
+    unique, place = keys.unique(dim=1, return_inverse=True)
+    if unique.shape[1] == keys.shape[1]:
+        return values, word_of
+    empty = torch.zeros(unique.shape[1], device=values.device)
+    return empty.scatter_reduce(0, place, values, "mean", include_self=False), unique[1]

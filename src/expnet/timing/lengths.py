@@ -1,0 +1,219 @@
+"""What explanations cost beside the bare prediction, from strings to results, at every length."""
+
+import json
+import platform
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import pipeline
+
+from expnet._version import __version__
+from expnet.errors import InputError
+from expnet.explainer import Explainer
+from expnet.runtime.memory import peak
+from expnet.runtime.progress import track
+from expnet.text.texts import Text
+
+BARE = "prediction"
+Run = Callable[[], object]
+_WORDS = ("a", "gripping", "film", "with", "one", "wooden", "lead", "and", "the", "best", "story", "of", "this", "year")
+_SLOW = 5  # who takes more than so many predictions is run less often
+_FEWEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One contender on texts of one length.
+
+    Attributes:
+        name: "prediction" is plain transformers; the others are methods, and its text-classification pipeline.
+        tokens: Length of each text.
+        batch: Texts.
+        seconds: Median.
+        ratio: Median, over the rounds, of its time over that of the prediction in the same round.
+        low: First quartile of that.
+        high: Third quartile.
+        rounds: How often it ran.
+        megabytes: By how much the most memory in use grew while it ran; NaN where the system does not say.
+    """
+
+    name: str
+    tokens: int
+    batch: int
+    seconds: float
+    ratio: float
+    low: float
+    high: float
+    rounds: int
+    megabytes: float
+
+
+def measure(
+    explainer: Explainer,
+    tokens: Sequence[int],
+    *,
+    budget: int = 1024,
+    rounds: int = 15,
+    methods: Mapping[str, Mapping[str, object]],
+    progress: bool = False,
+) -> list[Timing]:
+    """Time explanations and the bare prediction on the same texts, in rounds in which each runs once.
+
+    Args:
+        explainer: A classifier and its ExpNet, if it has one.
+        tokens: Lengths of texts; each at most what the classifier reads.
+        budget: Tokens in a batch, of at most 32 texts.
+        rounds: How often the quick ones run; what takes more than 5 predictions runs a fifth as often.
+        methods: Options by name of method; "expnet" is the explainer's own network.
+        progress: Show a progress bar.
+
+    Raises:
+        InputError: If a text of such a length cannot be read, or not be made.
+    """
+    found = []
+    for length in track(tokens, lambda length: f"{length} tokens", show=progress):
+        batch = max(1, min(32, budget // length))
+        texts = texts_of_length(explainer, length, batch)
+        runs = contenders(explainer, texts, methods)
+        found += timed(runs, length, batch, rounds, explainer.classifier.model.device)
+    return found
+
+
+def texts_of_length(explainer: Explainer, tokens: int, count: int) -> list[str]:
+    """Return texts that the classifier reads as so many tokens, special ones included, or a few less.
+
+    Raises:
+        InputError: If it reads no texts of this length, or not even a word fits.
+    """
+    classifier = explainer.classifier
+    if tokens > classifier.max_length:
+        raise InputError(f"{classifier.name} reads {classifier.max_length} tokens at most, got {tokens}.")
+    words = _WORDS * (tokens // len(_WORDS) + 2)
+
+    def length(number: int, shift: int) -> int:
+        text = Text.of(" ".join(words[shift : shift + number]))
+        return int(classifier.encode([text]).mask.sum())
+
+    found = []
+    for shift in (place % len(_WORDS) for place in range(count)):
+        number = max(1, tokens - length(0, 0))
+        while number > 1 and length(number, shift) > tokens:
+            number -= 1
+        if length(number, shift) > tokens:
+            raise InputError(f"Not even a word fits in {tokens} tokens of this tokenizer; try a greater length.")
+        found.append(" ".join(words[shift : shift + number]))
+    return found
+
+
+def contenders(
+    explainer: Explainer, texts: Sequence[str], methods: Mapping[str, Mapping[str, object]]
+) -> dict[str, Run]:
+    """Return what is timed: the bare prediction, the pipeline of transformers, and each method, on strings."""
+    classifier = explainer.classifier
+    model, tokenizer = classifier.model, classifier.tokenizer
+    piped: Any = pipeline("text-classification", model=model, tokenizer=tokenizer, device=model.device)  # type: ignore[call-overload]
+
+    def predict() -> object:
+        inputs = tokenizer(list(texts), padding=True, return_tensors="pt").to(model.device)
+        with torch.inference_mode():
+            return model(**inputs).logits.softmax(-1).tolist()
+
+    def explain(name: str) -> Run:
+        return lambda: explainer.explain(list(texts), method=name, options=methods[name])
+
+    return {BARE: predict, "pipeline": lambda: piped(list(texts), batch_size=len(texts))} | {
+        name: explain(name) for name in methods
+    }
+
+
+def timed(runs: Mapping[str, Run], tokens: int, batch: int, rounds: int, device: torch.device) -> list[Timing]:
+    """Time what is to be compared, one of which is the bare prediction, in rounds in which each runs once.
+
+    Args:
+        runs: By name; what takes more than 5 predictions runs a fifth as often.
+        tokens: Length of the texts they take.
+        batch: How many texts.
+        rounds: How often.
+        device: Where they run.
+    """
+    order, shuffled = list(runs), random.Random(0)
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    for run in runs.values():
+        run()  # warm
+    for number in range(rounds):
+        shuffled.shuffle(order)
+        took = dict[str, float]()
+        for name in order:
+            done = times[name]
+            slow = len(done) >= _FEWEST and statistics.median(a / b for a, b in done) > _SLOW
+            if not slow or number % 5 == 0:
+                took[name] = _seconds(runs[name], device)
+        for name, each in took.items():
+            times[name].append((each, took[BARE]))
+    return [_timing(name, tokens, batch, times[name], peak(runs[name], device)) for name in runs]
+
+
+def _timing(name: str, tokens: int, batch: int, times: Sequence[tuple[float, float]], megabytes: float) -> Timing:
+    ratios = sorted(took / bare for took, bare in times)
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return Timing(name, tokens, batch, statistics.median(a for a, _ in times), middle, low, high, len(times), megabytes)
+
+
+def _seconds(run: Run, device: torch.device) -> float:
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def report(explainer: Explainer, timings: Sequence[Timing]) -> dict[str, object]:
+    """Return the timings with what they were taken on, as JSON has it."""
+    model = explainer.classifier.model
+    return {
+        "model": explainer.classifier.name,
+        "parameters": sum(each.numel() for each in model.parameters()),
+        "layers": explainer.classifier.support.layers,
+        "device": torch.cuda.get_device_name() if model.device.type == "cuda" else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "versions": {name: version(name) for name in ("torch", "transformers")} | {"expnet": __version__},
+        "timings": [asdict(each) for each in timings],
+    }
+
+
+def write(found: Mapping[str, object], path: Path) -> None:
+    """Write a report as JSON."""
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """Return a report as Markdown: a line per length, and each one's time in predictions, with quartiles."""
+    timings = [Timing(**each) for each in found["timings"]]
+    names = [name for name in dict.fromkeys(each.name for each in timings) if name != BARE]
+    versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
+    lines = [
+        f"{found['model']}, {found['parameters'] / 1e6:.1f} M parameters, {found['device']}, {found['threads']} "
+        f"threads, {found['dtype']}; {versions}. Medians over rounds, in predictions, with quartiles, and memory "
+        "beyond the prediction's.",
+        "",
+        "| tokens | batch | prediction, ms | " + " | ".join(names) + " |",
+        "|---|---|---|" + "---|" * len(names),
+    ]
+    for tokens in dict.fromkeys(each.tokens for each in timings):
+        of = {each.name: each for each in timings if each.tokens == tokens}
+        bare = of[BARE]
+        cells = " | ".join(
+            f"{of[name].ratio:.2f} ({of[name].low:.2f} – {of[name].high:.2f}), "
+            f"{of[name].megabytes - bare.megabytes:+.0f} MB"
+            for name in names
+        )
+        lines.append(f"| {tokens} | {bare.batch} | {1000 * bare.seconds:.1f} | {cells} |")
+    return "\n".join(lines)

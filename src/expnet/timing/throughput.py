@@ -1,0 +1,220 @@
+"""How many texts of all lengths are explained in a second, beside what only predicts them."""
+
+import platform
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, pipeline
+
+from expnet._version import __version__
+from expnet.attention.borrow import borrow
+from expnet.explainer import Explainer
+from expnet.export.batches import encode, feeds
+from expnet.export.explaining import OnnxExplainer
+from expnet.model.classifier import Classifier
+from expnet.runtime.progress import track
+from expnet.text.texts import Text
+from expnet.text.windows import by_budget, in_chunks
+from expnet.timing.lengths import Run
+
+BATCHES = (1, 8, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """One way through all texts.
+
+    Attributes:
+        name: "pipeline, N together" is transformers' own prediction in batches of N in the order of the texts.
+        texts_per_second: Median over the rounds, by the clock.
+        ratio: Median, over the rounds, of its texts a second over those of the best pipeline in the same round.
+        low: First quartile of that.
+        high: Third quartile.
+        processor: Median milliseconds of processor time for a text, which other processes disturb less.
+        padding: Share of padding among the tokens that the model read, in [0, 1]; None where the model is not torch's.
+        rounds: How often it ran.
+    """
+
+    name: str
+    texts_per_second: float
+    ratio: float
+    low: float
+    high: float
+    processor: float
+    padding: float | None
+    rounds: int
+
+
+def measure(
+    explainer: Explainer,
+    texts: Sequence[str],
+    *,
+    rounds: int = 5,
+    batches: Sequence[int] = BATCHES,
+    exported: OnnxExplainer | None = None,
+    progress: bool = False,
+) -> list[Throughput]:
+    """Time all texts, from strings to results, in rounds in which each way runs once; long texts are cut by all.
+
+    Args:
+        explainer: A classifier and its ExpNet.
+        texts: In an order that means nothing.
+        rounds: How often each way runs; of the pipeline's sizes of batches only the best, found before on a fifth of
+            the texts.
+        batches: Those sizes.
+        exported: Also time the graph of the same explainer: explaining, and only predicting.
+        progress: Show a progress bar.
+    """
+    classifier = explainer.classifier
+    classifier.support  # noqa: B018  # found once, not while the clock runs
+    few = texts[: max(50, len(texts) // 5)]
+    trial = {size: _times(_pipeline(classifier, few, size))[0] for size in track(batches, "pipeline", show=progress)}
+    size = min(trial, key=trial.__getitem__)
+    best = f"pipeline, {size} together"
+    ways = {
+        best: _pipeline(classifier, texts, size),
+        "predict, like lengths together": lambda: _predict(classifier, texts),
+    }
+    ways["explain"] = lambda: explainer.explain(list(texts), truncate=True)
+    if exported is not None:
+        ways["onnxruntime, predict"] = lambda: _predict_exported(exported, texts)
+        ways["onnxruntime, explain"] = lambda: exported.explain(list(texts), truncate=True)
+    padding = {name: _padding(way, classifier.model) for name, way in ways.items()}  # which also warms up
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    order, shuffled = list(ways), random.Random(0)
+    for _ in track(range(rounds), "rounds", show=progress):
+        shuffled.shuffle(order)
+        for name in order:
+            times[name].append(_times(ways[name]))
+    return [_summary(name, times[name], times[best], padding[name], len(texts)) for name in ways]
+
+
+def report(explainer: Explainer, texts: Sequence[str], found: Sequence[Throughput]) -> dict[str, object]:
+    """Return the figures with what they were taken on, as JSON has it."""
+    classifier = explainer.classifier
+    lengths = [reading.length for reading in classifier.read(_items(texts), truncate=True)]
+    return {
+        "model": classifier.name,
+        "device": torch.cuda.get_device_name() if classifier.model.device.type == "cuda" else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "dtype": str(classifier.model.dtype).removeprefix("torch."),
+        "versions": {name: version(name) for name in ("torch", "transformers")} | {"expnet": __version__},
+        "texts": len(texts),
+        "tokens": {"median": statistics.median(lengths), "mean": statistics.fmean(lengths), "most": max(lengths)},
+        "budget": classifier.budget,
+        "ways": [asdict(each) for each in found],
+    }
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """Return a report as Markdown."""
+    versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
+    tokens = found["tokens"]
+    lines = [
+        f"{found['texts']:,} texts of {tokens['median']:.0f} tokens in the median, {tokens['mean']:.0f} on average, "
+        f"{tokens['most']} at most; {found['model']}, {found['device']}, {found['threads']} threads, {found['dtype']}; "
+        f"{versions}.",
+        "",
+        "| | texts/s | against the pipeline | quartiles | processor, ms a text | padding |",
+        "|---|---|---|---|---|---|",
+    ]
+    for way in (Throughput(**each) for each in found["ways"]):
+        padding = "–" if way.padding is None else f"{100 * way.padding:.1f} %"
+        lines.append(
+            f"| {way.name} | {way.texts_per_second:.1f} | {way.ratio:.2f} | {way.low:.2f} – {way.high:.2f} | "
+            f"{way.processor:.1f} | {padding} |"
+        )
+    return "\n".join(lines)
+
+
+def _pipeline(classifier: Classifier, texts: Sequence[str], size: int) -> Run:
+    model, limit = classifier.model, classifier.max_length
+    piped: Any = pipeline("text-classification", model=model, tokenizer=classifier.tokenizer, device=model.device)  # type: ignore[call-overload]
+    return lambda: piped(list(texts), batch_size=size, truncation=True, max_length=limit)
+
+
+def _predict(classifier: Classifier, texts: Sequence[str]) -> list[list[float]]:
+    """Predict in the batches in which `Explainer.explain` explains."""
+    items, found = _items(texts), list[list[float]]()
+    for chunk in in_chunks(items):
+        part = [items[index] for index in chunk]
+        readings = classifier.read(part, truncate=True)
+        for rows in by_budget([reading.length for reading in readings], classifier.budget):
+            encoding = classifier.pack([part[row] for row in rows], [readings[row] for row in rows])
+            found += classifier.predict(encoding).outputs.tolist()
+    return found
+
+
+def _predict_exported(exported: OnnxExplainer, texts: Sequence[str]) -> list[list[float]]:
+    """Run no more of the graph than the logits need."""
+    from onnxruntime import RunOptions
+
+    items, found, options = _items(texts), list[list[float]](), RunOptions()
+    options.only_execute_path_to_fetches = True
+    for chunk in in_chunks(items):
+        encoded = encode(exported.tokenizer, [items[index] for index in chunk], exported.manifest, truncate=True)
+        for _, feed in feeds(encoded, exported.manifest):
+            found += torch.from_numpy(exported.session.run(["logits"], feed, options)[0]).softmax(-1).tolist()
+    return found
+
+
+def _items(texts: Sequence[str]) -> list[Text]:
+    return [Text(text, None, ()) for text in texts]  # no words, which a prediction does not need
+
+
+def _times(way: Callable[[], object]) -> tuple[float, float]:
+    start, before = time.perf_counter(), time.process_time()
+    way()
+    return time.perf_counter() - start, time.process_time() - before
+
+
+def _padding(way: Callable[[], object], model: PreTrainedModel) -> float | None:
+    with _counted(model) as read:
+        way()
+    padded = sum(whole for whole, _ in read)
+    return 1 - sum(real for _, real in read) / padded if padded else None
+
+
+@contextmanager
+def _counted(model: PreTrainedModel) -> Iterator[list[tuple[int, int]]]:
+    """Count the tokens of each pass, with padding and without."""
+    read: list[tuple[int, int]] = []
+
+    def see(_module: Any, _args: Any, given: Mapping[str, torch.Tensor]) -> None:
+        mask = given["attention_mask"]
+        read.append((mask.numel(), int(mask.sum())))
+
+    with borrow(model):
+        hook = model.register_forward_pre_hook(see, with_kwargs=True)
+        try:
+            yield read
+        finally:
+            hook.remove()
+
+
+def _summary(
+    name: str,
+    times: Sequence[tuple[float, float]],
+    best: Sequence[tuple[float, float]],
+    padding: float | None,
+    texts: int,
+) -> Throughput:
+    ratios = sorted(other / own for (own, _), (other, _) in zip(times, best, strict=True))
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return Throughput(
+        name=name,
+        texts_per_second=texts / statistics.median(own for own, _ in times),
+        ratio=middle,
+        low=low,
+        high=high,
+        processor=1000 * statistics.median(own for _, own in times) / texts,
+        padding=padding,
+        rounds=len(times),
+    )

@@ -1,0 +1,33 @@
+"""Every architecture is captured as the page says, exactly, or refused with the reason that the page gives."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.models import EVERY_ARCHITECTURE
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+script = importlib.import_module("measure_architectures")
+TABLE = [line.strip("| ").split(" | ") for line in script.PAGE.read_text(encoding="utf-8").splitlines() if "|" in line]
+RECORDED = {cells[0]: cells for cells in TABLE[2:]}
+
+
+def test_the_page_has_every_architecture():
+    assert tuple(RECORDED) == EVERY_ARCHITECTURE
+
+
+@pytest.mark.parametrize("name", EVERY_ARCHITECTURE)
+def test_an_architecture_is_captured_exactly_or_refused_as_the_page_says(name):
+    row = script.measure(name)
+    recorded = RECORDED[name]
+    assert row.cells()[:4] == recorded[:4]
+    assert row.note == (recorded[8] if len(recorded) > 8 else "")
+    if row.support is not None:
+        # Three layers of float32 sums in another order; logits are sums of up to a few tens.
+        assert max(row.exact[1:]) <= 1e-5
+        assert row.exact[0] <= 5e-5
+        # Bfloat16 knows a score of 8 to 1/32, and both sides round on their own.
+        assert max(row.half[1:]) <= 0.06

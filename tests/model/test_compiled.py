@@ -1,0 +1,58 @@
+"""A model that its owner has compiled: predicted and explained as compiled, read as it was written by all the rest."""
+
+import pytest
+import torch
+
+from expnet.attention.capture import capture
+from expnet.explainer import Explainer
+from expnet.methods.registry import TABLE
+from expnet.text.texts import Text
+from tests.classifiers import tiny_classifier, tiny_network
+from tests.support import options_for
+
+TEXTS = ["the good film was a bad one", "bad"]
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """A classifier whose model was compiled, the same one that was not, and the compiled parts that ran."""
+    ran = []
+
+    def backend(graph, inputs):
+        return lambda *given: ran.append(graph) or graph.forward(*given)
+
+    torch.compiler.reset()
+    found = tiny_classifier()
+    found.model.compile(backend=backend, dynamic=True)
+    yield found, tiny_classifier(), ran
+    torch.compiler.reset()
+
+
+def scores(classifier, method):
+    explainer = Explainer(classifier, tiny_network(classifier, method))
+    return [
+        [word.score for word in explanation.words]
+        for explanation in explainer.explain(TEXTS, method=method.name, options=options_for(method, classifier))
+    ]
+
+
+@pytest.mark.parametrize("method", TABLE, ids=lambda method: method.name)
+def test_every_method_gives_what_it_gives_without(compiled, method):
+    found, plain, _ = compiled
+    call = found.model._compiled_call_impl
+    for ours, expected in zip(scores(found, method), scores(plain, method), strict=True):
+        assert ours == pytest.approx(expected, abs=1e-4, rel=1e-4)
+    assert found.model._compiled_call_impl is call
+
+
+def test_predictions_and_the_explanation_that_comes_with_them_run_compiled(compiled):
+    found, _, ran = compiled
+    encoding = found.encode([Text.of(text) for text in TEXTS])
+    support = found.support
+    for run in (lambda: found.predict(encoding), lambda: found.trace(encoding)):
+        ran.clear()
+        run()
+        assert ran
+    ran.clear()
+    capture(found.model, encoding.inputs(found.model.device), anchor=support.anchor, backend="eager")
+    assert not ran

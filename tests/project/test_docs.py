@@ -1,0 +1,69 @@
+"""What the pages say is what was measured."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import expnet
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+
+def test_the_tables_in_the_pages_are_those_of_the_reports():
+    # In a process of its own, where no type is checked: thousands of intervals are drawn.
+    stale = "import tables; print(*(p.name for p, text in tables.pages().items() if p.read_text('utf-8') != text))"
+    done = subprocess.run([sys.executable, "-c", stale], cwd=ROOT / "scripts", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [], "run python scripts/tables.py to bring these up to date"
+
+
+def test_every_figure_in_the_words_of_the_limits_stands_in_a_table_of_that_page():
+    lines = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8").splitlines()
+    words, tables = ([line for line in lines if line.startswith("|") == table] for table in (False, True))
+    said = set(re.findall(r"-?\b\d\.\d{3}\b", "\n".join(words)))
+    assert len(said) > 10
+    assert said <= set(re.findall(r"-?\b\d\.\d{3}\b", "\n".join(tables)))
+
+
+def test_the_records_in_the_how_to_can_be_read(tmp_path):
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "how-to.md").read_text(), re.DOTALL)
+    assert len(blocks) == 1
+    (tmp_path / "marked.jsonl").write_text(blocks[0])
+    records = expnet.read_records(tmp_path / "marked.jsonl")
+    marked = [[record.text.word(span) for span in record.rationale] for record in records]
+    assert marked == [["dull", "dull"], ["touching"], ["Nobody"]]
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])
+def test_links_between_pages_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_first_command_of_the_readme_installs_and_explains_and_the_second_runs_the_tests():
+    commands = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert "pip install" in commands[0]
+    assert "expnet explain" in commands[0]
+    assert commands[1].strip() in (ROOT / ".ci" / "run").read_text()
+
+
+def test_there_is_one_version(capsys):
+    project = (ROOT / "pyproject.toml").read_text()
+    assert 'dynamic = ["version"]' in project
+    assert f"## {expnet.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_report_of_each_demo_names_seed_versions_and_split():
+    for path in (ROOT / "src" / "expnet" / "demo" / "weights").glob("*/report.json"):
+        report = json.loads(path.read_text())
+        provenance = report["explainer"]["provenance"]
+        assert provenance["versions"].keys() >= {"expnet", "torch", "transformers"}
+        assert "seed" in provenance["fit"]
+        assert report["classifier"]["finetune"]["config"]["seed"] == 0
+        assert all(row["n"] > 0 and "/" in row["set"] for row in report["explainer"]["results"])

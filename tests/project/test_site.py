@@ -1,0 +1,68 @@
+"""The site is built from the pages without a warning, opens offline, and nothing in it is wider than a phone."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import expnet
+from tests.chromium import PROGRAM, Chromium
+
+for package in ("sphinx", "myst_parser", "furo"):
+    pytest.importorskip(package, reason="the site needs the extra docs")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", ROOT / "docs", folder]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_every_page_is_there(site):
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
+    assert pages <= {path.stem for path in site.glob("*.html")}
+
+
+def test_no_page_loads_anything_from_elsewhere(site):
+    loads = re.compile(r"""(?:\bsrc=|<link\b[^>]*\bhref=|url\(|@import\s)["']?(?:https?:)?//[^"')\s]*""")
+    found = {
+        f"{path.name}: {match}"
+        for path in [*site.rglob("*.html"), *site.rglob("*.css")]
+        for match in loads.findall(path.read_text(encoding="utf-8"))
+    }
+    assert found == set()
+
+
+def test_the_reference_has_every_public_name_and_every_command(site):
+    pages = "".join(path.read_text(encoding="utf-8") for path in (site / "reference").glob("*.html"))
+    assert [name for name in expnet.__all__ if name != "__version__" and f'id="expnet.{name}"' not in pages] == []
+    from expnet.cli.app import app
+
+    commands = [command.name for command in app.registered_commands]
+    assert [name for name in commands if f'id="expnet-{name}"' not in pages] == []
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium here")
+def test_on_a_phone_wide_tables_scroll_and_pages_do_not(site):
+    browser = Chromium()
+    try:
+        browser.show(375, 800)
+        for page in ("index", "how-to", "results", "methods", "limits", "reference/methods"):
+            browser.open((site / f"{page}.html").as_uri())
+            assert browser.value("document.documentElement.scrollWidth") == 375, page
+            assert browser.value("[...document.images].every(image => image.naturalWidth > 0)"), page
+            assert browser.complaints() == [], page
+        browser.open((site / "results.html").as_uri())
+        boxes = "[...document.querySelectorAll('article .table-wrapper')]"
+        assert browser.value(f"{boxes}.length") > 5
+        assert browser.value(f"{boxes}.some(box => box.scrollWidth > box.clientWidth)")
+        assert browser.value(f"{boxes}.every(box => getComputedStyle(box).overflowX === 'auto')")
+    finally:
+        browser.close()
