@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from enum import StrEnum
 from inspect import getdoc
 from pathlib import Path
@@ -101,9 +102,8 @@ def _lines(option: str, path: Path) -> list[str]:
 
 
 def _row(method: "Method") -> dict[str, Any]:
-    fields = ("name", "family", "paper", "signed", "uses_target", "complete", "deterministic", "forward", "backward")
-    options = {name: _default(parameter) for name, parameter in method.options.items()}
-    return {name: getattr(method, name) for name in fields} | {"extra": method.extra, "options": options}
+    declared = {field.name: getattr(method, field.name) for field in fields(method) if field.name != "function"}
+    return declared | {"options": {name: _default(parameter) for name, parameter in method.options.items()}}
 
 
 def _default(parameter: Any) -> Any:
@@ -126,6 +126,7 @@ def _print_table(rows: "Sequence[Method]") -> None:
     for row in rows:
         flags = (row.signed, row.uses_target, row.complete, not row.deterministic)
         passes = row.forward if row.backward == "0" else f"{row.forward} + {row.backward} back"
+        passes += "" if row.cost == "passes" else f", {row.cost}"
         cells = (row.name, row.family, *("yes" if flag else "" for flag in flags), passes, row.paper)
         table.add_row(*(Text(cell) for cell in cells[:shown]))
     console.print(table)
