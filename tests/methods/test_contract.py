@@ -22,7 +22,6 @@ from tests.plugin import FIRST_TOKEN
 from tests.support import options_for
 
 
-
 def variants():
     """Every method with its defaults, and with each value of its options that are a choice."""
     for method in TABLE:
