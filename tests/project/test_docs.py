@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import expnet
+from tests.plugin import FIRST_TOKEN
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -20,6 +21,28 @@ def test_the_tables_in_the_pages_are_those_of_the_reports():
     done = subprocess.run([sys.executable, "-c", stale], cwd=ROOT / "scripts", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [], "run python scripts/tables.py to bring these up to date"
+
+
+class TestAMethodThatNobodyHasMeasured:
+    @pytest.fixture
+    def tables(self, monkeypatch):
+        import tables
+
+        monkeypatch.setattr(tables, "TABLE", (*tables.TABLE, FIRST_TOKEN))
+        return tables
+
+    def test_its_rows_say_so(self, tables):
+        found = tables.methods(tables.read("methods"))
+        assert found["methods"].endswith("| `first_token` | control |  |  |  |  |  | 0 | 0 | passes | not measured |")
+        (row,) = (line for line in found["support"].splitlines() if "first_token" in line)
+        assert set(row.split(" | ")[1:]) == {"not measured", "not measured |"}
+
+    def test_no_page_is_out_of_date_for_want_of_it_but_for_any_other_row(self, tables, tmp_path, monkeypatch):
+        page = tmp_path / "methods.md"
+        monkeypatch.setattr(tables, "pages", lambda: {page: "| `alti` | 2 |\n| `first_token` | not measured |\n"})
+        for text, out_of_date in (("| `alti` | 2 |\n", []), ("| `alti` | 1 |\n", [page.name]), ("", [page.name])):
+            page.write_text(text)
+            assert tables.stale() == out_of_date
 
 
 def test_every_figure_in_the_words_of_the_limits_stands_in_a_table_of_that_page():

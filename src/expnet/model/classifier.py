@@ -157,10 +157,9 @@ class Classifier:
         return digest.hexdigest()
 
     @torch_defaults()
-    def encode(self, texts: Iterable[str | Text], *, overlap: int | None = None, truncate: bool = False) -> Encoding:
+    def encode(self, texts: Iterable[str | Text], *, truncate: bool = False) -> Encoding:
         """Tokenize texts; see `expnet.text.encoding.encode`."""
-        texts = as_texts(texts)
-        return encode(self.text_tokenizer, texts, max_length=self.max_length, overlap=overlap, truncate=truncate)
+        return encode(self.text_tokenizer, as_texts(texts), max_length=self.max_length, truncate=truncate)
 
     def read(self, texts: Iterable[str | Text], *, truncate: bool = False) -> list[Reading]:
         """Tokenize texts without joining them to a batch: `pack` joins those that are to be read together."""
