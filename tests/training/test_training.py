@@ -18,7 +18,7 @@ from expnet.network.heads import HeadFeatures, HeadSetConfig
 from expnet.rationales import Record
 from expnet.text.texts import Text
 from expnet.training.config import ACROSS_TASKS, FEW_MARKS, FitConfig, gently
-from expnet.training.examples import Example, extract
+from expnet.training.examples import TrainingWindow, extract
 from expnet.training.fit import fit
 from expnet.training.judging import Judged, calibrate, judge, judged
 from expnet.training.loops import in_one_cycle
@@ -99,7 +99,7 @@ def texts_with(logits, marks):
     """Judged texts of one word each, whose features are large enough for GELU to be the identity."""
     return [
         Judged(
-            (Example(torch.tensor([[value]]).half(), torch.tensor([float(mark)]), torch.tensor([[0, 1]]), 0),),
+            (TrainingWindow(torch.tensor([[value]]).half(), torch.tensor([float(mark)]), torch.tensor([[0, 1]]), 0),),
             np.array([mark]),
             np.array([True]),
         )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _WIDE = 170  # characters of a terminal in which the whole table fits
 
 
-class Format(StrEnum):
+class ListFormat(StrEnum):
     """How the table is shown."""
 
     terminal = "terminal"
@@ -31,13 +31,15 @@ class Format(StrEnum):
 
 def methods(
     name: Annotated[str | None, typer.Argument(help="Show this method with its options.")] = None,
-    format: Annotated[Format, typer.Option(help="JSON is one array, or one object for one method.")] = Format.terminal,
+    format: Annotated[
+        ListFormat, typer.Option(help="JSON is one array, or one object for one method.")
+    ] = ListFormat.terminal,
 ) -> None:
     """List the attribution methods, with what they promise and cost."""
     from expnet.methods.registry import find_method, list_methods
 
     rows = list_methods() if name is None else (find_method(name),)
-    if format is Format.json:
+    if format is ListFormat.json:
         found = [_row(row) for row in rows]
         print(json.dumps(found if name is None else found[0], indent=1, ensure_ascii=False))
     elif name is None:
