@@ -223,6 +223,7 @@ class ExpNet(
             )
 
     @classmethod
+    @torch_defaults()
     def from_pretrained(  # type: ignore[override]
         cls,
         pretrained_model_name_or_path: str | Path,
