@@ -230,8 +230,11 @@ def test_a_mixture_of_two_classifiers_trains_one_network(planted):
     sources = [
         Source(classifier=tiny_classifier("bert", seed=seed), train=planted[:30], name=f"set {seed}") for seed in (1, 2)
     ]
+    nameless = Classifier(sources[1].classifier.model, sources[1].classifier.tokenizer)
+    sources[1] = replace(sources[1], classifier=nameless)
     network = fit_mixture(sources, config=QUICK)
     assert network.config.provenance["sources"] == ["set 1", "set 2"]
+    assert network.config.provenance["classifiers"] == ["tiny", "bert"]  # the second has no name
     assert network.config.provenance["texts"] == 60
 
 

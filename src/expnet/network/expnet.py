@@ -113,7 +113,6 @@ class HeadGate(nn.Module):
     def __init__(self, config: HeadSetConfig, dropout: float) -> None:
         super().__init__()
         self.config = config
-        self.width = config.summed + config.scalars
         self.weigh = nn.Sequential(
             nn.Linear(config.descriptors, config.gate),
             nn.GELU(),
