@@ -10,6 +10,7 @@ import pytest
 
 import expnet
 from tests.plugin import FIRST_TOKEN
+from tests.project.test_public import ROOMS
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -90,3 +91,10 @@ def test_the_report_of_each_demo_names_seed_versions_and_split():
         assert "seed" in provenance["fit"]
         assert report["classifier"]["finetune"]["config"]["seed"] == 0
         assert all(row["n"] > 0 and "/" in row["set"] for row in report["explainer"]["results"])
+
+
+def test_the_architecture_page_has_every_room():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    named = {name.strip("`/ ") for row in rows for name in row.split(",")}
+    assert named == set(ROOMS)
