@@ -9,12 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expnet.errors import InputError
-from expnet.model.capacity import BUDGET, batches
+from expnet.model.capacity import batches
 from expnet.text.encoding import Encoding
 
 Score = Callable[[Encoding, Tensor], Tensor]
-# Tokens in one of many passes on a processor: what it computes on the way should fit its cache.
-_CPU_BUDGET = 2048
 
 
 def by_part(
@@ -41,11 +39,6 @@ def by_part(
         scores[start:stop, :width] = found.masked_fill(~part.real, 0.0)
         start = stop
     return scores
-
-
-def budget(device: torch.device) -> int:
-    """Return how many tokens one of many passes over copies of a text should have."""
-    return _CPU_BUDGET if device.type == "cpu" else BUDGET
 
 
 @contextmanager
