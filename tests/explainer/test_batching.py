@@ -159,7 +159,7 @@ def test_memory_that_earlier_calls_freed_hides_nothing():
     """16 MB in pieces that the allocator keeps when they are freed are counted the second time as well."""
     script = """if True:
         import torch
-        from expnet import memory
+        from expnet.runtime import memory
 
         def run():
             pieces = [torch.ones(2**14) for _ in range(256)]

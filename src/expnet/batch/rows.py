@@ -137,8 +137,8 @@ def explain_rows(explainer: Explainer, chunk: Chunk, settings: Settings) -> list
     requests.sort(key=lambda request: str(request.target))
     for _, same in groupby(requests, key=lambda request: request.target):
         group = list(same)
-        for chunk in in_chunks([request.text for request in group], _TOGETHER):
-            part = [group[place] for place in chunk]
+        for places in in_chunks([request.text for request in group], _TOGETHER):
+            part = [group[place] for place in places]
             found = _explain(explainer, part, settings)
             outcomes.update((request.row, outcome) for request, outcome in zip(part, found, strict=True))
     if any(outcome.status == FAILED for outcome in outcomes.values()):

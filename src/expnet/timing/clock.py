@@ -29,6 +29,10 @@ class Took:
     seconds: float
     processor: float
 
+    def on(self, clock: Clock) -> float:
+        """Return what one of the clocks says."""
+        return self.seconds if clock == "seconds" else self.processor
+
 
 @dataclass(frozen=True, slots=True)
 class Times:
@@ -44,11 +48,11 @@ class Times:
 
     def median(self, clock: Clock = "seconds") -> float:
         """Return the median time of a run, in seconds."""
-        return statistics.median(getattr(each, clock) for each in self.took)
+        return statistics.median(each.on(clock) for each in self.took)
 
     def ratios(self, clock: Clock = "seconds") -> list[float]:
         """Return, for each round, the candidate's time over that of the reference."""
-        return [getattr(a, clock) / getattr(b, clock) for a, b in zip(self.took, self.reference, strict=True)]
+        return [own.on(clock) / of.on(clock) for own, of in zip(self.took, self.reference, strict=True)]
 
 
 class Stopwatch:

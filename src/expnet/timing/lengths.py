@@ -21,7 +21,7 @@ from expnet.timing.clock import Run, interleave, quartiles
 
 BARE = "prediction"
 _WORDS = ("a", "gripping", "film", "with", "one", "wooden", "lead", "and", "the", "best", "story", "of", "this", "year")
-_SLOW = 5  # who takes more than so many predictions is run less often
+_SLOW = 5.0  # who takes more than so many predictions is run less often
 
 
 @dataclass(frozen=True, slots=True)
