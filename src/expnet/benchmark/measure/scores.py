@@ -21,7 +21,7 @@ from expnet.network.heads import Features, read_features
 from expnet.rationales import Record
 from expnet.text.encoding import pool_words
 
-Scores = list[Float[ndarray, " words"]]
+Scores = list[Float[ndarray, " _"]]  # words, which are as many as each text has
 
 
 @dataclass(frozen=True, slots=True)
