@@ -5,9 +5,10 @@ TITLE = "Which words made the classifier decide? Attribution methods evaluated a
 ASKED = """
 <p>A classifier reads a text and predicts a class: this review is negative, this sentence is ungrammatical. An
 <em>attribution method</em> gives every word a score that says how much it mattered for the prediction. This report
-compares such methods. <strong>ExpNet</strong>, the method of this project, is a small network that reads the classifier's
-attention. It was trained on <em>rationales</em>, the words that people marked as the reason, to tell which attention
-patterns matter. The other methods are not trained on human marks; some need one prediction, some hundreds.</p>
+compares such methods. <strong>ExpNet</strong>, the method of this project, is a small network that reads the
+classifier's attention. It was trained on <em>rationales</em>, the words that people marked as the reason, to tell which
+attention patterns matter. The other methods are not trained on human marks; some need one prediction, others hundreds.
+</p>
 <dl>
 <dt>Plausible?</dt><dd>Do the words with high scores agree with the words that people marked? <em>Average
 precision</em> is 1 if every marked word scores above every other, and about the share of marked words if scores are
