@@ -71,4 +71,4 @@ def people(rows: list[Row]) -> str:
             reached = figure(at[step], "own_f1") if step in at else None
             cells.append("–" if reached is None else f"{reached.mean:.3f} [{reached.low:.3f}, {reached.high:.3f}]")
         lines.append(f"| {start} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"One person against the others: {person:.3f}."])
+    return "\n".join([*lines, "", f"One annotator against the others: {person:.3f}."])

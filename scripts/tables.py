@@ -146,7 +146,7 @@ def whole(plan: str, rows: list[Row]) -> str:
     found = all_tables(rows)
     left = ("plausibility", "gains", "gains_sample", "faithfulness", "stability", "sanity", "cost")
     source = f"From `benchmarks/rows/{plan}.jsonl.gz`; see [benchmark.md](benchmark.md)."
-    head = f"# Every table of the plan {plan}\n\n{source}"
+    head = f"# All tables of the plan {plan}\n\n{source}"
     parts = [f"## {name.replace('_', ', ')}\n\n{joined(found[name])}" for name in left if name in found]
     return "\n\n".join([head, *parts]) + "\n"
 
