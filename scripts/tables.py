@@ -110,7 +110,7 @@ def brief(rows: list[Row]) -> str:
         "16 texts, gradients": "ExpNet with gradients, 16 marks, from adapted",
         "all texts": "ExpNet, all marks, from adapted",
     }
-    lines = ["| set | texts | best baseline of the set | " + " | ".join(names) + " | random | people |"]
+    lines = ["| set | texts | best baseline | " + " | ".join(names) + " | random | one annotator |"]
     lines.append("|---|---|---|" + "---|" * (len(names) + 2))
     for place, here in places(chosen).items():
         of = group(here, system)
