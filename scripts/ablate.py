@@ -31,8 +31,8 @@ from expnet.network.heads import HeadSetConfig
 from expnet.rationales import Record
 from expnet.training.adapt import adapt
 from expnet.training.config import ACROSS_TASKS, STUDENT, FitConfig, with_tier
+from expnet.training.evaluation import annotated_texts, evaluate
 from expnet.training.examples import extract
-from expnet.training.judging import judge, judged
 
 OUTPUT = ROOT / "docs" / "ablation.json"
 TEXTS = 300
@@ -127,9 +127,9 @@ def of_network(workshop: Workshop, task: TaskPlan, held: Sequence[Record], netwo
 
 
 def judged_by(classifier: Classifier, held: Sequence[Record], network: ExpNet, cache: Path) -> dict[str, float]:
-    """Return means over texts of what `judge` gives."""
+    """Return means over texts of what `evaluate` gives."""
     examples = extract(classifier, held, network.config.features, cache=cache)
-    return {name: round(value, 4) for name, value in judge(network, judged(examples, held)).items()}
+    return {name: round(value, 4) for name, value in evaluate(network, annotated_texts(examples, held)).items()}
 
 
 def rule(classifier: Classifier, held: Sequence[Record], name: str) -> dict[str, float]:
