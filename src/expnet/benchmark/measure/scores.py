@@ -25,7 +25,7 @@ _BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ScoringJob:
     """A method, its options, its seed, and the network if it is an ExpNet."""
 
     method: Method
@@ -66,7 +66,7 @@ class Seen:
 
 
 def word_scores(
-    classifier: Classifier, records: Sequence[Record], target: Sequence[int], job: Job, seen: Seen | None = None
+    classifier: Classifier, records: Sequence[Record], target: Sequence[int], job: ScoringJob, seen: Seen | None = None
 ) -> Scores:
     """Return the scores of each text's words, as `Explainer.explain` pools them from tokens.
 
