@@ -16,8 +16,9 @@ from expnet.batch.settings import Settings
 from expnet.batch.shards import first_failure, missing_shards, open_folder, shard_path, statuses, write_shard
 from expnet.errors import BatchError, InputError
 from expnet.explainer import Explainer
-from expnet.identity import models, sha256, versions
+from expnet.identity import models, sha256
 from expnet.runtime.progress import track
+from expnet.runtime.versions import versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def fingerprint(explainer: Explainer, settings: Settings, files: Sequence[InputF
         "calibrated": sample.calibrated,
         "threshold": sample.threshold,
         "input": sha256(json.dumps([(file.name, file.sha256) for file in files])),
-        "versions": {**versions(), "pyarrow": pa.__version__},
+        "versions": versions("pyarrow"),
     }
 
 

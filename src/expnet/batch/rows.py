@@ -1,6 +1,5 @@
 """Rows in, rows out: the one way in which any engine explains a chunk of a file."""
 
-import difflib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -9,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from expnet.batch.settings import Settings
-from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError, TextTooLongError
+from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError, TextTooLongError, did_you_mean
 from expnet.explainer import Explainer
 from expnet.explanation.result import Explanation
 from expnet.runtime.memory import exhausted, in_halves
@@ -82,9 +81,7 @@ def check_columns(names: Sequence[Hashable], settings: Settings, kind: OutputKin
     """
     for name in settings.columns:
         if name not in names:
-            shown = {str(known): repr(known) for known in names}
-            near = difflib.get_close_matches(str(name), shown, n=1)
-            hint = f" Did you mean {shown[near[0]]}?" if near else ""
+            hint = did_you_mean(name, names)
             raise InputError(f"There is no column {name!r}.{hint} Columns: {', '.join(map(str, names))}.")
     if taken := [field.name for field in added_fields(settings.prefix, kind) if field.name in names]:
         raise InputError(

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from expnet.explainer import Explainer
 from expnet.integrations.pandas import explain_frame
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
+from expnet.runtime.versions import versions
 from expnet.text.labels import OutputKind
 
 for _package in ("mlflow", "pandas", "pyarrow"):
@@ -79,6 +79,7 @@ def _parts(explainer: Explainer, settings: Settings) -> Iterator[dict[str, Any]]
         raise InputError(f"MLflow knows columns by strings, got {unnamed[0]!r}: rename the column.")
     config = asdict(settings)
     config.pop("shard_rows")
+    installed = versions()
     with TemporaryDirectory() as folder:
         data = Path(folder) / "model"
         explainer.classifier.model.save_pretrained(data / _CLASSIFIER)
@@ -91,9 +92,9 @@ def _parts(explainer: Explainer, settings: Settings) -> Iterator[dict[str, Any]]
             "signature": _signature(settings, explainer.classifier.kind),
             "input_example": pd.DataFrame({settings.text: ["A short text."]}),
             "pip_requirements": [
-                f"expnet[mlflow]=={version('expnet')}",
+                f"expnet[mlflow]=={installed['expnet']}",
                 # A build such as +cpu is not to be had everywhere.
-                *(f"{name}=={version(name).partition('+')[0]}" for name in ("torch", "transformers")),
+                *(f"{name}=={installed[name].partition('+')[0]}" for name in ("torch", "transformers")),
             ],
         }
 

@@ -6,11 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from expnet._version import __version__
 from expnet.benchmark.measure.measuring import Bench
@@ -21,6 +18,7 @@ from expnet.benchmark.prepare.making import Workshop
 from expnet.benchmark.rows import EXPNETS, Row, RowFile
 from expnet.errors import BenchmarkError
 from expnet.runtime.progress import track
+from expnet.runtime.versions import versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def run(plan: Plan, folder: Path, output: Path, *, only: Sequence[str] = (), pro
     for cell in track(todo, lambda cell: cell.title, show=progress):
         start = time.perf_counter()
         found = cell.run()
-        took = {"plan": plan.name, "seconds": round(time.perf_counter() - start, 2), **_versions()}
+        took = {"plan": plan.name, "seconds": round(time.perf_counter() - start, 2), **versions()}
         file.append(cell.name, [replace(row, provenance={**row.provenance, **took}) for row in found])
     return file
 
@@ -122,7 +120,3 @@ def _next_round(who: Contestant, everyone: Sequence[Contestant]) -> Contestant |
         return same and ours == theirs and each.round == 1
 
     return next(filter(likewise, everyone), None) if who.experiment in EXPNETS else None
-
-
-def _versions() -> dict[str, str]:
-    return {"expnet": __version__, "torch": torch.__version__, "transformers": version("transformers")}
