@@ -12,18 +12,20 @@ from expnet.timing.throughput import table as mixed_table
 
 def speed(measured: dict[str, Any]) -> str:
     """Return the cost of an explanation beside the bare prediction."""
+    of = {(each["batch"], each["tokens"], each["name"]): each for each in measured["timings"]}
+    versions = ", ".join(f"{name} {value}" for name, value in measured["versions"].items())
     lines = [
-        f"{measured['model']}, CPU, {measured['threads']} threads, {measured['repeats']} interleaved repeats; "
-        f"{measured['versions']}.",
+        f"{measured['model']}, {measured['device']}, {measured['threads']} threads, {measured['timings'][0]['rounds']} "
+        f"interleaved repeats; {versions}.",
         "",
         "| batch | tokens | prediction, ms | explanation, ms | explanation / prediction | quartiles |",
         "|---|---|---|---|---|---|",
     ]
-    for row in measured["rows"]:
-        low, high = row["quartiles"]
+    for batch, tokens in dict.fromkeys((batch, tokens) for batch, tokens, _ in of):
+        bare, explained = of[batch, tokens, "prediction"], of[batch, tokens, "expnet"]
         lines.append(
-            f"| {row['batch']} | {row['tokens']} | {row['prediction_ms']:.1f} | {row['explanation_ms']:.1f} "
-            f"| {row['ratio']:.3f} | {low:.3f} – {high:.3f} |"
+            f"| {batch} | {tokens} | {1000 * bare['seconds']:.1f} | {1000 * explained['seconds']:.1f} "
+            f"| {explained['ratio']:.3f} | {explained['low']:.3f} – {explained['high']:.3f} |"
         )
     return "\n".join(lines)
 

@@ -16,7 +16,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +26,7 @@ import torch
 import expnet
 from expnet.batch import Settings, explain_file
 from expnet.batch.on_ray import on_ray
+from expnet.timing.clock import Stopwatch
 
 WAYS = ("predict in file order", "predict sorted by length", "explain-file", "explain-file on Ray, 2 workers")
 BATCH, WINDOW = 32, 1024
@@ -76,16 +76,17 @@ def draw(data: Path, rows: int) -> list[str]:
 def measured(way: str, source: Path, model: str) -> dict[str, float]:
     torch.set_num_threads(1)
     explainer = expnet.load(model)
-    start, before = time.perf_counter(), time.process_time()
+    watch = Stopwatch()
     if way.startswith("predict"):
         predict(explainer, source, in_order=way.endswith("order"))
     else:
         engine = on_ray(partial(expnet.load, model), workers=2) if "Ray" in way else None
         output = source.parent / way
         explain_file(explainer, source, output, settings=Settings(truncate=True), engine=engine, progress=True)
+    took = watch.read()
     return {
-        "seconds": time.perf_counter() - start,
-        "processor": time.process_time() - before,
+        "seconds": took.seconds,
+        "processor": took.processor,
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 

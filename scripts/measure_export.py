@@ -11,7 +11,6 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -27,10 +26,12 @@ from torch import Tensor, nn
 import expnet
 from expnet.export import OnnxExplainer, export
 from expnet.export.batches import encode, feeds
+from expnet.model.batches import predict_texts
+from expnet.text.windows import in_chunks
+from expnet.timing.clock import interleave
 
 DOCS = Path(__file__).parents[1] / "docs"
 PACKAGES = ("expnet", "torch", "transformers", "onnxruntime", "onnx", "onnxscript")
-BATCH = 32
 
 
 def main() -> None:
@@ -56,7 +57,7 @@ def main() -> None:
         sizes = {name: sum(path.stat().st_size for path in folder.iterdir()) for name, folder in folders.items()}
     expected = explainer.explain(texts)
     ways: dict[str, Callable[[], object]] = {
-        "torch, predict": lambda: predict_in_torch(explainer, texts),
+        "torch, predict": lambda: predict_texts(explainer.classifier, without_words(texts)),
         "torch, explain": lambda: explainer.explain(texts),
         "onnxruntime, predict": lambda: predict_in_onnxruntime(bare, texts),
         "onnxruntime, explain": lambda: exported["onnx"].explain(texts),
@@ -113,27 +114,19 @@ def plain_session(explainer: expnet.Explainer, place: Path, threads: int) -> Any
 def predict_in_onnxruntime(bare: OnnxExplainer, texts: Sequence[str]) -> np.ndarray:
     """Return probabilities, by the same batches as the explanations; every text counts once, by its windows' mean."""
     found = np.zeros((len(texts), len(bare.manifest.labels)))
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    for start in range(0, len(order), BATCH):
-        part = order[start : start + BATCH]
-        items = [expnet.Text(texts[index], None, ()) for index in part]
-        encoded = encode(bare.tokenizer, items, bare.manifest, truncate=False)
+    items = without_words(texts)
+    for places in in_chunks(items):
+        encoded = encode(bare.tokenizer, [items[place] for place in places], bare.manifest, truncate=False)
         for rows, feed in feeds(encoded, bare.manifest):
             del feed["real"]
             powers = np.exp(bare.session.run(None, feed)[0])
-            np.add.at(found, [part[text] for text in encoded.text_of[rows]], powers / powers.sum(1, keepdims=True))
+            np.add.at(found, [places[text] for text in encoded.text_of[rows]], powers / powers.sum(1, keepdims=True))
     return found / found.sum(1, keepdims=True)
 
 
-def predict_in_torch(explainer: expnet.Explainer, texts: Sequence[str]) -> torch.Tensor:
-    classifier = explainer.classifier
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    found = torch.zeros(len(texts), len(classifier.labels))
-    for start in range(0, len(order), BATCH):
-        part = order[start : start + BATCH]
-        encoding = classifier.encode([expnet.Text(texts[index], None, ()) for index in part])
-        found[part] = classifier.predict(encoding).probabilities
-    return found
+def without_words(texts: Sequence[str]) -> list[expnet.Text]:
+    """Return texts as a prediction needs them."""
+    return [expnet.Text(text, None, ()) for text in texts]
 
 
 def agreement(ours: Sequence[expnet.Explanation], theirs: Sequence[expnet.Explanation]) -> dict[str, float]:
@@ -155,24 +148,14 @@ def agreement(ours: Sequence[expnet.Explanation], theirs: Sequence[expnet.Explan
 
 
 def timed(ways: dict[str, Callable[[], object]], rounds: int, texts: int) -> list[dict[str, Any]]:
-    clock: dict[str, list[float]] = {name: [] for name in ways}
-    processor: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(rounds + 1):
-        for name, way in ways.items():
-            start, before = time.perf_counter(), time.process_time()
-            way()
-            if turn:  # the first round warms up
-                clock[name].append(time.perf_counter() - start)
-                processor[name].append(time.process_time() - before)
-    base = processor["onnxruntime, predict"]
     return [
         {
             "way": name,
-            "texts per second": texts / statistics.median(clock[name]),
-            "milliseconds of processor per text": 1000 * statistics.median(processor[name]) / texts,
-            "ratio": statistics.median(a / b for a, b in zip(processor[name], base, strict=True)),
+            "texts per second": texts / times.median(),
+            "milliseconds of processor per text": 1000 * times.median("processor") / texts,
+            "ratio": statistics.median(times.ratios("processor")),
         }
-        for name in ways
+        for name, times in interleave(ways, reference="onnxruntime, predict", rounds=rounds).items()
     ]
 
 

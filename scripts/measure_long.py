@@ -62,8 +62,8 @@ def main() -> None:
         layers, heads = model.config.num_hidden_layers, model.config.num_attention_heads
         config = expnet.ExpNetConfig(architecture=classifier.architecture, layers=layers, heads=heads)
         explainer = expnet.Explainer(classifier, expnet.ExpNet(config))
-        lengths = [length for length in args.tokens if length <= classifier.max_length]
-        found = speed.measure(explainer, lengths, rounds=args.rounds, methods={"expnet": {}}, progress=True)
+        batches = speed.sizes([length for length in args.tokens if length <= classifier.max_length])
+        found = speed.measure(explainer, batches, rounds=args.rounds, methods={"expnet": {}}, progress=True)
         reports[name] = speed.report(explainer, found)
         print(speed.table(reports[name]), flush=True)
         args.output.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")

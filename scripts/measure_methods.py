@@ -6,9 +6,12 @@
 
 Speed: the embedded demo, 32 sentences of 27 tokens in one batch, one thread. Both sides begin with strings, as they
 must be tokenized; the prediction is plain transformers under SDPA. The clock is processor time of the process, so
-that other programs disturb little. Each run of a method stands between two runs of the prediction, with whose mean it
-is compared; the median, smallest and largest ratio are kept. Other libraries are measured in the same run, called the
+that other programs disturb little. The method and the prediction take turns; the median, smallest and largest ratio of
+neighbouring runs are kept. Other libraries are measured in the same run, called the
 way their documentation does, for the same texts; those that are not installed are left out.
+
+With `--only` the figures of the named methods alone are measured and replaced; a row that was measured with other
+versions than those at the top of the file says with which.
 
 Support: every method is held to its contract on a tiny random model of each architecture.
 """
@@ -17,7 +20,6 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,8 +31,9 @@ import transformers
 
 import expnet
 from expnet.errors import ExpnetError
-from expnet.methods.registry import TABLE
+from expnet.methods.registry import TABLE, find_method
 from expnet.network.heads import HeadSetConfig
+from expnet.timing.clock import interleave
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 BATCH, TOKENS = 32, 27
@@ -49,15 +52,34 @@ def main() -> None:
     parser.add_argument("what", choices=["speed", "support"])
     parser.add_argument("--repeats", type=int, default=9, help="of quick methods; slow ones get fewer, one at least")
     parser.add_argument("--seconds", type=float, default=20.0, help="to spend on the repeats of one method")
-    parser.add_argument("--only", nargs="*", help="names of methods")
+    parser.add_argument("--only", nargs="+", default=[], metavar="METHOD", help="the others keep their figures")
     parser.add_argument("--output", type=Path, help="also write the figures into this JSON file")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    for name in args.only:
+        find_method(name)  # an error offers the nearest name
     chosen = [method for method in TABLE if not args.only or method.name in args.only]
     found = support(chosen) if args.what == "support" else speed(chosen, args.repeats, args.seconds, not args.only)
     if args.output:
         before = json.loads(args.output.read_text()) if args.output.exists() else {}
-        args.output.write_text(json.dumps(before | {args.what: found}, indent=1, ensure_ascii=False) + "\n")
+        kept = merged(before[args.what], found) if args.only and args.what in before else found
+        args.output.write_text(json.dumps(before | {args.what: kept}, indent=1, ensure_ascii=False) + "\n")
+
+
+def merged(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """Return a report in which the methods that were found again have their new figures, and all others their own.
+
+    Methods are in the order of the table, and those that are no longer in it are left out.
+    """
+    if isinstance(found["methods"], dict):  # which architectures they support
+        rows = before["methods"] | found["methods"]
+        return before | {"methods": {method.name: rows[method.name] for method in TABLE if method.name in rows}}
+    again = {row["name"] for row in found["methods"]}
+    differ = found["versions"] != before["versions"]
+    new = [row | ({"versions": found["versions"]} if differ else {}) for row in found["methods"]]
+    order = [method.name for method in TABLE]
+    kept = [row for row in before["methods"] if row["name"] in order and row["name"] not in again]
+    return before | {"methods": sorted(kept + new, key=lambda row: order.index(row["name"]))}
 
 
 def versions() -> str:
@@ -122,25 +144,10 @@ def bare(explainer: expnet.Explainer, texts: list[str]) -> Callable[[], object]:
 
 
 def compare(predict: Callable[[], object], run: Callable[[], object], repeats: int, seconds: float) -> dict[str, Any]:
-    predict()
-    before, ratios, spent = clocked(predict), [], 0.0
-    first = clocked(run)  # also warms up; counts only if there is no time for another
-    spent += first
-    after = clocked(predict)
-    ratios.append(first / ((before + after) / 2))
-    while len(ratios) < repeats + 1 and spent < seconds:
-        took, before = clocked(run), after
-        after = clocked(predict)
-        spent += took
-        ratios.append(took / ((before + after) / 2))
-    kept = ratios[1:] or ratios
-    return {"ratio": statistics.median(kept), "least": min(kept), "most": max(kept), "repeats": len(kept)}
-
-
-def clocked(run: Callable[[], object]) -> float:
-    start = time.process_time()
-    run()
-    return time.process_time() - start
+    runs = {"prediction": predict, "run": run}
+    times = interleave(runs, reference="prediction", rounds=repeats, seconds=seconds)["run"]
+    ratios = times.ratios("processor")
+    return {"ratio": statistics.median(ratios), "least": min(ratios), "most": max(ratios), "repeats": len(ratios)}
 
 
 def show(row: dict[str, Any]) -> None:

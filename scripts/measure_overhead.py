@@ -22,6 +22,7 @@ from expnet.network.features import attention_features
 from expnet.text.encoding import pool_words
 from expnet.text.texts import Text
 from expnet.timing import lengths as speed
+from expnet.timing.clock import interleave
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "overhead.json"
 SETTINGS = ((1, 32), (1, 128), (32, 32), (16, 128), (8, 512))
@@ -39,8 +40,8 @@ def main() -> None:
     report: dict[str, Any] = {"settings": speed.report(explainer, []), "rounds": args.rounds, "rows": []}
     for batch, tokens in SETTINGS:
         found = parts(explainer, compiled, speed.texts_of_length(explainer, tokens, batch))
-        timings = speed.timed(found, tokens, batch, args.rounds, explainer.classifier.model.device)
-        taken = {timing.name: 1000 * timing.seconds for timing in timings}
+        times = interleave(found, reference=speed.BARE, rounds=args.rounds)
+        taken = {name: 1000 * each.median() for name, each in times.items()}
         report["rows"].append({"batch": batch, "tokens": tokens, "ms": taken})
         print(json.dumps(report["rows"][-1]), flush=True)
     args.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -4,8 +4,8 @@
     python scripts/measure_peers.py --model bert-base
     python scripts/tables.py
 
-Each run stands between two bare predictions of the same texts, with whose mean it is compared, in processor time, so
-that other programs disturb little; median, smallest and largest ratio are kept. Every library is called as its
+Each way and the bare prediction of the same texts take turns, in processor time, so that other programs disturb little;
+median, smallest and largest ratio of neighbouring runs are kept. Every library is called as its
 documentation does, in the largest batches that it takes. Those that are not installed are named as such. "bert-base"
 has the size of BERT-base and random weights, which change no time.
 """
@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure_methods import clocked, compare, others, show, versions
+from measure_methods import compare, others, show, versions
 from transformers import BertConfig, BertForSequenceClassification
 
 import expnet
 from expnet.network.universal import universal
+from expnet.timing.clock import timed
 from expnet.timing.lengths import texts_of_length
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "peers.json"
@@ -55,7 +56,7 @@ def main() -> None:
         "tokens": args.tokens,
         "threads": args.threads,
         "versions": ", ".join([versions(), *(f"{name} {installed(name)}" for name in PEERS)]),
-        "prediction_ms": 1000 * statistics.median(clocked(predict) for _ in range(args.repeats)),
+        "prediction_ms": 1000 * statistics.median(timed(predict).processor for _ in range(args.repeats)),
         "rows": rows,
     }
     before = json.loads(args.output.read_text()) if args.output.exists() else {}

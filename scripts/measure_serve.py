@@ -15,7 +15,6 @@ import re
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from measure_batch import draw
+
+from expnet.timing.clock import Stopwatch
 
 VERBS = ("predict", "explain")
 HEADERS = {"content-type": "application/json"}
@@ -93,21 +94,21 @@ def ask(port: int, verb: str, texts: Sequence[str], clients: int) -> dict[str, A
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         seconds = []
         for text in left:
-            start = time.perf_counter()
+            watch = Stopwatch()
             connection.request("POST", f"/v1/models/model:{verb}", json.dumps({"instances": [text]}), HEADERS)
             answer = connection.getresponse()
             content = answer.read()
             if answer.status != 200:
                 raise SystemExit(f"{answer.status}: {content[:300]!r}")
-            seconds.append(time.perf_counter() - start)
+            seconds.append(watch.read().seconds)
         connection.close()
         return seconds
 
-    start, before = time.perf_counter(), figure(port, "process_cpu_seconds_total")
+    watch, before = Stopwatch(), figure(port, "process_cpu_seconds_total")
     with ThreadPoolExecutor(clients) as pool:
         found = [second for seconds in pool.map(client, range(clients)) for second in seconds]
     worked = figure(port, "process_cpu_seconds_total") - before
-    return {"each": found, "all": time.perf_counter() - start, "processor": worked}
+    return {"each": found, "all": watch.read().seconds, "processor": worked}
 
 
 def figure(port: int, name: str) -> float:

@@ -9,9 +9,7 @@ from it. Budgets of tokens are compared as well: on a processor the best of them
 
 import argparse
 import json
-import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,8 @@ from measure_export import agreement
 
 import expnet
 from expnet.export import OnnxExplainer, export
-from expnet.model import classifier
 from expnet.timing import throughput
+from expnet.timing.clock import Run, interleave
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "throughput.json"
 SETS = ("movies", "tse", "hatexplain", "toxic_spans")
@@ -65,24 +63,26 @@ def mixed(data: Path, count: int) -> list[str]:
 
 
 def budgets(explainer: expnet.Explainer, texts: list[str], rounds: int) -> list[dict[str, float]]:
-    """Time explanations under each budget, in turns; the first round warms up."""
-    times: dict[int, list[tuple[float, float]]] = {budget: [] for budget in BUDGETS}
-    before = classifier._CPU_BUDGET
-    try:
-        for _ in range(rounds + 1):
-            for budget in BUDGETS:
-                classifier._CPU_BUDGET = budget
-                start, used = time.perf_counter(), time.process_time()
-                explainer.explain(texts, truncate=True)
-                times[budget].append((time.perf_counter() - start, time.process_time() - used))
-    finally:
-        classifier._CPU_BUDGET = before
-    medians = {
-        budget: [statistics.median(each) for each in zip(*taken[1:], strict=True)] for budget, taken in times.items()
-    }
+    """Time explanations under each budget, in turns."""
+
+    def explain(budget: int) -> Run:
+        def run() -> object:
+            explainer.classifier.budget = budget
+            return explainer.explain(texts, truncate=True)
+
+        return run
+
+    usual = explainer.classifier.budget
+    runs = {str(budget): explain(budget) for budget in BUDGETS}
+    times = interleave(runs, reference=str(usual), rounds=rounds)
+    explainer.classifier.budget = usual
     return [
-        {"budget": budget, "texts_per_second": len(texts) / clock, "processor": 1000 * processor / len(texts)}
-        for budget, (clock, processor) in medians.items()
+        {
+            "budget": int(budget),
+            "texts_per_second": len(texts) / each.median(),
+            "processor": 1000 * each.median("processor") / len(texts),
+        }
+        for budget, each in times.items()
     ]
 
 

@@ -229,7 +229,12 @@ def cost(speed: dict[str, Any]) -> str:
         chosen = ", ".join(f"{name}={value}" for name, value in row["options"].items()) or "defaults"
         spread = f"{number(row['least'])} – {number(row['most'])}"
         lines.append(f"| `{row['name']}` | {chosen} | {number(row['ratio'])} | {spread} | {row['repeats']} |")
-    return "\n".join(lines)
+    others: dict[str, list[str]] = {}  # whose figures are from other versions
+    for row in speed["methods"]:
+        if "versions" in row:
+            others.setdefault(row["versions"], []).append(f"`{row['name']}`")
+    notes = (f"\n{', '.join(dict.fromkeys(names))}: {versions}." for versions, names in others.items())
+    return "\n".join([*lines, *notes])
 
 
 def peers(speed: dict[str, Any]) -> str:

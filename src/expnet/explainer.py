@@ -15,6 +15,7 @@ from expnet.explanation.result import Explanation, scored
 from expnet.methods.learned import check_tier, method_of
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
+from expnet.model.batches import in_batches
 from expnet.model.classifier import Classifier
 from expnet.model.loading import dtype_named
 from expnet.model.prediction import Prediction
@@ -27,7 +28,7 @@ from expnet.runtime.memory import in_halves
 from expnet.runtime.progress import track
 from expnet.text.encoding import Encoding, pool_words
 from expnet.text.texts import Text, as_text, as_texts
-from expnet.text.windows import TokenizedText, by_budget, in_chunks
+from expnet.text.windows import TokenizedText
 
 _LEARNED = "expnet"
 
@@ -130,21 +131,18 @@ class Explainer:
         found.check(options)
         job = _Call(found, options, seed, self.classifier.output_index(target), truncate)
         if isinstance(texts, str | Text):
-            return self._chunk([as_text(texts)], job)[0]
-        items = as_texts(texts)
-        done: dict[int, Explanation] = {}
-        for part in track(in_chunks(items), "explaining", show=progress, total=len(items), size=len):
-            done.update(zip(part, self._chunk([items[i] for i in part], job), strict=True))
-        return [done[i] for i in range(len(items))]
+            return self._all([as_text(texts)], job, progress=False)[0]
+        return self._all(as_texts(texts), job, progress=progress)
 
-    def _chunk(self, texts: Sequence[Text], job: "_Call") -> list[Explanation]:
-        """Tokenize texts together, and explain together those of like length."""
-        read = list(zip(texts, self.classifier.read(texts, truncate=job.truncate), strict=True))
+    def _all(self, texts: Sequence[Text], job: "_Call", *, progress: bool) -> list[Explanation]:
+        """Explain texts of like length together."""
+        batches = in_batches(self.classifier, texts, truncate=job.truncate)
         done: dict[int, Explanation] = {}
-        for rows in by_budget([reading.length for _, reading in read], self.classifier.budget):
-            found = in_halves(lambda part: self._batch(part, job), [read[row] for row in rows])
-            done.update(zip(rows, found, strict=True))
-        return [done[row] for row in range(len(texts))]
+        for batch in track(batches, "explaining", show=progress, total=len(texts), size=len):
+            read = list(zip(batch.texts, batch.readings, strict=True))
+            found = in_halves(lambda part: self._batch(part, job), read)
+            done.update(zip(batch.places, found, strict=True))
+        return [done[place] for place in range(len(texts))]
 
     def _batch(self, read: Sequence[tuple[Text, TokenizedText]], job: "_Call") -> list[Explanation]:
         encoding = self.classifier.pack(*zip(*read, strict=True))

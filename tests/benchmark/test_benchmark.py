@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from expnet.benchmark.measure import cost as costs
 from expnet.benchmark.measure import run as running
+from expnet.benchmark.measure.cost import cost
 from expnet.benchmark.measure.run import run
 from expnet.benchmark.measure.scores import ScoringJob
 from expnet.benchmark.plan import read_plan
@@ -26,6 +26,7 @@ from expnet.network.expnet import ExpNet, ExpNetConfig
 from expnet.network.heads import HeadSetConfig
 from expnet.rationales import Record
 from expnet.text.texts import Text
+from expnet.timing import clock
 from tests.models import build, save
 
 WORDS = ("bad", "film", "text", "short", "long", "another", "one", "the", "first")
@@ -263,7 +264,7 @@ def test_a_method_of_three_predictions_costs_three(place, monkeypatch):
     classifier = load_classifier(place / "model")
     passes = []
     classifier.model.register_forward_pre_hook(lambda *_: passes.append(1))
-    monkeypatch.setattr(costs.time, "process_time", lambda: float(len(passes)))
+    monkeypatch.setattr(clock.time, "process_time", lambda: float(len(passes)))
 
     def thrice(classifier, encoding, target):
         for _ in range(3):
@@ -271,7 +272,7 @@ def test_a_method_of_three_predictions_costs_three(place, monkeypatch):
         return torch.zeros(encoding.ids.shape)
 
     method = replace(find_method("uniform"), function=thrice)
-    found = costs.cost(classifier, [Text.of("one film"), Text.of("bad")], ScoringJob(method, {}))
+    found = cost(classifier, [Text.of("one film"), Text.of("bad")], ScoringJob(method, {}))
     assert found["ratio"] == [3.0] * 5
     assert len(found["megabytes"]) == 5
 

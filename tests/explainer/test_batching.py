@@ -39,14 +39,13 @@ def test_groups_by_hand():
 
 
 def test_texts_are_tokenized_in_chunks_that_neither_hold_too_many_nor_too_long_ones(monkeypatch):
-    monkeypatch.setattr(windows, "_TEXTS", 3)
     monkeypatch.setattr(windows, "_CHARACTERS", 10)
     texts = [Text.of("x" * size) for size in (9, 1, 1, 4, 1, 30)] + [Text.of("xx", "yyy")]
-    assert list(in_chunks(texts)) == [[1, 2, 4], [3, 6], [0], [5]]
-    assert list(in_chunks([])) == []
+    assert list(in_chunks(texts, 3)) == [[1, 2, 4], [3, 6], [0], [5]]
+    assert list(in_chunks([], 3)) == []
 
 
-def test_an_explainer_reads_texts_in_groups_within_its_budget_and_returns_them_in_their_order(monkeypatch):
+def test_an_explainer_reads_texts_in_groups_within_its_budget_and_returns_them_in_their_order():
     explainer = tiny_explainer(tiny_classifier())
     texts = ["good " * (1 + 7 * n % 12) + "." * (n % 3) for n in range(30)]
     alone = [explainer.explain(text) for text in texts]
@@ -54,7 +53,7 @@ def test_an_explainer_reads_texts_in_groups_within_its_budget_and_returns_them_i
     hook = model.register_forward_pre_hook(
         lambda _module, _args, kwargs: shapes.append(kwargs["input_ids"].shape), with_kwargs=True
     )
-    monkeypatch.setattr("expnet.model.classifier._CPU_BUDGET", 40)
+    explainer.classifier.budget = 40
     found = explainer.explain(texts)
     hook.remove()
     assert [each.text for each in found] == texts
@@ -160,7 +159,7 @@ def test_memory_that_earlier_calls_freed_hides_nothing():
     """16 MB in pieces that the allocator keeps when they are freed are counted the second time as well."""
     script = """if True:
         import torch
-        from expnet import memory
+        from expnet.runtime import memory
 
         def run():
             pieces = [torch.ones(2**14) for _ in range(256)]

@@ -137,7 +137,7 @@ class TestInABatch:
         ours = classifier(architecture)
         encoding = ours.encode(texts(*TEXTS))
         trace, prediction = ours.trace(encoding), ours.predict(encoding)
-        monkeypatch.setattr(capacity, "BUDGET", 20)
+        monkeypatch.setattr(capacity, "MOST", 20)
         assert [len(part) for part in batches(encoding)] != [len(TEXTS)]
         again = ours.trace(encoding)
         assert_close(ours.predict(encoding).probabilities, prediction.probabilities, **CLOSE)

@@ -256,7 +256,7 @@ def test_each_window_keeps_its_target_where_a_batch_is_cut_in_parts(monkeypatch)
     encoding = CLASSIFIER.encode([Text.of(text) for text in ("a good film", "bad", "the first text is another one")])
     target = torch.tensor([2, 0, 1])
     _, whole = read_features(CLASSIFIER, encoding, HeadSetConfig(), target=target)
-    monkeypatch.setattr("expnet.model.capacity.BUDGET", 1)  # a part has one window at least
+    monkeypatch.setattr("expnet.model.capacity.MOST", 1)  # a part has one window at least
     _, parts = read_features(CLASSIFIER, encoding, HeadSetConfig(), target=target)
     assert_close(parts.tokens, whole.tokens, atol=1e-3, rtol=0)
     assert_close(parts.heads, whole.heads, atol=2e-2, rtol=0)  # as for a text alone
@@ -291,7 +291,7 @@ def test_features_with_gradients_are_cut_in_parts_and_joined_again(monkeypatch):
     encoding = CLASSIFIER.encode([Text.of(text) for text in ("a good film", "bad", "the first text is another one")])
     config, target = FeatureConfig(patterns=("rows", "products", "relevance")), torch.tensor([2, 0, 1])
     logits, whole = read_features(CLASSIFIER, encoding, config, target=target)
-    monkeypatch.setattr("expnet.model.capacity.BUDGET", 1)
+    monkeypatch.setattr("expnet.model.capacity.MOST", 1)
     again, parts = read_features(CLASSIFIER, encoding, config, target=target)
     assert_close(parts, whole, atol=2e-2, rtol=0)  # differences of rounding, against the deviation of a short text
     assert_close(again, logits, atol=1e-5, rtol=0)

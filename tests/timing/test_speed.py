@@ -9,6 +9,7 @@ import torch
 from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.network.universal import universal
+from expnet.timing import clock
 from expnet.timing import lengths as speed
 from tests.classifiers import tiny_classifier
 from tests.cli.test_cli import run
@@ -27,7 +28,7 @@ def explainer(monkeypatch) -> Explainer:
         passed[0] += len(kwargs["input_ids"])
 
     classifier.model.register_forward_pre_hook(count, with_kwargs=True)
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: float(passed[0]))
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: float(passed[0]))
     return Explainer(classifier, universal("attention"))
 
 
@@ -44,7 +45,7 @@ def test_texts_are_as_long_as_announced_special_tokens_included_or_a_word_shorte
 
 
 def test_ratios_count_passes_and_who_is_slow_runs_less_often(explainer):
-    found = speed.measure(explainer, [16, 32], budget=64, rounds=10, methods=METHODS)
+    found = speed.measure(explainer, speed.sizes([16, 32], budget=64), rounds=10, methods=METHODS)
     assert [(each.tokens, each.batch) for each in found[::5]] == [(16, 4), (32, 2)]
     for each in found:
         passes = {"prediction": 1, "pipeline": 1, "expnet": 1, "generic_relevance": 2, "integrated_gradients": 9}
@@ -54,25 +55,29 @@ def test_ratios_count_passes_and_who_is_slow_runs_less_often(explainer):
         assert math.isnan(each.megabytes) or each.megabytes > -50
 
 
-def test_the_report_is_json_and_its_table_has_a_line_for_each_length(explainer, tmp_path):
-    found = speed.report(explainer, speed.measure(explainer, [16, 32], rounds=3, methods={"expnet": {}}))
+def test_the_report_is_json_and_its_table_has_a_line_for_each_batch(explainer, tmp_path):
+    found = speed.report(
+        explainer, speed.measure(explainer, [(2, 16), (1, 16), (1, 32)], rounds=3, methods={"expnet": {}})
+    )
     speed.write(found, tmp_path / "speed.json")
     again = json.loads((tmp_path / "speed.json").read_text())
     assert again["threads"] == torch.get_num_threads()
     lines = speed.table(again).splitlines()
-    assert [line.split(" | ")[0] for line in lines[-2:]] == ["| 16", "| 32"]
+    assert [line.split(" | ")[:2] for line in lines[-3:]] == [["| 16", "2"], ["| 16", "1"], ["| 32", "1"]]
     assert lines[-1].split(" | ")[3].startswith("1.0")
 
 
 def test_the_command_measures_prints_writes_and_draws(tmp_path):
     pytest.importorskip("matplotlib")
     out, plot = tmp_path / "speed.json", tmp_path / "speed.png"
-    shown = run("speed", "--tokens", "16,99999", "--rounds", 3, "--budget", 16, "--output", out, "--plot", plot)
+    shown = run("speed", "--tokens", "16,2x24,99999", "--rounds", 3, "--budget", 16, "--output", out, "--plot", plot)
     assert "| 16 | 1 |" in shown
+    assert "| 24 | 2 |" in shown, "a batch may say how many texts it has, whatever the budget"
     assert {each["name"] for each in json.loads(out.read_text())["timings"]} >= {"prediction", "pipeline", "expnet"}
     assert plot.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(InputError, match="such as 32,128,512, got 'short'"):
-        run("speed", "--tokens", "short")
+    for wrong in ("short", "2x", "2xx16", "0x16", "-1"):
+        with pytest.raises(InputError, match=rf"such as 32,128,16x512, got '{wrong}'"):
+            run("speed", f"--tokens={wrong}")
 
 
 def test_the_axes_of_the_plot_say_plain_numbers():

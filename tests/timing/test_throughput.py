@@ -3,10 +3,9 @@
 import json
 
 import pytest
-import torch
 
 from expnet.explainer import Explainer
-from expnet.timing import throughput
+from expnet.timing import clock, throughput
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.cli.test_cli import run
 
@@ -24,7 +23,7 @@ def explainer(monkeypatch) -> Explainer:
         read[0] += kwargs["input_ids"].numel()
 
     explainer.classifier.model.register_forward_pre_hook(count, with_kwargs=True)
-    monkeypatch.setattr(throughput.time, "perf_counter", lambda: float(read[0]))
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: float(read[0]))
     return explainer
 
 
@@ -43,19 +42,12 @@ def test_the_best_pipeline_is_compared_and_padding_and_ratios_are_those_counted_
     assert explained.rounds == 3
 
 
-def test_with_a_small_budget_like_lengths_go_together_and_nothing_is_padded(explainer, monkeypatch):
-    monkeypatch.setattr("expnet.model.classifier._CPU_BUDGET", 24)
+def test_with_a_small_budget_like_lengths_go_together_and_nothing_is_padded(explainer):
+    explainer.classifier.budget = 24
     found = {each.name: each for each in throughput.measure(explainer, TEXTS, rounds=3, batches=(6,))}
     assert found["explain"].padding == 0
     assert found["explain"].ratio == found["predict, like lengths together"].ratio > 1.2
     assert found["pipeline, 6 together"].padding > 0.1
-
-
-def test_predictions_are_those_of_the_classifier(explainer):
-    found = torch.tensor(throughput._predict(explainer.classifier, TEXTS))
-    items = [throughput.Text.of(text) for text in TEXTS]
-    expected = explainer.classifier.predict(explainer.classifier.encode(items)).probabilities
-    torch.testing.assert_close(found.sort(0).values, expected.sort(0).values, atol=1e-5, rtol=0)  # sorted by length
 
 
 def test_the_command_times_a_file_of_texts_and_an_exported_explainer_as_well(tmp_path):

@@ -13,13 +13,13 @@ from numpy import ndarray
 from expnet.metrics.faithfulness import perturbation_curves, random_ranking
 from expnet.metrics.stability import rank_correlation
 from expnet.metrics.statistics import Estimate, estimate
+from expnet.model.batches import Batch, in_batches
 from expnet.model.classifier import Classifier
 from expnet.runtime.progress import track
 from expnet.text.encoding import Encoding
 from expnet.text.texts import Text
 
 SHARE = 0.2  # of the words, as in the middle of ERASER's fractions
-_TOGETHER = 32
 _DRAWS = 3
 
 
@@ -64,10 +64,11 @@ def faithfulness(
         seed: Of the random words and of the intervals.
         progress: Show a progress bar.
     """
-    found: list[ndarray] = []
-    for start in track(range(0, len(rows), _TOGETHER), "checking", show=progress):
-        found.append(_losses(classifier, rows.slice(start, _TOGETHER).to_pylist(), seed))
-    every = np.concatenate(found) if found else np.empty((0, 5))
+    explained = rows.to_pylist()
+    every = np.full((len(explained), 5), np.nan)
+    batches = in_batches(classifier, [Text.of(row["text"], row["pair"]) for row in explained])
+    for batch in track(batches, "checking", show=progress, total=len(explained), size=len):
+        every[batch.places] = _losses(classifier, batch, [explained[place] for place in batch.places], seed)
     tried = ~np.isnan(every[:, 0])
     without, without_random, alone, alone_random, moved = every[tried].T
     gain = without - without_random
@@ -85,15 +86,15 @@ def faithfulness(
     )
 
 
-def _losses(classifier: Classifier, rows: Sequence[dict[str, Any]], seed: int) -> Float[ndarray, "rows figures"]:
+def _losses(
+    classifier: Classifier, batch: Batch, rows: Sequence[dict[str, Any]], seed: int
+) -> Float[ndarray, "rows figures"]:
     """Return loss without the top and without random words, with these and those alone, and how far the file is off."""
     every = np.full((len(rows), 5), np.nan)
-    texts = [Text.of(row["text"], row["pair"]) for row in rows]
-    readings = classifier.read(texts)
-    fits = [at for at, reading in enumerate(readings) if len(reading.windows) == 1]
+    fits = [at for at, reading in enumerate(batch.readings) if len(reading.windows) == 1]
     if not fits:
         return every
-    encoding = classifier.pack([texts[at] for at in fits], [readings[at] for at in fits])
+    encoding = classifier.pack([batch.texts[at] for at in fits], [batch.readings[at] for at in fits])
     curves = _curves(classifier, encoding, [rows[at] for at in fits], seed)
     top, draws = curves["top"], [curves[name] for name in curves if name != "top"]
     every[fits] = np.stack(

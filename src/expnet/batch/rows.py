@@ -15,6 +15,7 @@ from expnet.explanation.result import Explanation
 from expnet.runtime.memory import exhausted, in_halves
 from expnet.text.labels import OutputKind, as_target
 from expnet.text.texts import Text
+from expnet.text.windows import in_chunks
 
 # Rows that share one call, which sorts them once more, by tokens; what is done again if one of them fails.
 _TOGETHER = 256
@@ -95,11 +96,11 @@ def explain_rows(explainer: Explainer, chunk: Chunk, settings: Settings) -> list
             outcomes[row] = admitted
         else:
             requests.append(admitted)
-    requests.sort(key=lambda request: (str(request.target), len(request.text.text) + len(request.text.pair or "")))
+    requests.sort(key=lambda request: str(request.target))
     for _, same in groupby(requests, key=lambda request: request.target):
         group = list(same)
-        for start in range(0, len(group), _TOGETHER):
-            part = group[start : start + _TOGETHER]
+        for places in in_chunks([request.text for request in group], _TOGETHER):
+            part = [group[place] for place in places]
             found = _explain(explainer, part, settings)
             outcomes.update((request.row, outcome) for request, outcome in zip(part, found, strict=True))
     if any(outcome.status == FAILED for outcome in outcomes.values()):

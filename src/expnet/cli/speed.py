@@ -1,5 +1,6 @@
 """`expnet speed`: what explanations cost on this machine."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,11 @@ def speed(
     model: Annotated[str, typer.Argument(help="The classifier: a demo, a folder or a hub id.")] = "demo/sentiment",
     explainer: Annotated[str | None, typer.Option(help="Folder or hub id of an ExpNet; a demo has its own.")] = None,
     tokens: Annotated[
-        str, typer.Option(help="Lengths of texts, with commas; lengths beyond what the model reads are left out.")
+        str,
+        typer.Option(
+            help="Lengths of texts, with commas, or 16x128 for 16 texts of 128 tokens; lengths beyond what the model "
+            "reads are left out."
+        ),
     ] = "16,32,64,128,256,512,1024,2048,4096,8192",
     budget: Annotated[int, typer.Option(min=1, help="Tokens in a batch, of at most 32 texts.")] = 1024,
     method: Annotated[list[str] | None, typer.Option(help="Whom to time beside the prediction; repeat it.")] = None,
@@ -48,11 +53,9 @@ def speed(
     if texts is not None:
         _mixed(explainer_, texts, exported, rounds, output)
         return
-    lengths = _lengths(tokens, explainer_.classifier.max_length)
     found = timing.measure(
         explainer_,
-        lengths,
-        budget=budget,
+        _batches(tokens, budget, explainer_.classifier.max_length),
         rounds=rounds,
         methods={name: {"steps": 50} if name == "integrated_gradients" else {} for name in method or _METHODS},
         progress=True,
@@ -84,12 +87,17 @@ def _mixed(explainer: "Explainer", path: Path, exported: Path | None, rounds: in
         write(report, output)
 
 
-def _lengths(tokens: str, limit: int) -> list[int]:
-    try:
-        wanted = [int(each) for each in tokens.split(",")]
-    except ValueError:
-        raise InputError(f"Expected lengths such as 32,128,512, got {tokens!r}.") from None
-    lengths = [each for each in wanted if each <= limit]
-    if not lengths:
+def _batches(tokens: str, budget: int, limit: int) -> list[tuple[int, int]]:
+    """Return how many texts of how many tokens each, for each batch that the model can read."""
+    from expnet.timing.lengths import sizes
+
+    batches: list[tuple[int, int]] = []
+    for part in tokens.split(","):
+        texts, _, length = part.strip().rpartition("x")
+        if not re.fullmatch(r"([1-9]\d{0,6}x)?[1-9]\d{0,6}", part.strip(), re.ASCII):
+            raise InputError(f"Expected lengths such as 32,128,16x512, got {tokens!r}.")
+        batches += [(int(texts), int(length))] if texts else sizes([int(length)], budget=budget)
+    read = [(texts, length) for texts, length in batches if length <= limit]
+    if not read:
         raise InputError(f"The model reads {limit} tokens at most, fewer than every length in {tokens!r}.")
-    return lengths
+    return read

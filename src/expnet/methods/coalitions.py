@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expnet.attention.intercept import run
-from expnet.methods.passes import budget, generator_of, score_parts
+from expnet.methods.passes import generator_of, score_parts
 from expnet.methods.replacement import Replacement, baseline_embedding, pad_id
+from expnet.model.capacity import budget
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
@@ -97,7 +98,9 @@ def values(game: Game, coalitions: Bool[Tensor, "batch coalitions players"]) -> 
     lengths, order = stay.sum(1).sort(stable=True)
     found = torch.zeros(len(order))
     even = game.part.pad is None
-    for start, stop in _spans(lengths.clamp(min=1).tolist(), budget(game.classifier.model.device), even=even):
+    for start, stop in _spans(
+        lengths.clamp(min=1).tolist(), budget(game.classifier.model.device, copies=True), even=even
+    ):
         rows = order[start:stop]
         found[rows] = _forward(game, window[rows], keep[rows], stay[rows])
     return found[place].view(coalitions.shape[:2])

@@ -11,14 +11,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expnet.errors import InputError
-from expnet.model.capacity import BUDGET, batches
+from expnet.model.capacity import batches
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
 Options = ParamSpec("Options")
 Attribution = Callable[Concatenate[Classifier, Encoding, Tensor, Options], Tensor]
-# Tokens in one of many passes on a processor: what it computes on the way should fit its cache.
-_CPU_BUDGET = 2048
 
 
 def by_part(*, repeats: int | Callable[[int], int] = 1) -> Callable[[Attribution[Options]], Attribution[Options]]:
@@ -82,11 +80,6 @@ def score_parts(
         scores[start:stop, :width] = found.masked_fill(~part.real, 0.0)
         start = stop
     return scores
-
-
-def budget(device: torch.device) -> int:
-    """Return how many tokens one of many passes over copies of a text should have."""
-    return _CPU_BUDGET if device.type == "cpu" else BUDGET
 
 
 @contextmanager

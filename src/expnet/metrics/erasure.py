@@ -15,8 +15,9 @@ from torch import Tensor
 from expnet.attention.intercept import run
 from expnet.errors import InputError
 from expnet.methods.coalitions import players
-from expnet.methods.passes import budget, generator_of
+from expnet.methods.passes import generator_of
 from expnet.metrics.faithfulness import check_words, number_of_units, unit_scores, word_units
+from expnet.model.capacity import budget
 from expnet.model.classifier import Classifier
 from expnet.runtime.ambient import torch_defaults
 from expnet.text.encoding import Encoding
@@ -132,7 +133,7 @@ def _probabilities(
     drawn = torch.rand(samples, len(on_word), classifier.embeddings.shape[1], generator=generator_of(part, 0, seed))
     rows = torch.cartesian_prod(torch.arange(len(keep)), torch.arange(samples))
     logits = []
-    for some in rows.split(max(1, budget(model.device) // len(on_word))):
+    for some in rows.split(max(1, budget(model.device, copies=True) // len(on_word))):
         kept = (drawn[some[:, 1]] < chance[some[:, 0], :, None]).to(model.device)
         inputs = {name: tensor.expand(len(some), -1) for name, tensor in part.inputs(model.device).items()}
         with torch.inference_mode():

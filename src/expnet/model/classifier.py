@@ -14,7 +14,7 @@ from expnet.attention.borrow import borrow, class_logits, declared_pad
 from expnet.attention.capture import Trace, capture
 from expnet.attention.probe import Support, probe
 from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError
-from expnet.model.capacity import BUDGET, batches, embedding_rows, known_id, token_limit
+from expnet.model.capacity import batches, budget, embedding_rows, known_id, token_limit
 from expnet.model.loading import load_model
 from expnet.model.prediction import Prediction
 from expnet.model.weights import state_bytes
@@ -25,9 +25,6 @@ from expnet.text.encoding import Encoding, TextTokenizer, encode, pack
 from expnet.text.labels import OutputKind, class_index, class_names, output_index
 from expnet.text.texts import Text, as_texts
 from expnet.text.windows import TokenizedText, read_texts
-
-# On a processor larger passes are no quicker, and smaller ones pad less.
-_CPU_BUDGET = 1024
 
 
 class Classifier:
@@ -65,6 +62,7 @@ class Classifier:
         self.tokenizer = tokenizer
         self.name = name
         self._support: Support | None = None
+        self._budget: int | None = None
         self.labels = class_names(self.model.config.id2label, self.model.config.label2id)
         problem = self.model.config.problem_type
         self.kind: OutputKind = "value" if problem == "regression" else "probability"
@@ -173,8 +171,15 @@ class Classifier:
 
     @property
     def budget(self) -> int:
-        """How many tokens of different texts, padding included, are best read together; see docs/speed.md."""
-        return _CPU_BUDGET if self.model.device.type == "cpu" else BUDGET
+        """How many tokens of different texts, padding included, are read together.
+
+        By default what suits the device, 1,024 on a processor and 8,192 elsewhere; see docs/speed.md. It can be set.
+        """
+        return self._budget or budget(self.model.device)
+
+    @budget.setter
+    def budget(self, tokens: int) -> None:
+        self._budget = tokens
 
     @torch_defaults()
     def predict(self, encoding: Encoding) -> Prediction:
@@ -204,14 +209,8 @@ class Classifier:
         """
         support = self.support
         parts = [
-            capture(
-                self.model,
-                part.inputs(self.model.device),
-                anchor=support.anchor,
-                backend=support.backend,
-                received=received,
-            )
-            for part in batches(encoding)
+            capture(self.model, inputs, anchor=support.anchor, backend=support.backend, received=received)
+            for inputs in (part.inputs(self.model.device) for part in batches(encoding))
         ]
         width = encoding.ids.shape[1]
         return Trace(

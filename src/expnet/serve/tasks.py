@@ -9,6 +9,7 @@ from expnet.explainer import Explainer
 from expnet.explanation.result import Explanation
 from expnet.methods.registry import find_method
 from expnet.metrics.removal import Checked, check
+from expnet.model.batches import predict_texts
 from expnet.text.labels import OutputKind
 from expnet.text.texts import Text
 from expnet.web.limits import Item, Limits
@@ -42,12 +43,8 @@ class Predict:
     def run(self, explainer: Explainer, texts: Sequence[Text]) -> list[dict[str, Any]]:
         """Return what `prediction` does."""
         classifier = explainer.classifier
-        # Texts of like length stand together, so that little is padded.
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i].text) + len(texts[i].pair or ""))
-        encoding = classifier.encode([texts[i] for i in order], truncate=self.truncate)
-        rows = classifier.predict(encoding).outputs.tolist()
-        found = dict(zip(order, rows, strict=True))
-        named = [dict(zip(classifier.labels, found[i], strict=True)) for i in range(len(texts))]
+        rows = predict_texts(classifier, texts, truncate=self.truncate).outputs.tolist()
+        named = [dict(zip(classifier.labels, row, strict=True)) for row in rows]
         return [prediction(outputs, classifier.kind) for outputs in named]
 
 

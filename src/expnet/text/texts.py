@@ -53,6 +53,11 @@ class Text:
         second, pair_spans = join_words(pair, 1)
         return cls(text, second, spans + pair_spans)
 
+    @property
+    def characters(self) -> int:
+        """How many characters the text and its pair have."""
+        return len(self.text) + len(self.pair or "")
+
     def part(self, segment: int) -> str:
         """Return the text (segment 0) or its pair (1; empty where there is none)."""
         return self.text if segment == 0 else self.pair or ""

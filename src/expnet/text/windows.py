@@ -61,12 +61,17 @@ def read_texts(
         yield TokenizedText(_fields(tokens, covered), chosen, _read(text, tokens, chosen[0] if truncate else None))
 
 
-def in_chunks(texts: Sequence[Text]) -> Iterator[list[int]]:
-    """Yield which texts are tokenized together, shortest first."""
-    sizes = [len(text.text) + len(text.pair or "") for text in texts]
+def in_chunks(texts: Sequence[Text], most: int = _TEXTS) -> Iterator[list[int]]:
+    """Yield which texts are tokenized together, shortest first.
+
+    Args:
+        texts: In any order.
+        most: Texts in a chunk; fewer where they have more than a million characters.
+    """
+    sizes = [text.characters for text in texts]
     chunk, characters = list[int](), 0
     for index in sorted(range(len(texts)), key=sizes.__getitem__):
-        if chunk and (len(chunk) == _TEXTS or characters + sizes[index] > _CHARACTERS):
+        if chunk and (len(chunk) == most or characters + sizes[index] > _CHARACTERS):
             yield chunk
             chunk, characters = [], 0
         chunk.append(index)

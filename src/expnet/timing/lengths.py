@@ -2,30 +2,25 @@
 
 import json
 import platform
-import random
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import pipeline
 
-from expnet._version import __version__
 from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.runtime.memory import peak
 from expnet.runtime.progress import track
+from expnet.runtime.versions import versions
 from expnet.text.texts import Text
+from expnet.timing.clock import Run, interleave, quartiles
 
 BARE = "prediction"
-Run = Callable[[], object]
 _WORDS = ("a", "gripping", "film", "with", "one", "wooden", "lead", "and", "the", "best", "story", "of", "this", "year")
-_SLOW = 5  # who takes more than so many predictions is run less often
-_FEWEST = 3
+_SLOW = 5.0  # who takes more than so many predictions is run less often
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +50,15 @@ class Timing:
     megabytes: float
 
 
+def sizes(tokens: Sequence[int], *, budget: int = 1024) -> list[tuple[int, int]]:
+    """Return for each length how many texts of it a batch holds, 32 at most, and the length."""
+    return [(max(1, min(32, budget // length)), length) for length in tokens]
+
+
 def measure(
     explainer: Explainer,
-    tokens: Sequence[int],
+    batches: Sequence[tuple[int, int]],
     *,
-    budget: int = 1024,
     rounds: int = 15,
     methods: Mapping[str, Mapping[str, object]],
     progress: bool = False,
@@ -68,8 +67,7 @@ def measure(
 
     Args:
         explainer: A classifier and its ExpNet, if it has one.
-        tokens: Lengths of texts; each at most what the classifier reads.
-        budget: Tokens in a batch, of at most 32 texts.
+        batches: How many texts, and how many tokens each; at most what the classifier reads.
         rounds: How often the quick ones run; what takes more than 5 predictions runs a fifth as often.
         methods: Options by name of method; "expnet" is the explainer's own network.
         progress: Show a progress bar.
@@ -78,11 +76,10 @@ def measure(
         InputError: If a text of such a length cannot be read, or not be made.
     """
     found = []
-    for length in track(tokens, lambda length: f"{length} tokens", show=progress):
-        batch = max(1, min(32, budget // length))
-        texts = texts_of_length(explainer, length, batch)
+    for batch, tokens in track(batches, lambda size: f"{size[0]} x {size[1]} tokens", show=progress):
+        texts = texts_of_length(explainer, tokens, batch)
         runs = contenders(explainer, texts, methods)
-        found += timed(runs, length, batch, rounds, explainer.classifier.model.device)
+        found += compared(runs, tokens, batch, rounds, explainer.classifier.model.device)
     return found
 
 
@@ -133,7 +130,7 @@ def contenders(
     }
 
 
-def timed(runs: Mapping[str, Run], tokens: int, batch: int, rounds: int, device: torch.device) -> list[Timing]:
+def compared(runs: Mapping[str, Run], tokens: int, batch: int, rounds: int, device: torch.device) -> list[Timing]:
     """Time what is to be compared, one of which is the bare prediction, in rounds in which each runs once.
 
     Args:
@@ -143,35 +140,12 @@ def timed(runs: Mapping[str, Run], tokens: int, batch: int, rounds: int, device:
         rounds: How often.
         device: Where they run.
     """
-    order, shuffled = list(runs), random.Random(0)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()  # warm
-    for number in range(rounds):
-        shuffled.shuffle(order)
-        took = dict[str, float]()
-        for name in order:
-            done = times[name]
-            slow = len(done) >= _FEWEST and statistics.median(a / b for a, b in done) > _SLOW
-            if not slow or number % 5 == 0:
-                took[name] = _seconds(runs[name], device)
-        for name, each in took.items():
-            times[name].append((each, took[BARE]))
-    return [_timing(name, tokens, batch, times[name], peak(runs[name], device)) for name in runs]
-
-
-def _timing(name: str, tokens: int, batch: int, times: Sequence[tuple[float, float]], megabytes: float) -> Timing:
-    ratios = sorted(took / bare for took, bare in times)
-    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-    return Timing(name, tokens, batch, statistics.median(a for a, _ in times), middle, low, high, len(times), megabytes)
-
-
-def _seconds(run: Run, device: torch.device) -> float:
-    start = time.perf_counter()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    found = []
+    for name, times in interleave(runs, reference=BARE, rounds=rounds, device=device, slow=_SLOW).items():
+        low, middle, high = quartiles(times.ratios())
+        megabytes = peak(runs[name], device)
+        found.append(Timing(name, tokens, batch, times.median(), middle, low, high, len(times.took), megabytes))
+    return found
 
 
 def report(explainer: Explainer, timings: Sequence[Timing]) -> dict[str, object]:
@@ -184,7 +158,7 @@ def report(explainer: Explainer, timings: Sequence[Timing]) -> dict[str, object]
         "device": torch.cuda.get_device_name() if model.device.type == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "versions": {name: version(name) for name in ("torch", "transformers")} | {"expnet": __version__},
+        "versions": versions(),
         "timings": [asdict(each) for each in timings],
     }
 
@@ -195,25 +169,25 @@ def write(found: Mapping[str, object], path: Path) -> None:
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """Return a report as Markdown: a line per length, and each one's time in predictions, with quartiles."""
+    """Return a report as Markdown: a line per batch, and each one's time in predictions, with quartiles."""
     timings = [Timing(**each) for each in found["timings"]]
     names = [name for name in dict.fromkeys(each.name for each in timings) if name != BARE]
-    versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
+    packages = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
     lines = [
         f"{found['model']}, {found['parameters'] / 1e6:.1f} M parameters, {found['device']}, {found['threads']} "
-        f"threads, {found['dtype']}; {versions}. Medians over rounds, in predictions, with quartiles, and memory "
+        f"threads, {found['dtype']}; {packages}. Medians over rounds, in predictions, with quartiles, and memory "
         "beyond the prediction's.",
         "",
         "| tokens | batch | prediction, ms | " + " | ".join(names) + " |",
         "|---|---|---|" + "---|" * len(names),
     ]
-    for tokens in dict.fromkeys(each.tokens for each in timings):
-        of = {each.name: each for each in timings if each.tokens == tokens}
+    for size in dict.fromkeys((each.batch, each.tokens) for each in timings):
+        of = {each.name: each for each in timings if (each.batch, each.tokens) == size}
         bare = of[BARE]
         cells = " | ".join(
             f"{of[name].ratio:.2f} ({of[name].low:.2f} – {of[name].high:.2f}), "
             f"{of[name].megabytes - bare.megabytes:+.0f} MB"
             for name in names
         )
-        lines.append(f"| {tokens} | {bare.batch} | {1000 * bare.seconds:.1f} | {cells} |")
+        lines.append(f"| {bare.tokens} | {bare.batch} | {1000 * bare.seconds:.1f} | {cells} |")
     return "\n".join(lines)

@@ -1,28 +1,26 @@
 """How many texts of all lengths are explained in a second, beside what only predicts them."""
 
 import platform
-import random
 import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, pipeline
 
-from expnet._version import __version__
 from expnet.attention.borrow import borrow
 from expnet.explainer import Explainer
 from expnet.export.batches import encode, feeds
 from expnet.export.explaining import OnnxExplainer
+from expnet.model.batches import predict_texts
 from expnet.model.classifier import Classifier
 from expnet.runtime.progress import track
+from expnet.runtime.versions import versions
 from expnet.text.texts import Text
-from expnet.text.windows import by_budget, in_chunks
-from expnet.timing.lengths import Run
+from expnet.text.windows import in_chunks
+from expnet.timing.clock import Run, Times, interleave, quartiles, timed
 
 BATCHES = (1, 8, 32)
 
@@ -75,7 +73,11 @@ def measure(
     classifier = explainer.classifier
     classifier.support  # noqa: B018  # found once, not while the clock runs
     few = texts[: max(50, len(texts) // 5)]
-    trial = {size: _times(_pipeline(classifier, few, size))[0] for size in track(batches, "pipeline", show=progress)}
+    device = classifier.model.device
+    trial = {
+        size: timed(_pipeline(classifier, few, size), device).seconds
+        for size in track(batches, "pipeline", show=progress)
+    }
     size = min(trial, key=trial.__getitem__)
     best = f"pipeline, {size} together"
     ways = {
@@ -87,13 +89,8 @@ def measure(
         ways["onnxruntime, predict"] = lambda: _predict_exported(exported, texts)
         ways["onnxruntime, explain"] = lambda: exported.explain(list(texts), truncate=True)
     padding = {name: _padding(way, classifier.model) for name, way in ways.items()}  # which also warms up
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    order, shuffled = list(ways), random.Random(0)
-    for _ in track(range(rounds), "rounds", show=progress):
-        shuffled.shuffle(order)
-        for name in order:
-            times[name].append(_times(ways[name]))
-    return [_summary(name, times[name], times[best], padding[name], len(texts)) for name in ways]
+    times = interleave(ways, reference=best, rounds=rounds, device=device, warm=True, progress=progress)
+    return [_summary(name, times[name], padding[name], len(texts)) for name in ways]
 
 
 def report(explainer: Explainer, texts: Sequence[str], found: Sequence[Throughput]) -> dict[str, object]:
@@ -105,7 +102,7 @@ def report(explainer: Explainer, texts: Sequence[str], found: Sequence[Throughpu
         "device": torch.cuda.get_device_name() if classifier.model.device.type == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),
         "dtype": str(classifier.model.dtype).removeprefix("torch."),
-        "versions": {name: version(name) for name in ("torch", "transformers")} | {"expnet": __version__},
+        "versions": versions(),
         "texts": len(texts),
         "tokens": {"median": statistics.median(lengths), "mean": statistics.fmean(lengths), "most": max(lengths)},
         "budget": classifier.budget,
@@ -115,12 +112,12 @@ def report(explainer: Explainer, texts: Sequence[str], found: Sequence[Throughpu
 
 def table(found: Mapping[str, Any]) -> str:
     """Return a report as Markdown."""
-    versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
+    packages = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
     tokens = found["tokens"]
     lines = [
         f"{found['texts']:,} texts of {tokens['median']:.0f} tokens in the median, {tokens['mean']:.0f} on average, "
         f"{tokens['most']} at most; {found['model']}, {found['device']}, {found['threads']} threads, {found['dtype']}; "
-        f"{versions}.",
+        f"{packages}.",
         "",
         "| | texts/s | against the pipeline | quartiles | processor, ms a text | padding |",
         "|---|---|---|---|---|---|",
@@ -142,14 +139,8 @@ def _pipeline(classifier: Classifier, texts: Sequence[str], size: int) -> Run:
 
 def _predict(classifier: Classifier, texts: Sequence[str]) -> list[list[float]]:
     """Predict in the batches in which `Explainer.explain` explains."""
-    items, found = _items(texts), list[list[float]]()
-    for chunk in in_chunks(items):
-        part = [items[index] for index in chunk]
-        readings = classifier.read(part, truncate=True)
-        for rows in by_budget([reading.length for reading in readings], classifier.budget):
-            encoding = classifier.pack([part[row] for row in rows], [readings[row] for row in rows])
-            found += classifier.predict(encoding).outputs.tolist()
-    return found
+    outputs: list[list[float]] = predict_texts(classifier, _items(texts), truncate=True).outputs.tolist()
+    return outputs
 
 
 def _predict_exported(exported: OnnxExplainer, texts: Sequence[str]) -> list[list[float]]:
@@ -169,13 +160,7 @@ def _items(texts: Sequence[str]) -> list[Text]:
     return [Text(text, None, ()) for text in texts]  # no words, which a prediction does not need
 
 
-def _times(way: Callable[[], object]) -> tuple[float, float]:
-    start, before = time.perf_counter(), time.process_time()
-    way()
-    return time.perf_counter() - start, time.process_time() - before
-
-
-def _padding(way: Callable[[], object], model: PreTrainedModel) -> float | None:
+def _padding(way: Run, model: PreTrainedModel) -> float | None:
     with _counted(model) as read:
         way()
     padded = sum(whole for whole, _ in read)
@@ -199,22 +184,15 @@ def _counted(model: PreTrainedModel) -> Iterator[list[tuple[int, int]]]:
             hook.remove()
 
 
-def _summary(
-    name: str,
-    times: Sequence[tuple[float, float]],
-    best: Sequence[tuple[float, float]],
-    padding: float | None,
-    texts: int,
-) -> Throughput:
-    ratios = sorted(other / own for (own, _), (other, _) in zip(times, best, strict=True))
-    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+def _summary(name: str, times: Times, padding: float | None, texts: int) -> Throughput:
+    low, middle, high = quartiles([1 / ratio for ratio in times.ratios()])  # texts a second, not seconds a text
     return Throughput(
         name=name,
-        texts_per_second=texts / statistics.median(own for own, _ in times),
+        texts_per_second=texts / times.median(),
         ratio=middle,
         low=low,
         high=high,
-        processor=1000 * statistics.median(own for _, own in times) / texts,
+        processor=1000 * times.median("processor") / texts,
         padding=padding,
-        rounds=len(times),
+        rounds=len(times.took),
     )

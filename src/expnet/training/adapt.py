@@ -10,6 +10,7 @@ from torch import Tensor
 from expnet.errors import InputError, NonFiniteError
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
+from expnet.model.batches import encoded
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
 from expnet.network.features import normalise_within_text
@@ -20,12 +21,11 @@ from expnet.text.encoding import Encoding
 from expnet.text.texts import Text, as_texts
 from expnet.training.build import new_network
 from expnet.training.config import STUDENT, FitConfig, with_tier
-from expnet.training.examples import TrainingWindow
+from expnet.training.examples import TOGETHER, TrainingWindow
 from expnet.training.judging import platt
 from expnet.training.loops import draw, one_cycle
 from expnet.training.loss import imitation_loss
 
-_BATCH = 32
 _ONE_DEVIATION = torch.tensor(1.0).sigmoid().item()
 
 
@@ -144,9 +144,10 @@ def _lessons(
 ) -> tuple[list[TrainingWindow], list[Tensor]]:
     """Return windows with what to imitate, and the scores of their tokens."""
     lessons, scores = list[TrainingWindow](), list[Tensor]()
-    order = sorted(texts, key=lambda text: len(text.text) + len(text.pair or ""))
-    for start in track(range(0, len(order), _BATCH), "asking the teacher", show=progress):
-        encoding = classifier.encode(order[start : start + _BATCH])
+    batches = encoded(classifier, texts, size=TOGETHER)
+    for _, encoding in track(
+        batches, "asking the teacher", show=progress, total=len(texts), size=lambda batch: len(batch[0])
+    ):
         target = None
         if teaching.uses_target or student.uses_target:
             target = classifier.predict(encoding).chosen[encoding.text_of]

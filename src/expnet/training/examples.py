@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from expnet.files.atomic import write_atomic
+from expnet.model.batches import encoded
 from expnet.model.classifier import Classifier
 from expnet.network.features import FeatureConfig
 from expnet.network.heads import Features, HeadFeatures, HeadSetConfig, read_features, stack
@@ -23,6 +24,7 @@ from expnet.text.encoding import Encoding
 from expnet.training.config import Explain
 
 _SHARD = 512
+TOGETHER = 32  # texts in a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,8 @@ def collate(examples: Sequence[TrainingWindow]) -> tuple[Features, Tensor]:
 def _extract_shard(
     classifier: Classifier, records: Sequence[Record], config: FeatureConfig | HeadSetConfig, explain: Explain
 ) -> Iterator[TrainingWindow]:
-    # Sorted by length, so that little is padded; `text` restores the order.
-    order = sorted(range(len(records)), key=lambda i: len(records[i].text.text) + len(records[i].text.pair or ""))
-    for start in range(0, len(order), 32):
-        chosen = order[start : start + 32]
-        encoding = classifier.encode([records[i].text for i in chosen])
+    # Sorted by length; `text` restores the order.
+    for chosen, encoding in encoded(classifier, [record.text for record in records], size=TOGETHER):
         target = None
         if config.uses_target:
             target = _explained(classifier, encoding, [records[i] for i in chosen], explain)

@@ -1,7 +1,6 @@
 """What a method costs beside the bare prediction: time, passes, memory."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -10,12 +9,13 @@ from expnet.benchmark.measure.scores import ScoringJob
 from expnet.model.classifier import Classifier
 from expnet.runtime.memory import peak
 from expnet.text.texts import Text
+from expnet.timing.clock import interleave
 
 _REPEATS, _SECONDS = 5, 20.0
 
 
 def cost(classifier: Classifier, texts: Sequence[Text], job: ScoringJob) -> Values:
-    """Measure a method on a batch, each run between two runs of the prediction.
+    """Measure a method on a batch, in turns with the prediction.
 
     Returns:
         `ratio`, for each repeat, the processor time (on a GPU: time) of the method over that of the prediction;
@@ -31,23 +31,9 @@ def cost(classifier: Classifier, texts: Sequence[Text], job: ScoringJob) -> Valu
     def predict() -> None:
         classifier.predict(encoding)
 
-    predict()
-    explain()  # warm
     device = classifier.model.device
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
-    ratios: list[float] = []
-    start, before = time.perf_counter(), _seconds(predict, clock)
-    while len(ratios) < _REPEATS and (not ratios or time.perf_counter() - start < _SECONDS):
-        took, after = _seconds(explain, clock), _seconds(predict, clock)
-        ratios.append(2 * took / (before + after))
-        before = after
+    runs = {"prediction": predict, "method": explain}
+    times = interleave(runs, reference="prediction", rounds=_REPEATS, seconds=_SECONDS, device=device)["method"]
+    ratios = times.ratios("seconds" if device.type == "cuda" else "processor")
     grown = peak(explain, device) - peak(predict, device)
     return {"ratio": ratios, "megabytes": [grown] + [float("nan")] * (len(ratios) - 1)}
-
-
-def _seconds(run: Callable[[], None], clock: Callable[[], float]) -> float:
-    start = clock()
-    run()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return clock() - start

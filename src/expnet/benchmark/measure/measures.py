@@ -32,13 +32,13 @@ from expnet.metrics.faithfulness import (
     perturbation_curves,
     sufficiency,
 )
+from expnet.model.batches import encoded
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 from expnet.text.texts import Text
 
 Values = dict[str, list[float]]
 Curve = dict[str, list[float]]
-_BATCH = 16
 
 
 def plausibility(scores: Scores, marks: Marks, share: float, threshold: float | None = None) -> Values:
@@ -98,11 +98,11 @@ def faithfulness(
         For each method its figures text by text, and its deletion and insertion curves, means over the texts.
     """
     parts: dict[str, list[tuple[Values, ndarray, ndarray]]] = {name: [] for name in scores}
-    fractions: list[float] = []
-    for start in range(0, len(texts), _BATCH):
-        stop = start + _BATCH
-        encoding, wanted = classifier.encode(texts[start:stop]), torch.tensor(target[start:stop])
-        some = {name: each[start:stop] for name, each in scores.items()}
+    fractions, order = list[float](), list[int]()
+    for places, encoding in encoded(classifier, texts):
+        order += places
+        wanted = torch.tensor([target[place] for place in places])
+        some = {name: [each[place] for place in places] for name, each in scores.items()}
         curves = perturbation_curves(classifier, encoding, wanted, some, replacement=replacement)
         deltas = leave_one_out_deltas(classifier, encoding, wanted, replacement=replacement)
         softly = _softly(classifier, encoding, wanted, some, seed) if soft else {}
@@ -117,7 +117,7 @@ def faithfulness(
                 "kendall": taus,
             }
             parts[name].append((values | softly.get(name, {}), curve.removed, curve.kept))
-    return {name: _joined(each, fractions) for name, each in parts.items()}
+    return {name: _joined(each, order, fractions) for name, each in parts.items()}
 
 
 def agreement(first: Scores, second: Scores, share: float) -> Values:
@@ -140,8 +140,12 @@ def _softly(
     }
 
 
-def _joined(parts: Sequence[tuple[Values, ndarray, ndarray]], fractions: list[float]) -> tuple[Values, Curve]:
-    values = {name: [x for part, _, _ in parts for x in part[name]] for name in parts[0][0]}
+def _joined(
+    parts: Sequence[tuple[Values, ndarray, ndarray]], order: Sequence[int], fractions: list[float]
+) -> tuple[Values, Curve]:
+    back = np.argsort(order).tolist()  # to the order of the texts
+    found = {name: [x for part, _, _ in parts for x in part[name]] for name in parts[0][0]}
+    values = {name: [each[at] for at in back] for name, each in found.items()}
     deletion, insertion = (np.nanmean(np.concatenate([part[at] for part in parts]), axis=0) for at in (1, 2))
     return values, {"fractions": fractions, "deletion": deletion.tolist(), "insertion": insertion.tolist()}
 

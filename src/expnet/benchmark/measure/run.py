@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,6 +18,7 @@ from expnet.benchmark.rows import EXPNETS, Row, RowFile
 from expnet.errors import BenchmarkError
 from expnet.runtime.progress import track
 from expnet.runtime.versions import versions
+from expnet.timing.clock import Stopwatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,9 @@ def run(plan: Plan, folder: Path, output: Path, *, only: Sequence[str] = (), pro
     done = file.cells()
     todo = [cell for cell in cells(bench, only) if cell.name not in done]
     for cell in track(todo, lambda cell: cell.title, show=progress):
-        start = time.perf_counter()
+        watch = Stopwatch()
         found = cell.run()
-        took = {"plan": plan.name, "seconds": round(time.perf_counter() - start, 2), **versions()}
+        took = {"plan": plan.name, "seconds": round(watch.read().seconds, 2), **versions()}
         file.append(cell.name, [replace(row, provenance={**row.provenance, **took}) for row in found])
     return file
 

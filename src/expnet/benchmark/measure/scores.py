@@ -14,14 +14,14 @@ from safetensors.numpy import load_file, save
 from expnet.errors import NonFiniteError
 from expnet.files.atomic import write_atomic
 from expnet.methods.method import Method
+from expnet.model.batches import encoded, predict_texts
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
 from expnet.network.heads import Features, read_features
 from expnet.rationales import Record
 from expnet.text.encoding import pool_words
 
-Scores = list[Float[ndarray, " words"]]
-_BATCH = 32
+Scores = list[Float[ndarray, " _"]]  # words, which are as many as each text has
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,8 @@ def targets(classifier: Classifier, records: Sequence[Record], names: Mapping[st
     labels = [names.get(str(record.label), str(record.label)) for record in records]
     if set(labels) <= set(classifier.labels):
         return [classifier.labels.index(label) for label in labels]
-    found: list[int] = []
-    for start in range(0, len(records), _BATCH):
-        encoding = classifier.encode([record.text for record in records[start : start + _BATCH]])
-        found += classifier.predict(encoding).chosen.tolist()
-    return found
+    chosen: list[int] = predict_texts(classifier, [record.text for record in records]).chosen.tolist()
+    return chosen
 
 
 class Seen:
@@ -77,11 +74,8 @@ def word_scores(
     kept: list[Features] = []
     if network is not None and seen is not None:
         kept = seen.batches((id(classifier), tuple(target), tuple(r.text for r in records), network.config.features))
-    order = sorted(range(len(records)), key=lambda i: len(records[i].text.text) + len(records[i].text.pair or ""))
     found: dict[int, ndarray] = {}
-    for number, start in enumerate(range(0, len(order), _BATCH)):
-        chosen = order[start : start + _BATCH]
-        encoding = classifier.encode([records[i].text for i in chosen])
+    for number, (chosen, encoding) in enumerate(encoded(classifier, [record.text for record in records])):
         wanted = torch.tensor([target[i] for i in chosen])[encoding.text_of]
         if network is None:
             scores = job.method.attribute(classifier, encoding, wanted, options=job.options, seed=job.seed)

@@ -14,7 +14,7 @@ from expnet.benchmark.plan import ClassifierPlan, Plan, SetPlan, TaskPlan
 from expnet.errors import BenchmarkError
 from expnet.rationales import Record, read_records
 
-Marks = list[Bool[ndarray, " words"]]
+Marks = list[Bool[ndarray, " _"]]  # words, which are as many as each text has
 
 
 @dataclass(frozen=True, slots=True)

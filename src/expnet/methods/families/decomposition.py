@@ -13,7 +13,8 @@ from expnet.methods.families.blocks import Block, blocks_of, contributions
 from expnet.methods.families.propagation import norm_scale, scaled_norm
 from expnet.methods.layers import between_layers
 from expnet.methods.method import Method
-from expnet.methods.passes import budget, by_part, inputs_of
+from expnet.methods.passes import by_part, inputs_of
+from expnet.model.capacity import budget
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
@@ -147,7 +148,7 @@ def _turns(classifier: Classifier, part: Encoding) -> list[Mixing]:
 
     with between_layers(model, enter=enter, leave=lambda _, hidden: given.append(_direction(hidden))):
         run(model, inputs_of(part, model.device), attend=lambda _, layer: layer, keep=False)
-    size = max(1, budget(model.device) // part.ids.numel())
+    size = max(1, budget(model.device, copies=True) // part.ids.numel())
     columns = [
         _without(classifier, part, range(start, min(start + size, length)), found, given)
         for start in range(0, length, size)

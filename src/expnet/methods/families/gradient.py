@@ -12,8 +12,9 @@ from expnet.attention.gradients import gradients
 from expnet.attention.intercept import run
 from expnet.errors import UnsupportedModelError
 from expnet.methods.method import Method, at_least
-from expnet.methods.passes import budget, by_part, differentiable, generator_of, inputs_of, of_target, seed_of
+from expnet.methods.passes import by_part, differentiable, generator_of, inputs_of, of_target, seed_of
 from expnet.methods.replacement import Baseline, baseline_embedding
+from expnet.model.capacity import budget
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
@@ -239,7 +240,7 @@ def _gradient(
 ) -> Float[Tensor, "batch tokens width"]:
     """Return the weighted sum over copies of gradient times factor, as many copies in a pass as there is room for."""
     model, total = classifier.model, torch.zeros(())
-    room = max(1, budget(model.device) // part.ids.numel())
+    room = max(1, budget(model.device, copies=True) // part.ids.numel())
     for start in range(0, len(weights), room):
         copies = range(start, min(start + room, len(weights)))
         placed: list[Tensor] = []

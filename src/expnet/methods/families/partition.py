@@ -14,7 +14,7 @@ from expnet.errors import require_extra
 from expnet.methods.coalitions import Game, Output, play, values
 from expnet.methods.method import Method, at_least
 from expnet.methods.replacement import Replacement
-from expnet.model.capacity import BUDGET
+from expnet.model.capacity import MOST
 from expnet.model.classifier import Classifier
 from expnet.runtime.locks import Lock
 from expnet.text.encoding import Encoding
@@ -65,7 +65,7 @@ def partition_shap(
         replacement=replacement,
         output=output,
         unit="token",
-        repeats=BUDGET,  # windows one by one
+        repeats=MOST,  # windows one by one
     )
 
 

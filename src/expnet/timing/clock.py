@@ -1,0 +1,139 @@
+"""The one clock: candidates take turns, so that what disturbs the machine disturbs them alike."""
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from expnet.runtime.progress import track
+
+Run = Callable[[], object]
+Clock = Literal["seconds", "processor"]
+_SURE, _RARELY = 3, 5  # rounds after which a slow candidate is known as such, and in which round it still runs
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What one run took.
+
+    Attributes:
+        seconds: By the clock on the wall.
+        processor: Seconds of processor time of this process, all its threads together; other processes disturb them
+            less. What a GPU computes is not in them.
+    """
+
+    seconds: float
+    processor: float
+
+    def on(self, clock: Clock) -> float:
+        """Return what one of the clocks says."""
+        return self.seconds if clock == "seconds" else self.processor
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """All runs of one candidate, and those of the reference in the same rounds.
+
+    Attributes:
+        took: One for each round in which it ran.
+        reference: As many.
+    """
+
+    took: tuple[Took, ...]
+    reference: tuple[Took, ...]
+
+    def median(self, clock: Clock = "seconds") -> float:
+        """Return the median time of a run, in seconds."""
+        return statistics.median(each.on(clock) for each in self.took)
+
+    def ratios(self, clock: Clock = "seconds") -> list[float]:
+        """Return, for each round, the candidate's time over that of the reference."""
+        return [own.on(clock) / of.on(clock) for own, of in zip(self.took, self.reference, strict=True)]
+
+
+class Stopwatch:
+    """Runs from its making on; for what happens only once, such as a whole job in a process of its own."""
+
+    def __init__(self) -> None:
+        """Start."""
+        self._seconds, self._processor = time.perf_counter(), time.process_time()
+
+    def read(self) -> Took:
+        """Return what has passed since the start."""
+        return Took(time.perf_counter() - self._seconds, time.process_time() - self._processor)
+
+
+def timed(run: Run, device: torch.device | None = None) -> Took:
+    """Run once, until a GPU among the devices is done, too."""
+    watch = Stopwatch()
+    run()
+    if device is not None and device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return watch.read()
+
+
+def interleave(
+    runs: Mapping[str, Run],
+    *,
+    reference: str,
+    rounds: int,
+    device: torch.device | None = None,
+    seconds: float = float("inf"),
+    slow: float = float("inf"),
+    warm: bool = False,
+    progress: bool = False,
+) -> dict[str, Times]:
+    """Time candidates in rounds: in each, every one runs once, in an order that changes from round to round.
+
+    Args:
+        runs: The candidates, by name.
+        reference: The one that the others are compared with; it runs in every round.
+        rounds: How often.
+        device: Where they run; a GPU is waited for.
+        seconds: To spend on one candidate. It runs no more when they are used up; where the run that warms it up has
+            used them up, that run counts.
+        slow: A candidate that takes more than so many times the reference runs, after 3 rounds, in every fifth.
+        warm: Whether all have just run; otherwise each does before the first round.
+        progress: Show a progress bar.
+
+    Returns:
+        The times of each candidate, in the order of `runs`.
+    """
+    taken: dict[str, list[tuple[Took, Took]]] = {name: [] for name in runs}
+    spent = dict.fromkeys(runs, 0.0)
+    if not warm:
+        runs[reference]()  # once more, as the first run of all may be slower than any
+        first = {name: timed(run, device) for name, run in runs.items()}
+        spent = {name: took.seconds for name, took in first.items()}
+        taken |= {name: [(took, first[reference])] for name, took in first.items() if took.seconds >= seconds}
+    order, chance = list(runs), random.Random(0)
+    for number in track(range(rounds), "rounds", show=progress):
+        chance.shuffle(order)
+        due = [name for name in order if name != reference and _due(taken[name], spent[name], number, seconds, slow)]
+        if not due and len(runs) > 1:
+            continue
+        found = {name: timed(runs[name], device) for name in order if name in due or name == reference}
+        for name, took in found.items():
+            taken[name].append((took, found[reference]))
+            spent[name] += took.seconds
+    return {
+        name: Times(tuple(took for took, _ in pairs), tuple(of for _, of in pairs)) for name, pairs in taken.items()
+    }
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return first quartile, median and third quartile; of a single value, three times that value."""
+    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else (values[0],) * 3
+    return low, middle, high
+
+
+def _due(pairs: Sequence[tuple[Took, Took]], spent: float, number: int, seconds: float, slow: float) -> bool:
+    if spent >= seconds:
+        return False
+    if len(pairs) < _SURE or number % _RARELY == 0:
+        return True
+    return statistics.median(took.seconds / reference.seconds for took, reference in pairs) <= slow
