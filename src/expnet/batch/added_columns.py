@@ -1,6 +1,7 @@
 """The columns that a file or frame gets, declared once: the name, the type, and where a row's value comes from.
 
-To add a column, add it to `added_columns`. Shards, frames, MLflow's signature and the checks of names follow from it.
+To add a column, add it to `added_columns`: shards, frames, the signature in MLflow and the checks of names follow from
+it. The table in docs/how-to.md says what each column means.
 """
 
 from collections.abc import Callable, Sequence

@@ -61,6 +61,7 @@ def measure(
     *,
     rounds: int = 15,
     methods: Mapping[str, Mapping[str, object]],
+    target: str | int | None = None,
     progress: bool = False,
 ) -> list[Timing]:
     """Time explanations and the bare prediction on the same texts, in rounds in which each runs once.
@@ -70,15 +71,16 @@ def measure(
         batches: How many texts, and how many tokens each; at most what the classifier reads.
         rounds: How often the quick ones run; what takes more than 5 predictions runs a fifth as often.
         methods: Options by name of method; "expnet" is the explainer's own network.
+        target: Class to explain, as for `Explainer.explain`.
         progress: Show a progress bar.
 
     Raises:
-        InputError: If a text of such a length cannot be read, or not be made.
+        InputError: If a text of such a length cannot be read, or not be made; and as for `Explainer.explain`.
     """
     found = []
     for batch, tokens in track(batches, lambda size: f"{size[0]} x {size[1]} tokens", show=progress):
         texts = texts_of_length(explainer, tokens, batch)
-        runs = contenders(explainer, texts, methods)
+        runs = contenders(explainer, texts, methods, target=target)
         found += compared(runs, tokens, batch, rounds, explainer.classifier.model.device)
     return found
 
@@ -110,7 +112,11 @@ def texts_of_length(explainer: Explainer, tokens: int, count: int) -> list[str]:
 
 
 def contenders(
-    explainer: Explainer, texts: Sequence[str], methods: Mapping[str, Mapping[str, object]]
+    explainer: Explainer,
+    texts: Sequence[str],
+    methods: Mapping[str, Mapping[str, object]],
+    *,
+    target: str | int | None = None,
 ) -> dict[str, Run]:
     """Return what is timed: the bare prediction, the pipeline of transformers, and each method, on strings."""
     classifier = explainer.classifier
@@ -123,7 +129,7 @@ def contenders(
             return model(**inputs).logits.softmax(-1).tolist()
 
     def explain(name: str) -> Run:
-        return lambda: explainer.explain(list(texts), method=name, options=methods[name])
+        return lambda: explainer.explain(list(texts), method=name, options=methods[name], target=target)
 
     return {BARE: predict, "pipeline": lambda: piped(list(texts), batch_size=len(texts))} | {
         name: explain(name) for name in methods

@@ -57,6 +57,7 @@ def measure(
     rounds: int = 5,
     batches: Sequence[int] = BATCHES,
     exported: OnnxExplainer | None = None,
+    target: str | int | None = None,
     progress: bool = False,
 ) -> list[Throughput]:
     """Time all texts, from strings to results, in rounds in which each way runs once; long texts are cut by all.
@@ -68,6 +69,7 @@ def measure(
             the texts.
         batches: Those sizes.
         exported: Also time the graph of the same explainer: explaining, and only predicting.
+        target: Class to explain, as for `Explainer.explain`.
         progress: Show a progress bar.
     """
     classifier = explainer.classifier
@@ -84,10 +86,10 @@ def measure(
         best: _pipeline(classifier, texts, size),
         "predict, like lengths together": lambda: _predict(classifier, texts),
     }
-    ways["explain"] = lambda: explainer.explain(list(texts), truncate=True)
+    ways["explain"] = lambda: explainer.explain(list(texts), target=target, truncate=True)
     if exported is not None:
         ways["onnxruntime, predict"] = lambda: _predict_exported(exported, texts)
-        ways["onnxruntime, explain"] = lambda: exported.explain(list(texts), truncate=True)
+        ways["onnxruntime, explain"] = lambda: exported.explain(list(texts), target=target, truncate=True)
     padding = {name: _padding(way, classifier.model) for name, way in ways.items()}  # which also warms up
     times = interleave(ways, reference=best, rounds=rounds, device=device, warm=True, progress=progress)
     return [_summary(name, times[name], padding[name], len(texts)) for name in ways]
