@@ -18,7 +18,7 @@ import numpy as np
 from on_ring import ROOT, opened
 
 from expnet._version import __version__
-from expnet.benchmark.measure.scores import Job, word_scores
+from expnet.benchmark.measure.scores import ScoringJob, word_scores
 from expnet.benchmark.plan import Plan, TaskPlan
 from expnet.benchmark.prepare.data import Data, draw
 from expnet.benchmark.prepare.making import Workshop
@@ -135,7 +135,7 @@ def judged_by(classifier: Classifier, held: Sequence[Record], network: ExpNet, c
 def rule(classifier: Classifier, held: Sequence[Record], name: str) -> dict[str, float]:
     """Return means over texts of AUROC and average precision of a method without options."""
     target = [classifier.target_index(record.label) for record in held]
-    scores = word_scores(classifier, held, target, Job(find_method(name), {}))
+    scores = word_scores(classifier, held, target, ScoringJob(find_method(name), {}))
     pairs = [
         (found[words], np.array(record.word_marks(), bool)[words])
         for found, record in zip(scores, held, strict=True)

@@ -14,6 +14,7 @@ esac
 shift
 environment=$(mktemp -d)
 trap 'rm -rf "$environment"' EXIT
+chmod 755 "$environment"  # some tests become another user, who has to read the packages
 python3 -m venv "$environment"
 . "$environment/bin/activate"
 pip install --quiet uv

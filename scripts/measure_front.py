@@ -16,7 +16,7 @@ from on_ring import ROOT, opened
 
 from expnet._version import __version__
 from expnet.benchmark.measure.measures import faithfulness, plausibility
-from expnet.benchmark.measure.scores import Job, word_scores
+from expnet.benchmark.measure.scores import ScoringJob, word_scores
 from expnet.benchmark.plan import TaskPlan
 from expnet.benchmark.prepare.data import draw
 from expnet.benchmark.prepare.making import Workshop
@@ -57,10 +57,12 @@ def measured(workshop: Workshop, task: TaskPlan, held: Sequence[Record]) -> dict
     texts = [record.text for record in workshop.data.unmarked(task, 0) if record.text not in judged]
     texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:UNMARKED]]
     gradient = with_tier(STUDENT, "gradient")
-    makers: dict[str, Callable[[], Job]] = {name: lambda name=name: Job(find_method(name), {}) for name in RULES}
+    makers: dict[str, Callable[[], ScoringJob]] = {
+        name: lambda name=name: ScoringJob(find_method(name), {}) for name in RULES
+    }
 
-    def learned(network: ExpNet) -> Job:
-        return Job(method_of(network), {}, 0, network)
+    def learned(network: ExpNet) -> ScoringJob:
+        return ScoringJob(method_of(network), {}, 0, network)
 
     makers["marks of other tasks"] = lambda: learned(teacher)
     makers["taught by that one"] = lambda: learned(adapt(classifier, teacher, texts, config=gradient))

@@ -24,6 +24,7 @@ from expnet.methods.registry import TABLE
 ROOT = Path(__file__).parents[1]
 DEMOS = ("sentiment", "acceptability", "hate-speech")
 PLANS = ("ring", "paper")
+UNMEASURED = "not measured"
 
 
 def main() -> None:
@@ -67,6 +68,21 @@ def pages() -> dict[Path, str]:
         for name, table in parts.items():
             pages[path] = between(pages[path], name, table)
     return pages
+
+
+def stale() -> list[str]:
+    """Return the names of the pages whose tables are not up to date.
+
+    A method that nobody has measured yet may be missing from its tables.
+    """
+    measured = read("methods")
+    known = {row["name"] for row in measured["speed"]["methods"]} & measured["support"]["methods"].keys()
+    rows = tuple(f"| `{method.name}` |" for method in TABLE if method.name not in known)
+
+    def kept(page: str) -> list[str]:
+        return [line for line in page.splitlines() if not line.startswith(rows)]
+
+    return [path.name for path, text in pages().items() if kept(path.read_text(encoding="utf-8")) != kept(text)]
 
 
 def read(name: str) -> Any:
@@ -174,14 +190,14 @@ def methods(measured: dict[str, Any]) -> dict[str, str]:
     speed, support = measured["speed"], measured["support"]["methods"]
     ratios = {row["name"]: row for row in speed["methods"] if not row["options"]}
     lines = [
-        "| method | family | paper | signed | target | complete | random | forward | backward | time |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| method | family | paper | signed | target | complete | random | forward | backward | cost | time |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for method in TABLE:
         flags = (method.signed, method.uses_target, method.complete, not method.deterministic)
         cells = [f"`{method.name}`", method.family, method.paper, *("yes" if flag else "" for flag in flags)]
-        ratio = ratios[method.name]["ratio"]
-        lines.append(f"| {' | '.join([*cells, method.forward, method.backward, number(ratio)])} |")
+        time = number(ratios[method.name]["ratio"]) if method.name in ratios else UNMEASURED
+        lines.append(f"| {' | '.join([*cells, method.forward, method.backward, method.cost, time])} |")
     return {
         "methods": "\n".join(lines),
         "options": options(),
@@ -234,12 +250,13 @@ def supported(rows: dict[str, dict[str, str]]) -> str:
     models = list(next(iter(rows.values())))
     lines = [f"| method | {' | '.join(models)} |", "|---|" + "---|" * len(models)]
     reasons: dict[str, int] = {}
-    for name, outcomes in rows.items():
+    for method in TABLE:
         cells = []
         for model in models:
-            why = outcomes[model]
-            cells.append(f"({reasons.setdefault(why, len(reasons) + 1)})" if why else "yes")
-        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+            why = rows.get(method.name, {}).get(model, UNMEASURED)
+            refused = why and why != UNMEASURED
+            cells.append(f"({reasons.setdefault(why, len(reasons) + 1)})" if refused else why or "yes")
+        lines.append(f"| `{method.name}` | {' | '.join(cells)} |")
     return "\n".join([*lines, "", *(f"{index}. {why}" for why, index in reasons.items())])
 
 

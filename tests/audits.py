@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from expnet.audit import Asked, Record
-from expnet.audit.dataset import Comparison, FileRecord, Row
+from expnet.audit import Asked, AuditRecord
+from expnet.audit.dataset import AuditedRow, Comparison, FileRecord
 from expnet.audit.drift import Change, Drift
 from expnet.audit.record import Part
 from expnet.audit.sample import Faithfulness
@@ -15,11 +15,11 @@ from expnet.metrics.statistics import Estimate
 from tests.explanation.test_render import everywhere
 
 
-def decision_of(name: str) -> Record:
+def decision_of(name: str) -> AuditRecord:
     """Return the record of a decision in which every string that a user or a model chooses is this one."""
     shown = replace(everywhere(name), threshold=0.4, calibrated=True, signed=False)
     part = Part(sha256=sha256(name.encode(errors="replace")), characters=len(name), content=name)
-    return Record(
+    return AuditRecord(
         created="2026-01-01T00:00:00+00:00",
         text=part,
         pair=part,
@@ -49,7 +49,7 @@ def models_of(name: str) -> Mapping[str, object]:
 def file_of(name: str) -> FileRecord:
     """Return the record of a file, likewise."""
     one, drift = Estimate(0.1, 3, 0.05, 0.2), Drift(0.1, 0.1, 0.05, 0.001)
-    row = Row(
+    row = AuditedRow(
         row=1,
         text=name,
         pair=name,

@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 
-from expnet.audit import Record, record_decision
+from expnet.audit import AuditRecord, record_decision
 from expnet.errors import ExpnetError
 from expnet.explanation.result import Explanation
 from expnet.export.manifest import GRAPH, MANIFEST, TOKENIZER, read_manifest
@@ -92,13 +92,13 @@ def _networks(folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
 def _records() -> Iterator[tuple[str, Callable[[], object]]]:
     explainer = tiny_explainer(tiny_classifier())
     told = record_decision(explainer, "a good film", keep_text=False).to_dict()
-    Record.from_json(json.dumps(told))
+    AuditRecord.from_json(json.dumps(told))
     words = told["explanation"]["words"]
     far = told | {"explanation": told["explanation"] | {"words": [*words[:-1], words[-1] | {"end": HUGE}]}}
     long = told | {"text": told["text"] | {"characters": HUGE}}
     for name, changed in {"span": far, "characters": long}.items():
-        yield f"record's {name}", lambda content=json.dumps(changed): Record.from_json(content)
-    yield "deep record", lambda: Record.from_json(DEEP)
+        yield f"record's {name}", lambda content=json.dumps(changed): AuditRecord.from_json(content)
+    yield "deep record", lambda: AuditRecord.from_json(DEEP)
     yield "deep explanation", lambda: Explanation.from_json(DEEP)
 
 

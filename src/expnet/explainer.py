@@ -28,7 +28,7 @@ from expnet.runtime.memory import in_halves
 from expnet.runtime.progress import track
 from expnet.text.encoding import Encoding, pool_words
 from expnet.text.texts import Text, as_text, as_texts
-from expnet.text.windows import Reading
+from expnet.text.windows import TokenizedText
 
 _LEARNED = "expnet"
 
@@ -129,12 +129,12 @@ class Explainer:
         """
         found = find_method(method) if method != _LEARNED or self.network is None else method_of(self.network)
         found.check(options)
-        job = _Job(found, options, seed, self.classifier.output_index(target), truncate)
+        job = _Call(found, options, seed, self.classifier.output_index(target), truncate)
         if isinstance(texts, str | Text):
             return self._all([as_text(texts)], job, progress=False)[0]
         return self._all(as_texts(texts), job, progress=progress)
 
-    def _all(self, texts: Sequence[Text], job: "_Job", *, progress: bool) -> list[Explanation]:
+    def _all(self, texts: Sequence[Text], job: "_Call", *, progress: bool) -> list[Explanation]:
         """Explain texts of like length together."""
         batches = in_batches(self.classifier, texts, truncate=job.truncate)
         done: dict[int, Explanation] = {}
@@ -144,7 +144,7 @@ class Explainer:
             done.update(zip(batch.places, found, strict=True))
         return [done[place] for place in range(len(texts))]
 
-    def _batch(self, read: Sequence[tuple[Text, Reading]], job: "_Job") -> list[Explanation]:
+    def _batch(self, read: Sequence[tuple[Text, TokenizedText]], job: "_Call") -> list[Explanation]:
         encoding = self.classifier.pack(*zip(*read, strict=True))
         score = self._with_prediction if _learned(job.method) else self._after_prediction
         scores, prediction = score(encoding, job)
@@ -155,7 +155,7 @@ class Explainer:
             for index in range(len(encoding.texts))
         ]
 
-    def _with_prediction(self, encoding: Encoding, job: "_Job") -> tuple[torch.Tensor, Prediction]:
+    def _with_prediction(self, encoding: Encoding, job: "_Call") -> tuple[torch.Tensor, Prediction]:
         """Score and predict in the same forward pass."""
         network = self._network()
         check_tier(network, gradient=job.method.uses_target)
@@ -173,7 +173,7 @@ class Explainer:
             prediction = self.classifier.prediction(encoding, logits)  # says so where the model returned NaN
             return network.score(features), prediction
 
-    def _after_prediction(self, encoding: Encoding, job: "_Job") -> tuple[torch.Tensor, Prediction]:
+    def _after_prediction(self, encoding: Encoding, job: "_Call") -> tuple[torch.Tensor, Prediction]:
         prediction = self.classifier.predict(encoding)
         if job.target is None:
             target = self._predicted(encoding, prediction)
@@ -201,7 +201,7 @@ class Explainer:
         scores: torch.Tensor,
         outputs: torch.Tensor,
         windows: int,
-        job: "_Job",
+        job: "_Call",
     ) -> Explanation:
         text, read = encoding.texts[index], encoding.read[index]
         chosen = int(outputs.argmax()) if job.target is None else job.target
@@ -222,7 +222,7 @@ class Explainer:
             uses_target=job.method.uses_target,
         )
 
-    def _provenance(self, job: "_Job") -> dict[str, str]:
+    def _provenance(self, job: "_Call") -> dict[str, str]:
         classifier = {"classifier": self.classifier.name or type(self.classifier.model).__name__, "expnet": __version__}
         if _learned(job.method):
             return classifier | {"explainer": self.name or "ExpNet", "attention": self.classifier.support.backend}
@@ -232,7 +232,7 @@ class Explainer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Call:
     """What is asked for, checked once for all batches; `target` None is each text's most probable class."""
 
     method: Method

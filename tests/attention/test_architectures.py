@@ -1,6 +1,7 @@
 """Every architecture is captured as the page says, exactly, or refused with the reason that the page gives."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -24,10 +25,15 @@ def test_an_architecture_is_captured_exactly_or_refused_as_the_page_says(name):
     row = script.measure(name)
     recorded = RECORDED[name]
     assert row.cells()[:4] == recorded[:4]
-    assert row.note == (recorded[8] if len(recorded) > 8 else "")
+    assert _words(row.note) == _words(recorded[8] if len(recorded) > 8 else "")
     if row.support is not None:
         # Three layers of float32 sums in another order; logits are sums of up to a few tens.
         assert max(row.exact[1:]) <= 1e-5
         assert row.exact[0] <= 5e-5
         # Bfloat16 knows a score of 8 to 1/32, and both sides round on their own.
         assert max(row.half[1:]) <= 0.06
+
+
+def _words(note: str) -> str:
+    """Return a note without its figures, which depend on the weights that a release of torch draws."""
+    return re.sub(r"[\d.]+", "#", note)

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from expnet import Explainer, Text
-from expnet.audit import Asked, Record, record_decision, verify
+from expnet.audit import Asked, AuditRecord, record_decision, verify
 from expnet.audit.pages import decision_page, verdict
 from expnet.audit.record import seal
 from expnet.cli.app import app
@@ -40,7 +40,7 @@ def record(explainer):
     return record_decision(explainer, TEXT)
 
 
-def without(record: Record, name: str) -> dict:
+def without(record: AuditRecord, name: str) -> dict:
     return {key: value for key, value in record.to_dict().items() if key != name}
 
 
@@ -87,7 +87,7 @@ def test_json_follows_the_schema_and_comes_back_equal(explainer, text, keep_text
     asked = Asked(method="lime", options={"samples": 20}, seed=3, target="LABEL_1", count=2)
     written = record_decision(explainer, text, asked=asked, keep_text=keep_text)
     jsonschema.validate(json.loads(written.to_json()), SCHEMA, format_checker=jsonschema.FormatChecker())
-    back = Record.from_json(written.to_json())
+    back = AuditRecord.from_json(written.to_json())
     assert back == written
     assert not back.changed
     assert Explanation.from_dict(back.explanation.to_dict()) == back.explanation
@@ -118,7 +118,7 @@ def test_options_that_hold_texts_are_left_out_with_the_text(explainer):
 
 def test_what_is_computed_again_on_the_same_models_does_not_differ(record, explainer):
     again = tiny_explainer(tiny_classifier())
-    assert verify(Record.from_json(record.to_json()), again) == []
+    assert verify(AuditRecord.from_json(record.to_json()), again) == []
     assert verify(record_decision(explainer, PAIR), again) == []
 
 
@@ -154,12 +154,12 @@ def test_names_devices_and_versions_are_noted_but_do_not_matter(record, explaine
 def test_an_edit_that_forgets_the_hash_is_noticed_and_any_edit_of_figures_computed(record, explainer):
     data = record.to_dict()
     data["trust"] = "Trust it blindly."
-    edited = Record.from_json(json.dumps(data))
+    edited = AuditRecord.from_json(json.dumps(data))
     assert edited.changed
     assert [each.what for each in verify(edited, explainer)] == ["the file", "trust"]
     assert "was edited after it was written" in decision_page(edited)
     data["text"]["content"] = "the good film"
-    assert [each.what for each in verify(Record.from_json(resealed(data)), explainer)] == ["sha256 of the text"]
+    assert [each.what for each in verify(AuditRecord.from_json(resealed(data)), explainer)] == ["sha256 of the text"]
 
 
 def leaves(value, path=()):
@@ -196,7 +196,7 @@ def other(value):
 def differing(changed, explainer, text):
     """Return what verification names after an edit under a new hash; what is no record at all cannot be read."""
     try:
-        edited = Record.from_json(resealed(changed))
+        edited = AuditRecord.from_json(resealed(changed))
     except InputError:
         return {"refused"}
     return {each.what for each in verify(edited, explainer, text=text)}
@@ -256,7 +256,7 @@ def edited(data, change):
     """Return a record after an edit under a new hash."""
     data = json.loads(json.dumps(data))
     change(data)
-    return Record.from_json(resealed(data))
+    return AuditRecord.from_json(resealed(data))
 
 
 def test_what_is_added_or_left_out_is_named_too(explainer):
@@ -314,16 +314,16 @@ def test_what_no_record_holds_is_refused_since_nothing_could_compare_it(explaine
 
 def test_what_is_no_record_is_refused_with_what_was_found(record):
     with pytest.raises(InputError, match="is no JSON"):
-        Record.from_json("{")
+        AuditRecord.from_json("{")
     with pytest.raises(InputError, match="'expnet decision', schema 1; got list"):
-        Record.from_json("[]")
+        AuditRecord.from_json("[]")
     with pytest.raises(InputError, match=r"got \('expnet decision', 2\)"):
-        Record.from_json(json.dumps(record.to_dict() | {"schema": 2}))
+        AuditRecord.from_json(json.dumps(record.to_dict() | {"schema": 2}))
     with pytest.raises(InputError, match=r"damaged.*lacks \['trust'\]"):
-        Record.from_json(resealed(without(record, "trust")))
+        AuditRecord.from_json(resealed(without(record, "trust")))
     for name in ("text", "explanation", "asked", "checks"):
         with pytest.raises(InputError, match="damaged"):
-            Record.from_json(json.dumps(record.to_dict() | {name: 1}))
+            AuditRecord.from_json(json.dumps(record.to_dict() | {name: 1}))
 
 
 ABSURD = {
@@ -338,7 +338,7 @@ def test_a_record_with_an_absurd_field_is_refused_and_the_field_named(record, pa
     data = record.to_dict()
     told = json.dumps(data | {part: data[part] | fields})
     with pytest.raises(InputError, match=f"The record is damaged: .*{next(iter(fields))}="):
-        Record.from_json(told)
+        AuditRecord.from_json(told)
 
 
 @pytest.mark.parametrize(
@@ -346,12 +346,12 @@ def test_a_record_with_an_absurd_field_is_refused_and_the_field_named(record, pa
 )
 def test_a_record_with_an_absurd_part_is_refused(record, field):
     with pytest.raises(InputError, match="The record is damaged"):
-        Record.from_json(json.dumps(record.to_dict() | field))
+        AuditRecord.from_json(json.dumps(record.to_dict() | field))
 
 
 def edited_word(explainer, **edit):
     data = record_decision(explainer, TEXT, keep_text=False).to_dict()
-    assert Record.from_json(json.dumps(data)).explanation.text == "··· ···· ····· ······· ··· ···"
+    assert AuditRecord.from_json(json.dumps(data)).explanation.text == "··· ···· ····· ······· ··· ···"
     words = data["explanation"]["words"]
     data["explanation"]["words"] = [*words[:-1], words[-1] | edit]
     return json.dumps(data)
@@ -360,12 +360,12 @@ def edited_word(explainer, **edit):
 @pytest.mark.parametrize("edit", [{"end": 3_000_000_000}, {"start": -1}, {"segment": 2}, {"score": float("nan")}])
 def test_a_word_that_no_text_could_have_is_refused(explainer, edit):
     with pytest.raises(InputError, match=r"The record is (damaged|no JSON)"):
-        Record.from_json(edited_word(explainer, **edit))
+        AuditRecord.from_json(edited_word(explainer, **edit))
 
 
 @pytest.mark.parametrize("edit", [{"end": 2_000_000_000}, {"start": 2_000_000_000, "end": 2_000_000_001}])
 def test_a_word_beyond_a_text_that_is_not_there_makes_it_no_longer_and_is_named(explainer, edit):
-    record = Record.from_json(edited_word(explainer, **edit))
+    record = AuditRecord.from_json(edited_word(explainer, **edit))
     assert len(record.explanation.text) == len(TEXT)
     assert "end of word 7" in {each.what for each in verify(record, explainer, text=Text.of(TEXT))}
 
@@ -428,7 +428,7 @@ def models(folders, explainer="explainer"):
 def test_the_command_writes_json_and_page_and_verifies_what_it_wrote(folders, tmp_path):
     json_file, page = tmp_path / "record.json", tmp_path / "record.html"
     run("audit", TEXT, *models(folders), "--output", json_file, "--output", page)
-    assert Record.from_json(json_file.read_text()).text.content == TEXT
+    assert AuditRecord.from_json(json_file.read_text()).text.content == TEXT
     assert "What the model decided" in page.read_text()
     assert "The record holds" in run("audit", "verify", json_file, *models(folders))
     json_file.write_text(json_file.read_text(), encoding="utf-8-sig")  # as editors on Windows save it

@@ -11,7 +11,7 @@ import torch
 from expnet.benchmark.measure import run as running
 from expnet.benchmark.measure.cost import cost
 from expnet.benchmark.measure.run import run
-from expnet.benchmark.measure.scores import Job
+from expnet.benchmark.measure.scores import ScoringJob
 from expnet.benchmark.plan import read_plan
 from expnet.benchmark.prepare import making
 from expnet.benchmark.prepare.data import Data, draw
@@ -272,7 +272,7 @@ def test_a_method_of_three_predictions_costs_three(place, monkeypatch):
         return torch.zeros(encoding.ids.shape)
 
     method = replace(find_method("uniform"), function=thrice)
-    found = cost(classifier, [Text.of("one film"), Text.of("bad")], Job(method, {}))
+    found = cost(classifier, [Text.of("one film"), Text.of("bad")], ScoringJob(method, {}))
     assert found["ratio"] == [3.0] * 5
     assert len(found["megabytes"]) == 5
 

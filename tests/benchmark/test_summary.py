@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from expnet.benchmark.present import comparison, summary, tables
-from expnet.benchmark.present.summary import Figure
+from expnet.benchmark.present.summary import MeanOverSeeds
 from expnet.benchmark.present.table import Table, markdown, shown, to_csv
 from expnet.benchmark.rows import EXPNETS, Row
 from expnet.errors import BenchmarkError
@@ -218,11 +218,19 @@ def test_the_trade_off_averages_over_the_sets_where_both_were_measured():
     assert comparison.trade_off(rows[:1]) == []
 
 
-FIGURE = Figure(mean=0.80123, low=0.779, high=0.8249, n=262, seeds=3, sd=0.01)
+FIGURE = MeanOverSeeds(mean=0.80123, low=0.779, high=0.8249, n=262, seeds=3, sd=0.01)
 
 
 def test_figures_read_as_in_a_paper_and_undefined_ones_as_a_dash():
-    cells = [FIGURE, Figure(123.456, 100.0, 150.0, 5, 1, NAN), Figure(NAN, NAN, NAN, 0, 0, NAN), 0.00001, 12, NAN, None]
+    cells = [
+        FIGURE,
+        MeanOverSeeds(123.456, 100.0, 150.0, 5, 1, NAN),
+        MeanOverSeeds(NAN, NAN, NAN, 0, 0, NAN),
+        0.00001,
+        12,
+        NAN,
+        None,
+    ]
     assert [shown(cell) for cell in cells] == [
         "0.801 [0.779, 0.825]",
         "123.5 [100.0, 150.0]",

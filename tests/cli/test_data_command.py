@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from expnet.cli.app import app
 from expnet.errors import RationaleError
 from expnet.metrics import token_f1
-from expnet.rationales import FORMATS, Annotation, Reading, Record, read
+from expnet.rationales import FORMATS, Annotation, ReadFile, Record, read
 from expnet.rationales.checking import Leak, check, leaks, normalised
 from expnet.rationales.description import describe, random_f1
 from expnet.rationales.readers.shared import parse_record
@@ -38,12 +38,12 @@ def run(*arguments, status=0):
     return result.stdout
 
 
-def reading(*texts: str | Text, labels=()) -> Reading:
+def reading(*texts: str | Text, labels=()) -> ReadFile:
     records = [
         Record(str(n), text if isinstance(text, Text) else Text.of(text), label)
         for n, (text, label) in enumerate(zip(texts, [*labels, *[None] * len(texts)], strict=False), start=1)
     ]
-    return Reading(records, [], list(range(1, len(records) + 1)))
+    return ReadFile(records, [], list(range(1, len(records) + 1)))
 
 
 # Leaks and labels

@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from expnet.attention.probe import Support
-from expnet.benchmark.measure.scores import Job
+from expnet.benchmark.measure.scores import ScoringJob
 from expnet.benchmark.measure.scores import word_scores as benchmark_scores
 from expnet.errors import InputError, MismatchError, ModelError, NonFiniteError
 from expnet.explainer import Explainer
 from expnet.explanation.result import Explanation, Word, scored
 from expnet.export import OnnxExplainer
-from expnet.export.graph import Graph
+from expnet.export.graph import ExplainingGraph
 from expnet.export.manifest import GRAPH, MANIFEST, TOKENIZER, Manifest, read_manifest
 from expnet.files.parsing import MOST_LEVELS, parse_json
 from expnet.integrations.pandas import explain_frame
@@ -111,7 +111,7 @@ def test_the_graph_returns_nan_where_a_sigmoid_would_hide_that_a_logit_overflowe
     explainer = broken(classifier, 3e38)
     encoding = classifier.encode([Text.of("a good film")])
     with torch.no_grad():
-        _, scores = Graph(classifier, explainer.network)(**encoding.inputs(), real=encoding.real)
+        _, scores = ExplainingGraph(classifier, explainer.network)(**encoding.inputs(), real=encoding.real)
     assert scores[encoding.real].isnan().all()
 
 
@@ -137,7 +137,7 @@ def test_scores_of_a_graph_that_are_not_finite_are_an_error(classifier):
 @pytest.mark.parametrize("config", [None, HEAD_SET], ids=["attention", "gradient"])
 def test_the_benchmark_measures_no_score_that_is_not_finite(classifier, config):
     network = broken(classifier, 3e38, config=config).network
-    job = Job(find_method("expnet_gradient" if config else "expnet"), {}, network=network)
+    job = ScoringJob(find_method("expnet_gradient" if config else "expnet"), {}, network=network)
     with pytest.raises(NonFiniteError, match="returned NaN or infinity"):
         benchmark_scores(classifier, [Record("1", Text.of("a good film"))], [0], job)
 

@@ -14,14 +14,12 @@ from expnet.attention.intercept import run
 from expnet.errors import ContractError
 from expnet.methods.contract.contract import check_method
 from expnet.methods.contract.specimen import tiny_classifier as specimen
-from expnet.methods.families.gradient import METHODS as GRADIENT
-from expnet.methods.passes import by_part, differentiable, inputs_of, of_target
+from expnet.methods.families.gradient import INTEGRATED_GRADIENTS
+from expnet.methods.passes import differentiable, inputs_of, of_target, score_parts
 from expnet.methods.registry import TABLE
 from tests.classifiers import tiny_network
 from tests.plugin import FIRST_TOKEN
 from tests.support import options_for
-
-INTEGRATED_GRADIENTS = next(method for method in GRADIENT if method.name == "integrated_gradients")
 
 
 def variants():
@@ -74,7 +72,7 @@ class TestPlantedFaults:
                 (gradient,) = torch.autograd.grad(of_target(logits, chosen).sum(), leaf[0])
             return spoil(part, inputs, (gradient * leaf[0]).sum(-1))
 
-        return by_part(encoding, target, score)
+        return score_parts(encoding, target, score)
 
     def test_the_honest_one_passes(self):
         method = expnet.Method(

@@ -1,7 +1,7 @@
 """The table: names, options, plugins, and what it declares about costs."""
 
-import importlib.metadata
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from expnet.methods import registry
 from expnet.methods.method import Method
 from expnet.methods.registry import TABLE, find_method, list_methods
 from tests import plugin
+from tests.plugin import point
 
 
 def names(methods):
@@ -59,6 +60,27 @@ def required(method):
     return {name: ["a text"] for name, each in method.options.items() if each.default is each.empty}
 
 
+class TestCosts:
+    def test_a_class_of_cost_that_there_is_not_is_refused_where_it_is_declared(self, unchecked):
+        with pytest.raises(
+            MethodError, match="'first_token' declares the cost 'quadratc', expected one of 'passes', 'q"
+        ):
+            replace(plugin.FIRST_TOKEN, cost="quadratc")
+
+    def test_a_quadratic_method_counts_one_more_pass_for_each_token(self):
+        method = replace(plugin.FIRST_TOKEN, forward="tokens + 3", backward="layers")
+        asked = {"tokens": 10, "layers": 2, "options": {}}
+        assert method.passes(**asked) == (13, 2)
+        assert method.work(**asked) == 15
+        assert replace(method, cost="quadratic").work(**asked) == 25
+
+    def test_only_a_number_of_passes_that_nothing_changes_is_few(self):
+        few = plugin.FIRST_TOKEN
+        assert few.takes_few_passes
+        for other in ({"forward": "tokens"}, {"backward": "layers"}, {"cost": "quadratic"}):
+            assert not replace(few, **other).takes_few_passes
+
+
 class TestNames:
     def test_a_wrong_name_gets_the_nearest_valid_one(self):
         with pytest.raises(MethodError, match=r"no method 'integrated_gradient'. Did you mean 'integrated_gradients'"):
@@ -98,25 +120,11 @@ class TestOptions:
         find_method("smooth_grad").check({"noise": 1})
 
 
-class Package:
-    name = "somebody-s-package"
-
-
-def point(name, value):
-    """An entry point as an installed package has it."""
-    made = importlib.metadata.EntryPoint(name, value, registry.GROUP)
-    return made._for(Package())
-
-
 class TestPlugins:
     @pytest.fixture
-    def install(self, monkeypatch):
-        def installed(*points):
-            registry._installed.cache_clear()
-            monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "expnet.methods" else ())
-
-        yield installed
-        registry._installed.cache_clear()
+    def install(self):
+        with plugin.installing() as install:
+            yield install
 
     def test_packages_are_looked_through_once_for_a_search_path(self, install, monkeypatch):
         install()

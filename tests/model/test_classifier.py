@@ -78,7 +78,7 @@ class TestPredictions:
     def test_windows_are_averaged(self):
         """By hand: softmax of (0, ln 3) is (1/4, 3/4), of (0, 0) is (1/2, 1/2), of (ln 9, 0) is (9/10, 1/10)."""
         ours = classifier(num_labels=2, max_length=6)
-        encoding = ours.encode(texts("one film text good bad", "good"), overlap=0)
+        encoding = ours.encode(texts("one film text good bad", "good"))
         assert encoding.windows() == [2, 1]
         logits = torch.tensor([[0, math.log(3)], [0, 0], [math.log(9), 0]])
         expected = torch.tensor([[0.375, 0.625], [0.9, 0.1]])
@@ -86,7 +86,7 @@ class TestPredictions:
 
     def test_a_long_text_gets_the_mean_of_what_its_windows_get_alone(self):
         ours = classifier(max_length=8)
-        encoding = ours.encode(texts("good bad film text short long another one the first . , !", "bad"), overlap=2)
+        encoding = ours.encode(texts("good bad film text short long another one the first . , !", "bad"))
         assert encoding.windows() == [3, 1]
         alone = []
         for ids, mask in zip(encoding.ids, encoding.mask, strict=True):

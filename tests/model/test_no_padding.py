@@ -94,6 +94,7 @@ def test_a_model_whose_every_text_ends_with_the_padding_token_is_explained():
 
 
 def test_a_graph_is_not_written_as_it_could_not_read_texts_together(tmp_path):
+    pytest.importorskip("onnxscript", reason="onnxscript (extra onnx) is not installed")
     with pytest.raises(InputError, match="names no padding token"):
         export(explainer_of("gpt2"), tmp_path)
 

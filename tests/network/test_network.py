@@ -67,6 +67,24 @@ def test_a_saved_network_comes_back_bit_for_bit_with_a_card(tmp_path):
     assert "| sources |" in card.content
 
 
+@pytest.mark.parametrize(
+    ("config", "source"),
+    [
+        (CONFIG, "the attention patterns of a classifier with 2 layers of 3 heads."),
+        (replace(HEAD_SET, features=HeadSetConfig(tier="attention")), "the attention of the heads of any classifier."),
+        (HEAD_SET, "the attention and gradients of the heads of any classifier."),
+    ],
+)
+def test_a_card_says_what_is_read_and_lists_where_it_comes_from(config, source):
+    provenance = {"texts": 3, "sources": ["a", "b|c"], "dev average_precision": 0.5}
+    content = network(replace(config, provenance=provenance)).generate_model_card().content
+    assert f"Scores the importance of each word from {source}\n" in content
+    table = "| provenance | |\n|---|---|\n| dev average_precision | 0.5 |\n| sources | a, b\\|c |\n| texts | 3 |"
+    assert f"which also chose its epoch and its threshold:\n\n{table}\n" in content
+    bare = network(replace(config, provenance={"texts": 3})).generate_model_card().content
+    assert "No text was held out" in bare
+
+
 def test_push_to_hub_uploads_what_save_pretrained_writes(monkeypatch):
     uploaded = {}
 

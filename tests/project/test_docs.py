@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import expnet
+from tests.plugin import FIRST_TOKEN
+from tests.project.test_public import ROOMS
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -16,10 +18,32 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 def test_the_tables_in_the_pages_are_those_of_the_reports():
     # In a process of its own, where no type is checked: thousands of intervals are drawn.
-    stale = "import tables; print(*(p.name for p, text in tables.pages().items() if p.read_text('utf-8') != text))"
+    stale = "import tables; print(*tables.stale())"
     done = subprocess.run([sys.executable, "-c", stale], cwd=ROOT / "scripts", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [], "run python scripts/tables.py to bring these up to date"
+
+
+class TestAMethodThatNobodyHasMeasured:
+    @pytest.fixture
+    def tables(self, monkeypatch):
+        import tables
+
+        monkeypatch.setattr(tables, "TABLE", (*tables.TABLE, FIRST_TOKEN))
+        return tables
+
+    def test_its_rows_say_so(self, tables):
+        found = tables.methods(tables.read("methods"))
+        assert found["methods"].endswith("| `first_token` | control |  |  |  |  |  | 0 | 0 | passes | not measured |")
+        (row,) = (line for line in found["support"].splitlines() if "first_token" in line)
+        assert set(row.split(" | ")[1:]) == {"not measured", "not measured |"}
+
+    def test_no_page_is_out_of_date_for_want_of_it_but_for_any_other_row(self, tables, tmp_path, monkeypatch):
+        page = tmp_path / "methods.md"
+        monkeypatch.setattr(tables, "pages", lambda: {page: "| `alti` | 2 |\n| `first_token` | not measured |\n"})
+        for text, out_of_date in (("| `alti` | 2 |\n", []), ("| `alti` | 1 |\n", [page.name]), ("", [page.name])):
+            page.write_text(text)
+            assert tables.stale() == out_of_date
 
 
 def test_every_figure_in_the_words_of_the_limits_stands_in_a_table_of_that_page():
@@ -67,3 +91,10 @@ def test_the_report_of_each_demo_names_seed_versions_and_split():
         assert "seed" in provenance["fit"]
         assert report["classifier"]["finetune"]["config"]["seed"] == 0
         assert all(row["n"] > 0 and "/" in row["set"] for row in report["explainer"]["results"])
+
+
+def test_the_architecture_page_has_every_room():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    named = {name.strip("`/ ") for row in rows for name in row.split(",")}
+    assert named == set(ROOMS)

@@ -115,6 +115,15 @@ def test_the_modules_of_a_room_import_each_other_without_a_circle():
     list(TopologicalSorter(inside).static_order())  # a CycleError names the modules of a circle
 
 
+def test_no_two_classes_have_the_same_name():
+    homes: dict[str, list[str]] = {}
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name.lstrip("_"), []).append(path.relative_to(SOURCE).as_posix())
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
 def test_tests_lie_in_the_room_of_what_they_test():
     folders = {path.parent.name for path in TESTS.rglob("test_*.py")}
     assert folders <= {*ROOMS, "project"}

@@ -24,6 +24,7 @@ from expnet.text.texts import Text
 from expnet.web.guard import Guard
 from tests import models
 from tests.classifiers import tiny_classifier, tiny_explainer
+from tests.plugin import installing, point
 
 EXPLAIN, PREDICT = "/v1/models/tiny:explain", "/v1/models/tiny:predict"
 LIMITS = Limits(body=2000, texts=4, characters=100, tokens=5000, waiting=8, seconds=5)
@@ -416,6 +417,17 @@ def test_methods_that_follow_each_token_cost_a_pass_for_each(client):
     spelled = " ".join("abcdefghij" * 5)  # 50 tokens and 2, 51 passes
     message = error(client.post(EXPLAIN, json={"instances": [spelled] * 2, "method": "alti"}), 422)
     assert f"{2 * 52 * 51:,} tokens" in message
+
+
+def test_a_quadratic_method_of_another_package_costs_what_ours_of_its_kind_does(explainer):
+    asked = {"instances": [" ".join("abcdefghij" * 5)] * 2}
+    with installing() as install:
+        install(point("my_alti", "tests.plugin:MY_ALTI"))
+        with TestClient(create_app({"tiny": explainer}, limits=LIMITS)) as client:
+            theirs, ours = (
+                error(client.post(EXPLAIN, json=asked | {"method": name}), 422) for name in ("my_alti", "alti")
+            )
+    assert theirs == ours.replace("'alti'", "'my_alti'")
 
 
 def test_too_many_waiting_texts_are_refused_and_the_others_answered(explainer):

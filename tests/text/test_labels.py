@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from expnet import Explainer, explain_frame
-from expnet.audit import Asked, Record, record_decision
+from expnet.audit import Asked, AuditRecord, record_decision
 from expnet.audit.pages import decision_page
 from expnet.errors import InputError, ModelError
 from expnet.model.classifier import Classifier
@@ -95,7 +95,7 @@ def test_numbers_as_names_reach_servers_and_records_as_strings(tmp_path):
         assert (found["label"], list(found["probabilities"])) == ("None", ["0", "None", "2.5"])
         assert ">2.5</option>" in client.get("/").text
     record = record_decision(explainer, "good film", asked=Asked(target="2.5"))
-    again = Record.from_json(record.to_json())
+    again = AuditRecord.from_json(record.to_json())
     assert (again.explanation.label, again.models["labels"]) == ("2.5", ["0", "None", "2.5"])
     assert "2.5" in decision_page(again)
 

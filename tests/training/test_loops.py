@@ -12,7 +12,7 @@ from expnet.network.expnet import ExpNet, ExpNetConfig
 from expnet.network.features import FeatureConfig
 from expnet.training import loops
 from expnet.training.config import FitConfig
-from expnet.training.examples import Example
+from expnet.training.examples import TrainingWindow
 from expnet.training.judging import Judged
 from expnet.training.loops import in_epochs, one_cycle
 
@@ -24,11 +24,11 @@ def network() -> ExpNet:
 
 
 @pytest.fixture
-def example() -> Example:
-    return Example(torch.tensor([[1.0, 2.0], [0.5, -1.0]]), torch.tensor([1.0, 0.0]), torch.tensor([0, 1]), 0)
+def example() -> TrainingWindow:
+    return TrainingWindow(torch.tensor([[1.0, 2.0], [0.5, -1.0]]), torch.tensor([1.0, 0.0]), torch.tensor([0, 1]), 0)
 
 
-def text(example: Example) -> Judged:
+def text(example: TrainingWindow) -> Judged:
     return Judged((example,), np.array([True, False]), np.array([True, True]))
 
 

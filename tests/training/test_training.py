@@ -18,7 +18,7 @@ from expnet.network.heads import HeadFeatures, HeadSetConfig
 from expnet.rationales import Record
 from expnet.text.texts import Text
 from expnet.training.config import ACROSS_TASKS, FEW_MARKS, FitConfig, gently
-from expnet.training.examples import Example, extract
+from expnet.training.examples import TrainingWindow, extract
 from expnet.training.fit import fit
 from expnet.training.judging import Judged, calibrate, judge, judged
 from expnet.training.loops import in_one_cycle
@@ -99,7 +99,7 @@ def texts_with(logits, marks):
     """Judged texts of one word each, whose features are large enough for GELU to be the identity."""
     return [
         Judged(
-            (Example(torch.tensor([[value]]).half(), torch.tensor([float(mark)]), torch.tensor([[0, 1]]), 0),),
+            (TrainingWindow(torch.tensor([[value]]).half(), torch.tensor([float(mark)]), torch.tensor([[0, 1]]), 0),),
             np.array([mark]),
             np.array([True]),
         )
@@ -230,8 +230,11 @@ def test_a_mixture_of_two_classifiers_trains_one_network(planted):
     sources = [
         Source(classifier=tiny_classifier("bert", seed=seed), train=planted[:30], name=f"set {seed}") for seed in (1, 2)
     ]
+    nameless = Classifier(sources[1].classifier.model, sources[1].classifier.tokenizer)
+    sources[1] = replace(sources[1], classifier=nameless)
     network = fit_mixture(sources, config=QUICK)
     assert network.config.provenance["sources"] == ["set 1", "set 2"]
+    assert network.config.provenance["classifiers"] == ["tiny", "bert"]  # the second has no name
     assert network.config.provenance["texts"] == 60
 
 

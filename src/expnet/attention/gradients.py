@@ -34,7 +34,7 @@ def no_gradient(name: str) -> NoGradientError:
     )
 
 
-class Graph:
+class GradientPaths:
     """Follows values through one forward pass, so that a gradient which is only part of the true one is found.
 
     A value is lost where it comes from the tokens but leads back to none, as under `no_grad`. It only matters where it

@@ -17,7 +17,7 @@ from torch.utils.dlpack import from_dlpack
 from transformers import PreTrainedModel
 
 from expnet.attention.borrow import borrow, class_logits
-from expnet.attention.gradients import Graph
+from expnet.attention.gradients import GradientPaths
 from expnet.errors import UnsupportedModelError
 
 Rule = Callable[..., Any]
@@ -126,7 +126,7 @@ def run(
     """
     # Flash and compiled kernels do not show their probabilities; SDPA is taken apart below.
     implementation = model.config._attn_implementation
-    graph, table = Graph(type(model).__name__), model.get_input_embeddings().weight
+    graph, table = GradientPaths(type(model).__name__), model.get_input_embeddings().weight
     mode = _Mode(inputs["input_ids"].shape[1], table, embed, attend, dict(rules or {}), keep, graph)
     switch = mode.opens and implementation not in (None, "eager", "sdpa")
     with borrow(model, "sdpa" if switch else None), mode:
@@ -157,7 +157,7 @@ class _Mode(TorchFunctionMode):
         attend: Callable[[int, Layer], Layer] | None,
         rules: Mapping[Callable[..., Any], Rule],
         keep: bool,
-        graph: Graph,
+        graph: GradientPaths,
     ) -> None:
         super().__init__()
         self.tokens, self.embedding, self.embed, self.attend, self.rules = tokens, embedding, embed, attend, rules

@@ -1,7 +1,7 @@
 """Records for those who were not there: of one decision, and of a file of them."""
 
 from expnet.audit.record import Asked as Asked
-from expnet.audit.record import Record as Record
+from expnet.audit.record import AuditRecord as AuditRecord
 from expnet.audit.record import record_decision as record_decision
 from expnet.audit.verifying import Difference as Difference
 from expnet.audit.verifying import verify as verify

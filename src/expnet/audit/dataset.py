@@ -35,7 +35,7 @@ _MADE = ("classifier_hash", "tokenizer_hash", "explainer_hash", "method", "optio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class AuditedRow:
     """A row with a clear explanation, or a doubtful one.
 
     `row` counts from 0 through the file; `top` are its three strongest words; the figures are those of `Figures`.
@@ -113,8 +113,8 @@ class FileRecord:
     least_rows: int
     drivers: Mapping[str, Sequence[Driver]]
     missed: int
-    clearest: tuple[Row, ...]
-    doubtful: tuple[Row, ...]
+    clearest: tuple[AuditedRow, ...]
+    doubtful: tuple[AuditedRow, ...]
     unclear: int
     faithfulness: Faithfulness | None
     against: Comparison | None
@@ -188,7 +188,7 @@ def record_file(
 
 
 @dataclass(slots=True)
-class _Reading:
+class _FolderSummary:
     """What is kept of a folder while its shards go by."""
 
     folder: Folder
@@ -201,9 +201,9 @@ class _Reading:
     sample: pa.Table
 
 
-def _read(folder: Folder, seed: int, progress: bool) -> _Reading:
+def _read(folder: Folder, seed: int, progress: bool) -> _FolderSummary:
     reservoir = Reservoir(_SAMPLE, seed=seed)
-    found = _Reading(folder, Counter(), Counter(), {}, Totals(), Extremes(_EXTREME), 0, pa.table({}))
+    found = _FolderSummary(folder, Counter(), Counter(), {}, Totals(), Extremes(_EXTREME), 0, pa.table({}))
     turns = track(shards_in_turn(folder), f"reading {folder.path.name}", show=progress, total=len(folder.shards))
     for table, statuses in turns:
         found.statuses.update(statuses)
@@ -217,7 +217,7 @@ def _read(folder: Folder, seed: int, progress: bool) -> _Reading:
     return found
 
 
-def _count_labels(found: _Reading, table: pa.Table, each: Figures) -> None:
+def _count_labels(found: _FolderSummary, table: pa.Table, each: Figures) -> None:
     labels = np.array(table.column("label").to_pylist(), dtype=object)
     for label in sorted(set(labels)):
         counts, _ = np.histogram(each.probability[labels == label], BINS, (0, 1))
@@ -235,14 +235,14 @@ def _check_same(folder: Folder, explainer: Explainer) -> None:
             )
 
 
-def _row(row: Mapping[str, Any], keep_text: bool) -> Row:
+def _row(row: Mapping[str, Any], keep_text: bool) -> AuditedRow:
     strongest = sorted(range(len(row["scores"])), key=lambda at: -row["scores"][at])[:3]
     kept = {"text": row["text"], "pair": row["pair"], "top": tuple(row["words"][at] for at in strongest)}
     told = {name: row[name] for name in ("row", "label", "probability", "margin", "concentration", "clarity")}
-    return Row(**told, **(kept if keep_text else {"text": None, "pair": None, "top": ()}))
+    return AuditedRow(**told, **(kept if keep_text else {"text": None, "pair": None, "top": ()}))
 
 
-def _compare(here: _Reading, there: _Reading, least_rows: int, seed: int) -> Comparison:
+def _compare(here: _FolderSummary, there: _FolderSummary, least_rows: int, seed: int) -> Comparison:
     both, label_drift, word_drift = (here, there), None, None
     tables = [each.totals.table() for each in both]
     if all(len(each.sample) for each in both):

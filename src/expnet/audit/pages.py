@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from expnet.audit.record import Record
+from expnet.audit.record import AuditRecord
 from expnet.explanation import html
 from expnet.explanation.templates import environment
 from expnet.metrics.removal import RANDOM, Checked
@@ -21,7 +21,7 @@ _CLEARLY = 0.05  # less than this nobody should read anything into
 _HERE = Path(__file__).parent
 
 
-def decision_page(record: Record) -> str:
+def decision_page(record: AuditRecord) -> str:
     """Return the record of a decision as a complete document."""
     explanation = record.explanation
     content = _TEMPLATES.get_template("decision.html").render(

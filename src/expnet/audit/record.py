@@ -83,7 +83,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class AuditRecord:
     """One decision, why it was made as far as the explainer can say, and what made both.
 
     Attributes:
@@ -129,7 +129,7 @@ class Record:
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
     @classmethod
-    def from_json(cls, content: str) -> "Record":
+    def from_json(cls, content: str) -> "AuditRecord":
         """Read what `to_json` wrote; one that was edited since says so in `changed`.
 
         Raises:
@@ -157,7 +157,7 @@ class Record:
 
 def record_decision(
     explainer: Explainer, text: str | Text, *, asked: Asked | None = None, keep_text: bool = True
-) -> Record:
+) -> AuditRecord:
     """Predict, explain and check one text, and write down what did it.
 
     Args:
@@ -181,7 +181,7 @@ def record_decision(
         truncate=asked.truncate,
     )
     checks, unchecked = _checks(explainer, item, explanation, asked.count)
-    whole = Record(
+    whole = AuditRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         text=_part(item.text),
         pair=None if item.pair is None else _part(item.pair),
@@ -232,7 +232,7 @@ def _part(content: str) -> Part:
     return Part(sha256=sha256(content), characters=len(content), content=content)
 
 
-def _without_text(record: Record) -> Record:
+def _without_text(record: AuditRecord) -> AuditRecord:
     """Leave out the texts, and whatever repeats some of them: words, and options that are lists of strings."""
     options = {
         name: {"sha256": sha256(json.dumps(value))} if isinstance(value, list | tuple) else value

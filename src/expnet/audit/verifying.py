@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from expnet.audit.record import Record, record_decision
+from expnet.audit.record import AuditRecord, record_decision
 from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.text.texts import Text
@@ -35,7 +35,7 @@ class Difference:
 
 
 def verify(
-    record: Record, explainer: Explainer, *, text: Text | None = None, tolerance: int | float = TOLERANCE
+    record: AuditRecord, explainer: Explainer, *, text: Text | None = None, tolerance: int | float = TOLERANCE
 ) -> list[Difference]:
     """Explain the text of a record again, by the record's own settings, and compare.
 
@@ -64,19 +64,19 @@ def verify(
     return list({(each.what, repr(each.was), repr(each.now)): each for each in found}.values())
 
 
-def _kept(record: Record) -> Text:
+def _kept(record: AuditRecord) -> Text:
     if record.text.content is None:
         raise InputError("The record does not hold the text: give it, so that it can be computed again.")
     return Text.of(record.text.content, None if record.pair is None else record.pair.content)
 
 
-def _texts(record: Record, again: Record) -> Iterator[Difference]:
+def _texts(record: AuditRecord, again: AuditRecord) -> Iterator[Difference]:
     for name, was, now in (("text", record.text, again.text), ("pair", record.pair, again.pair)):
         if (was and was.sha256) != (now and now.sha256):
             yield Difference(f"sha256 of the {name}", was and was.sha256, now and now.sha256)
 
 
-def _computed(record: Record) -> dict[str, Any]:
+def _computed(record: AuditRecord) -> dict[str, Any]:
     """Return what is computed of a record, as its JSON has it."""
     data: dict[str, Any] = json.loads(json.dumps(record.to_dict()))
     return {name: value for name, value in data.items() if name not in _GIVEN}

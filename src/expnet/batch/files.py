@@ -41,7 +41,7 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ShardSource:
     """Where the rows of a shard come from: `rows` rows of a file, after the first `start`."""
 
     file: str
@@ -88,14 +88,14 @@ def common_schema(files: Sequence[InputFile]) -> pa.Schema:
     return schema
 
 
-def places(files: Sequence[InputFile]) -> tuple[Place, ...]:
+def places(files: Sequence[InputFile]) -> tuple[ShardSource, ...]:
     """Return where the rows of each shard come from; one shard without rows if there are none at all."""
     found = [
-        Place(file.name, file.sha256, end - count, count)
+        ShardSource(file.name, file.sha256, end - count, count)
         for file in files
         for end, count in zip(accumulate(file.counts), file.counts, strict=True)
     ]
-    return tuple(found) or (Place(files[0].name, files[0].sha256, 0, 0),)
+    return tuple(found) or (ShardSource(files[0].name, files[0].sha256, 0, 0),)
 
 
 class Reader:

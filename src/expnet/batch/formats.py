@@ -18,7 +18,7 @@ from expnet.batch.rows import Chunk
 from expnet.errors import BatchError
 from expnet.files.lines import Opener
 from expnet.rationales.files import csv_header, csv_rows, json_lines
-from expnet.rationales.problems import Problem, Row
+from expnet.rationales.problems import Problem, SourceRow
 
 ENDINGS = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 
@@ -65,7 +65,7 @@ def measure(file: HashedFile, add: Callable[[int], None]) -> pa.Schema:
         check_names(file.path, header)
         kinds: dict[str, set[str]] = {name: {"str"} for name in header}
         for row in _rows(file):
-            fields = row.fields if isinstance(row, Row) else {}
+            fields = row.fields if isinstance(row, SourceRow) else {}
             add(sum(len(str(value)) for value in fields.values()))
             for name, value in fields.items():
                 kinds.setdefault(name, set()).add(_kind(value))
@@ -207,7 +207,7 @@ def _header(file: HashedFile) -> list[str]:
     return header
 
 
-def _rows(file: HashedFile) -> Iterator[Row | Problem]:
+def _rows(file: HashedFile) -> Iterator[SourceRow | Problem]:
     """Yield rows; those that cannot be read as problems, unless all that follows is lost with them."""
     for row in (csv_rows if _is_csv(file.path) else json_lines)(file.path, _opener(file)):
         if isinstance(row, Problem) and row.kind == "too long":
@@ -233,9 +233,9 @@ def _type(kinds: set[str]) -> pa.DataType:
 
 
 def _chunk(
-    rows: Sequence[Row | Problem], schema: pa.Schema, columns: Sequence[Hashable], constants: Mapping[str, Any]
+    rows: Sequence[SourceRow | Problem], schema: pa.Schema, columns: Sequence[Hashable], constants: Mapping[str, Any]
 ) -> Chunk:
-    fields = [{**(_named(row.fields) if isinstance(row, Row) else {}), **constants} for row in rows]
+    fields = [{**(_named(row.fields) if isinstance(row, SourceRow) else {}), **constants} for row in rows]
     arrays = [pa.array([_cell(one.get(field.name), field.type) for one in fields], field.type) for field in schema]
     return Chunk(
         pa.Table.from_arrays(arrays, schema=schema),

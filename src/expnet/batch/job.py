@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from expnet.batch.files import InputFile, Place, Reader, common_schema, places, survey
+from expnet.batch.files import InputFile, Reader, ShardSource, common_schema, places, survey
 from expnet.batch.folders import find_files
 from expnet.batch.rows import OK, check_columns, explain_rows, explain_sample, to_table
 from expnet.batch.settings import Settings
@@ -25,7 +25,7 @@ class Work:
     """All that a process needs, beside the explainer, to make any of the shards."""
 
     files: tuple[InputFile, ...]
-    places: tuple[Place, ...]
+    places: tuple[ShardSource, ...]
     schema: pa.Schema
     settings: Settings
     output: Path

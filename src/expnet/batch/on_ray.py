@@ -61,7 +61,7 @@ def on_ray(
     return run
 
 
-class _Worker:
+class _ShardWorker:
     """One process: loads the explainer, then makes whatever shards Ray gives it."""
 
     def __init__(self, load: Callable[[], Explainer], work: Work, threads: int) -> None:
@@ -100,7 +100,7 @@ def _results(
     shards = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
     shards.context.enable_progress_bars = False  # the job shows its own
     done = shards.map_batches(
-        _Worker,
+        _ShardWorker,
         fn_constructor_args=(load, work, threads),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=workers),

@@ -124,7 +124,7 @@ def explain_rows(explainer: Explainer, chunk: Chunk, settings: Settings) -> list
             GPU that was lost.
     """
     outcomes: dict[int, Outcome] = {}
-    requests: list[_Request] = []
+    requests: list[_ReadableRow] = []
     for row in range(chunk.table.num_rows):
         try:
             admitted = _admit(explainer, chunk, row, settings)
@@ -155,13 +155,13 @@ def to_table(table: pa.Table, outcomes: Sequence[Outcome], prefix: str, kind: Ou
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class _ReadableRow:
     row: int
     text: Text
     target: int | None
 
 
-def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> _Request | Outcome:
+def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> _ReadableRow | Outcome:
     if row in chunk.problems:
         return Outcome("unreadable", chunk.problems[row])
     text = chunk.cells[settings.text][row]
@@ -180,15 +180,15 @@ def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> 
     except InputError as error:
         return Outcome("unknown target", str(error))
     try:
-        return _Request(row, Text.of(text, pair), wanted)
+        return _ReadableRow(row, Text.of(text, pair), wanted)
     except InputError as error:
         return Outcome("invalid", str(error))
 
 
-def _explain(explainer: Explainer, requests: Sequence[_Request], settings: Settings) -> list[Outcome]:
+def _explain(explainer: Explainer, requests: Sequence[_ReadableRow], settings: Settings) -> list[Outcome]:
     """Explain rows together; if that fails, whatever the error, each half by itself until its row is found."""
 
-    def run(part: Sequence[_Request]) -> list[Outcome]:
+    def run(part: Sequence[_ReadableRow]) -> list[Outcome]:
         found = _explained(explainer, [request.text for request in part], part[0].target, settings)
         return [Outcome(OK, explanation=explanation) for explanation in found]
 

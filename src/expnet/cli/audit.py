@@ -13,7 +13,7 @@ from expnet.explanation.escape import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from expnet.audit import Record
+    from expnet.audit import AuditRecord
     from expnet.audit.dataset import FileRecord
     from expnet.audit.verifying import Difference
 
@@ -139,13 +139,13 @@ def verify(
         raise InputError("--pair needs --text, too.")
     if not record.is_file():
         raise InputError(f"There is no file {record}.")
-    from expnet.audit import Record
+    from expnet.audit import AuditRecord
     from expnet.audit import verify as compare
     from expnet.explainer import load
     from expnet.text.texts import Text
 
     try:
-        found = Record.from_json(record.read_text(encoding="utf-8-sig"))
+        found = AuditRecord.from_json(record.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(f"{record} is no UTF-8: byte {error.start} cannot be read.") from error
     given = None if text is None else Text.of(_standard_input() if text == "-" else text, pair)
@@ -181,7 +181,7 @@ def _standard_input() -> str:
         raise InputError(f"Standard input is not UTF-8: byte {error.start} cannot be read.") from error
 
 
-def _write(record: "Record | FileRecord", page: "Callable[[Any], str]", outputs: list[Path]) -> None:
+def _write(record: "AuditRecord | FileRecord", page: "Callable[[Any], str]", outputs: list[Path]) -> None:
     for output in outputs:
         output.write_text(page(record) if output.suffix == ".html" else record.to_json(), encoding="utf-8")
     if not outputs:

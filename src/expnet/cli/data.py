@@ -17,7 +17,7 @@ from expnet.errors import RationaleError
 from expnet.explanation.escape import printable
 
 if TYPE_CHECKING:
-    from expnet.rationales import Reading
+    from expnet.rationales import ReadFile
     from expnet.rationales.checking import Leak
     from expnet.rationales.description import Description
 
@@ -161,7 +161,7 @@ def describe_sets(
         _print_described(described, readings, shared)
 
 
-def _read(paths: Sequence[Path], format: str, read: "Callable[[Path], Reading]") -> "dict[str, Reading]":
+def _read(paths: Sequence[Path], format: str, read: "Callable[[Path], ReadFile]") -> "dict[str, ReadFile]":
     """Read the files, and those of a known format in the folders."""
     from expnet.runtime.progress import track
 
@@ -201,7 +201,7 @@ def _plain(found: "Description") -> dict[str, Any]:
 
 
 def _print_described(
-    described: "dict[str, Description]", readings: "dict[str, Reading]", shared: "Sequence[Leak]"
+    described: "dict[str, Description]", readings: "dict[str, ReadFile]", shared: "Sequence[Leak]"
 ) -> None:
     short = _short(list(described))
     header = ["file", "texts", "with marks", "words", "marked", "all F1", "random F1", "people", "agree"]

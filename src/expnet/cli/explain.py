@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _STDIN = "standard input"
 
 
-class Format(StrEnum):
+class ExplanationFormat(StrEnum):
     """How explanations are shown."""
 
     terminal = "terminal"
@@ -53,7 +53,7 @@ def explain(
     target: Annotated[
         str | None, typer.Option(help="Class to explain, by name or index; by default the predicted one.")
     ] = None,
-    format: Annotated[Format, typer.Option(help="JSON is one object a line.")] = Format.terminal,
+    format: Annotated[ExplanationFormat, typer.Option(help="JSON is one object a line.")] = ExplanationFormat.terminal,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Cut long texts instead of reading them in overlapping windows.")
@@ -134,11 +134,11 @@ def _pairs(texts: Sequence[str], pairs: Sequence[str] | None) -> list[tuple[str,
     return list(zip(texts, pairs, strict=True))
 
 
-def _write(texts: "Sequence[Sequence[Explanation]]", format: Format, output: Path | None) -> None:
+def _write(texts: "Sequence[Sequence[Explanation]]", format: ExplanationFormat, output: Path | None) -> None:
     """Write each text's explanations, by one method or by several side by side."""
-    if format is Format.json:
+    if format is ExplanationFormat.json:
         text = "\n".join(explanation.to_json() for explanations in texts for explanation in explanations)
-    elif format is Format.html:
+    elif format is ExplanationFormat.html:
         from expnet.explanation import html
 
         text = html.document(html.fragment(each[0]) if len(each) == 1 else html.side_by_side(each) for each in texts)

@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from enum import StrEnum
 from inspect import getdoc
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _WIDE = 170  # characters of a terminal in which the whole table fits
 
 
-class Format(StrEnum):
+class ListFormat(StrEnum):
     """How the table is shown."""
 
     terminal = "terminal"
@@ -30,13 +31,15 @@ class Format(StrEnum):
 
 def methods(
     name: Annotated[str | None, typer.Argument(help="Show this method with its options.")] = None,
-    format: Annotated[Format, typer.Option(help="JSON is one array, or one object for one method.")] = Format.terminal,
+    format: Annotated[
+        ListFormat, typer.Option(help="JSON is one array, or one object for one method.")
+    ] = ListFormat.terminal,
 ) -> None:
     """List the attribution methods, with what they promise and cost."""
     from expnet.methods.registry import find_method, list_methods
 
     rows = list_methods() if name is None else (find_method(name),)
-    if format is Format.json:
+    if format is ListFormat.json:
         found = [_row(row) for row in rows]
         print(json.dumps(found if name is None else found[0], indent=1, ensure_ascii=False))
     elif name is None:
@@ -101,9 +104,8 @@ def _lines(option: str, path: Path) -> list[str]:
 
 
 def _row(method: "Method") -> dict[str, Any]:
-    fields = ("name", "family", "paper", "signed", "uses_target", "complete", "deterministic", "forward", "backward")
-    options = {name: _default(parameter) for name, parameter in method.options.items()}
-    return {name: getattr(method, name) for name in fields} | {"extra": method.extra, "options": options}
+    declared = {field.name: getattr(method, field.name) for field in fields(method) if field.name != "function"}
+    return declared | {"options": {name: _default(parameter) for name, parameter in method.options.items()}}
 
 
 def _default(parameter: Any) -> Any:
@@ -126,6 +128,7 @@ def _print_table(rows: "Sequence[Method]") -> None:
     for row in rows:
         flags = (row.signed, row.uses_target, row.complete, not row.deterministic)
         passes = row.forward if row.backward == "0" else f"{row.forward} + {row.backward} back"
+        passes += "" if row.cost == "passes" else f", {row.cost}"
         cells = (row.name, row.family, *("yes" if flag else "" for flag in flags), passes, row.paper)
         table.add_row(*(Text(cell) for cell in cells[:shown]))
     console.print(table)

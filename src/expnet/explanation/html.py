@@ -167,7 +167,7 @@ def _word(piece: str, word: "Word", scale: colour.Scale, marked: bool) -> str:
     return f'<span title="{title}"{style}>{escape(piece)}</span>'
 
 
-class _Row(NamedTuple):
+class _BarRow(NamedTuple):
     name: str
     share: float | None  # of the bar that is filled, in [0, 1]; None for no bar
     value: str
@@ -178,7 +178,7 @@ class _Row(NamedTuple):
 def _tables(explanation: "Explanation") -> str:
     scale = colour.scale_of(explanation)
     words = [
-        _Row(
+        _BarRow(
             word.text,
             abs(colour.strength(word.score, scale)),
             colour.number(word.score, scale),
@@ -197,7 +197,7 @@ def _outputs(explanation: "Explanation") -> str:
     rated = explanation.kind == "probability"
     ranked = sorted(explanation.outputs.items(), key=lambda item: -item[1] if rated else item[0] != explanation.label)
     rows = [
-        _Row(
+        _BarRow(
             name,
             output if rated else None,  # values have units of their own, which no bar could show
             colour.amount(output, explanation.kind),
@@ -210,7 +210,7 @@ def _outputs(explanation: "Explanation") -> str:
     return _table(("Classes" if rated else "Outputs") + of_all, rows)
 
 
-def _table(caption: str, rows: Sequence[_Row]) -> str:
+def _table(caption: str, rows: Sequence[_BarRow]) -> str:
     body = "".join(
         f'<tr style="background:none;font-weight:{600 if row.strong else 400}">'
         f'<th scope="row" dir="auto" style="{_CELL}">{escape(colour.shorten(row.name))}</th>{_bar(row)}'
@@ -226,7 +226,7 @@ def _table(caption: str, rows: Sequence[_Row]) -> str:
     )
 
 
-def _bar(row: _Row) -> str:
+def _bar(row: _BarRow) -> str:
     if row.share is None:
         return ""
     return (

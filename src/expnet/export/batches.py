@@ -14,7 +14,7 @@ from expnet.text.windows import by_budget, read_texts
 # Tokens in one run of the graph: what it computes then stays in the processor's cache. With 4,096, a text takes a third
 # longer on one thread.
 BUDGET = 512
-_ID, _TYPE, _SPECIAL, _FIRST, _STOP, _TOKEN = 0, 1, 2, 6, 7, 8  # places in `Reading.fields`
+_ID, _TYPE, _SPECIAL, _FIRST, _STOP, _TOKEN = 0, 1, 2, 6, 7, 8  # places in `TokenizedText.fields`
 Feed = dict[str, np.ndarray]
 
 
@@ -23,7 +23,7 @@ class Encoded:
     """Texts as windows of tokens.
 
     Attributes:
-        windows: For each window the fields of its tokens; see `expnet.text.windows.Reading`.
+        windows: For each window the fields of its tokens; see `expnet.text.windows.TokenizedText`.
         text_of: Which text each window is of.
         read: For each text, how many characters of it and of its pair were read.
     """

@@ -13,7 +13,7 @@ from expnet.network.features import FeatureConfig, attention_features
 from expnet.network.heads import Features, head_features
 
 
-class Graph(nn.Module):
+class ExplainingGraph(nn.Module):
     """Gives in one pass what `Explainer` computes of a batch of windows: logits, and a score for each token.
 
     Attention is computed in the open, by the eager backend: the kernels of the fused one, which return their

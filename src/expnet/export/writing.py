@@ -97,13 +97,13 @@ def _trace(classifier: "Classifier", network: "ExpNet", path: Path) -> None:
     import torch  # here, so that exported explainers load without it
 
     from expnet.attention.borrow import borrow
-    from expnet.export.graph import Graph
+    from expnet.export.graph import ExplainingGraph
 
     encoding = classifier.encode([Text.of(text) for text in _TRACED])
     given = {**encoding.inputs(), "real": encoding.real}
     names = [name for name in ("input_ids", "attention_mask", "real", "token_type_ids") if name in given]
     free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=classifier.max_length)}
-    graph = Graph(classifier, network).eval()
+    graph = ExplainingGraph(classifier, network).eval()
     try:
         with torch.no_grad(), borrow(classifier.model), _quiet():
             torch.onnx.export(

@@ -116,7 +116,7 @@ def _type(kind: pa.DataType) -> DataType | Array:
     return names[str(kind)]
 
 
-class _Model:
+class _PyfuncModel:
     """What MLflow calls."""
 
     def __init__(self, explainer: Explainer, config: dict[str, Any]) -> None:
@@ -133,7 +133,7 @@ class _Model:
         return found[[field.name for field in added_fields(self._config["prefix"], self._explainer.classifier.kind)]]
 
 
-def load_pyfunc(path: str, model_config: dict[str, Any]) -> _Model:
+def load_pyfunc(path: str, model_config: dict[str, Any]) -> _PyfuncModel:
     """Load what `save_model` saved; `expnet.mlflow` has it under the name that MLflow asks for."""
     classifier = Classifier.from_pretrained(Path(path) / _CLASSIFIER)
-    return _Model(Explainer(classifier, ExpNet.from_pretrained(Path(path) / _EXPLAINER)), model_config)
+    return _PyfuncModel(Explainer(classifier, ExpNet.from_pretrained(Path(path) / _EXPLAINER)), model_config)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expnet.attention.intercept import run
-from expnet.methods.passes import by_part, generator_of
+from expnet.methods.passes import generator_of, score_parts
 from expnet.methods.replacement import Replacement, baseline_embedding, pad_id
 from expnet.model.capacity import budget
 from expnet.model.classifier import Classifier
@@ -66,7 +66,7 @@ def play(
         replacement: What stands for a token that is taken away; "delete" closes the gap.
         output: What a coalition is worth: the target's logit, or its probability. Of a regression both are its value.
         unit: What is taken away together; see `players`. The tokens of a word share its score equally.
-        repeats: As in `by_part`.
+        repeats: As in `score_parts`.
     """
 
     def score(part: Encoding, chosen: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def play(
         )
         return _at_tokens(scores / tokens.clamp(min=1), game.player_of, 0.0)
 
-    return by_part(encoding, target, score, repeats=repeats)
+    return score_parts(encoding, target, score, repeats=repeats)
 
 
 def values(game: Game, coalitions: Bool[Tensor, "batch coalitions players"]) -> Float[Tensor, "batch coalitions"]:

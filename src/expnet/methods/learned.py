@@ -28,6 +28,17 @@ def expnet(
     return _score(classifier, encoding, target, network, gradient=False)
 
 
+EXPNET = Method(
+    name="expnet",
+    family="learned",
+    function=expnet,
+    paper="Mihaila 2026, arXiv:2601.14112",
+    forward="1",
+    signed=False,
+    uses_target=False,
+)
+
+
 def expnet_gradient(
     classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, network: ExpNet
 ) -> Float[Tensor, "batch tokens"]:
@@ -45,9 +56,21 @@ def expnet_gradient(
     return _score(classifier, encoding, target, network, gradient=True)
 
 
+EXPNET_GRADIENT = Method(
+    name="expnet_gradient",
+    family="learned",
+    function=expnet_gradient,
+    paper="Mihaila 2026, arXiv:2601.14112",
+    forward="1",
+    backward="1",
+    signed=False,
+    uses_target=True,
+)
+
+
 def method_of(network: ExpNet) -> Method:
     """Return the method that runs the passes a network needs."""
-    return _GRADIENT if network.uses_target else _ATTENTION
+    return EXPNET_GRADIENT if network.uses_target else EXPNET
 
 
 def check_tier(network: ExpNet, *, gradient: bool) -> None:
@@ -65,25 +88,3 @@ def _score(
     check_tier(network, gradient=gradient)
     _, features = read_features(classifier, encoding, network.config.features, target=target if gradient else None)
     return network.score(features).masked_fill(~encoding.real, 0.0)
-
-
-_ATTENTION = Method(
-    name="expnet",
-    family="learned",
-    function=expnet,
-    paper="Mihaila 2026, arXiv:2601.14112",
-    forward="1",
-    signed=False,
-    uses_target=False,
-)
-_GRADIENT = Method(
-    name="expnet_gradient",
-    family="learned",
-    function=expnet_gradient,
-    paper="Mihaila 2026, arXiv:2601.14112",
-    forward="1",
-    backward="1",
-    signed=False,
-    uses_target=True,
-)
-METHODS = (_ATTENTION, _GRADIENT)

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from expnet.errors import OptionError
+from expnet.errors import MethodError, OptionError
+from expnet.methods.cost import passes
 from expnet.model.classifier import Classifier
 from expnet.runtime.ambient import torch_defaults
 from expnet.text.encoding import Encoding
@@ -22,6 +23,8 @@ from expnet.text.encoding import Encoding
 Family = Literal[
     "control", "attention", "gradient", "attention-gradient", "propagation", "perturbation", "surrogate", "learned"
 ]
+# What the work of a method grows with.
+Cost = Literal["passes", "quadratic"]
 
 # Options that the caller does not choose: randomness comes with a seed, the network with the explainer.
 _SUPPLIED = ("generator", "network")
@@ -41,6 +44,9 @@ class Method:
         forward: Forward passes for one text, as `expnet.methods.cost.passes` reads them: arithmetic over the options,
             `tokens` (that stand for text) and `layers`.
         backward: Backward passes, likewise.
+        cost: "passes" if these passes are the work. "quadratic" if the method also follows each token, or each pair of
+            tokens, through the layers: work that grows with the square of the text's length and counts as one more
+            pass for each token. A server refuses what would be too much by this.
         signed: Whether scores may be negative, that is, speak against the target.
         uses_target: Whether scores depend on the class asked for.
         complete: Whether the scores sum to the target's logit minus its logit for the text with every token
@@ -57,9 +63,15 @@ class Method:
     backward: str = "0"
     signed: bool
     uses_target: bool
+    cost: Cost = "passes"
     complete: bool = False
     deterministic: bool = True
     extra: str = ""
+
+    def __post_init__(self) -> None:
+        # A misspelt class must not pass for the cheap one.
+        if self.cost not in get_args(Cost):
+            raise MethodError(f"The method {self.name!r} declares the cost {self.cost!r}, expected {describe(Cost)}.")
 
     @property
     def options(self) -> Mapping[str, inspect.Parameter]:
@@ -71,6 +83,31 @@ class Method:
     def supplied(self) -> frozenset[str]:
         """Arguments that the caller does not choose: "generator", "network", or neither."""
         return frozenset(_SUPPLIED).intersection(_parameters(self.function))
+
+    @property
+    def takes_few_passes(self) -> bool:
+        """Whether the work is the same few passes for every text and whatever the options."""
+        return self.cost == "passes" and self.forward.isdecimal() and self.backward.isdecimal()
+
+    def passes(self, *, tokens: int, layers: int, options: Mapping[str, Any]) -> tuple[int | float, int | float]:
+        """Return how many forward and backward passes one text takes.
+
+        Args:
+            tokens: Those that stand for text.
+            layers: Of the model.
+            options: What to change of the defaults.
+
+        Raises:
+            MethodError: If what is declared cannot be counted.
+        """
+        values = {name: parameter.default for name, parameter in self.options.items()} | dict(options)
+        values |= {"tokens": tokens, "layers": layers}
+        return passes(self.forward, values), passes(self.backward, values)
+
+    def work(self, *, tokens: int, layers: int, options: Mapping[str, Any]) -> int | float:
+        """Return how many passes the work on one text is worth; the arguments and errors are those of `passes`."""
+        forward, backward = self.passes(tokens=tokens, layers=layers, options=options)
+        return forward + backward + (tokens if self.cost == "quadratic" else 0)
 
     @torch_defaults()
     def attribute(

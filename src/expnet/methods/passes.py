@@ -1,8 +1,10 @@
 """What methods share: batches of windows, graphs, and randomness that belongs to the text."""
 
+import functools
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Concatenate, ParamSpec
 
 import torch
 from jaxtyping import Float, Int
@@ -10,20 +12,59 @@ from torch import Tensor
 
 from expnet.errors import InputError
 from expnet.model.capacity import batches
+from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
-Score = Callable[[Encoding, Tensor], Tensor]
+Options = ParamSpec("Options")
+Attribution = Callable[Concatenate[Classifier, Encoding, Tensor, Options], Tensor]
 
 
-def by_part(
-    encoding: Encoding, target: Int[Tensor, " batch"], score: Score, *, repeats: int = 1
+def by_part(*, repeats: int | Callable[[int], int] = 1) -> Callable[[Attribution[Options]], Attribution[Options]]:
+    """Let a method be written for windows that fit one forward pass, and take as many as there are.
+
+    The decorated function is called as `score_parts` says, each time with the same options. A `generator` among them
+    is put back before each part: what is drawn for a text must not depend on the texts before it.
+
+    Args:
+        repeats: How many copies of each window the function runs at once, or how to tell from the tokens of the
+            longest window.
+    """
+
+    def decorate(function: Attribution[Options]) -> Attribution[Options]:
+        @functools.wraps(function)
+        def attribute(
+            classifier: Classifier,
+            encoding: Encoding,
+            target: Tensor,
+            /,
+            *args: Options.args,
+            **options: Options.kwargs,
+        ) -> Tensor:
+            generator = options.get("generator")
+            state = generator.get_state() if isinstance(generator, torch.Generator) else None
+
+            def score(part: Encoding, of_part: Tensor) -> Tensor:
+                if isinstance(generator, torch.Generator) and state is not None:
+                    generator.set_state(state)
+                return function(classifier, part, of_part, *args, **options)
+
+            copies = repeats(encoding.ids.shape[1]) if callable(repeats) else repeats
+            return score_parts(encoding, target, score, repeats=copies)
+
+        return attribute
+
+    return decorate
+
+
+def score_parts(
+    encoding: Encoding, target: Int[Tensor, " batch"], score: Callable[[Encoding, Tensor], Tensor], *, repeats: int = 1
 ) -> Float[Tensor, "batch tokens"]:
     """Score an encoding part by part, in batches that fit one forward pass, and put the parts together.
 
     Args:
         encoding: Windows.
         target: A class for each window.
-        score: Takes a part, padding trimmed, and its targets; returns [batch, tokens].
+        score: Takes a part, padding trimmed, and its targets; returns [batch, tokens], in any type, on any device.
         repeats: How many copies of each window the function runs at once.
 
     Returns:

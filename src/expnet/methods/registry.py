@@ -2,8 +2,10 @@
 
 import difflib
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any
 
 from expnet.errors import MethodError
@@ -25,21 +27,30 @@ from expnet.methods.families import (
 from expnet.methods.method import Method
 
 GROUP = "expnet.methods"
-TABLE: tuple[Method, ...] = (
-    *learned.METHODS,
-    *controls.METHODS,
-    *attention.METHODS,
-    *gradient.METHODS,
-    *deeplift.METHODS,
-    *attention_gradient.METHODS,
-    *transformer_attribution.METHODS,
-    *propagation.METHODS,
-    *decomposition.METHODS,
-    *decompx.METHODS,
-    *perturbation.METHODS,
-    *surrogate.METHODS,
-    *partition.METHODS,
+# The order of the table.
+_MODULES = (
+    learned,
+    controls,
+    attention,
+    gradient,
+    deeplift,
+    attention_gradient,
+    transformer_attribution,
+    propagation,
+    decomposition,
+    decompx,
+    perturbation,
+    surrogate,
+    partition,
 )
+
+
+def _declared(module: ModuleType) -> Iterator[Method]:
+    """Yield what a module declares, in the order of its source."""
+    return (value for value in vars(module).values() if isinstance(value, Method))
+
+
+TABLE: tuple[Method, ...] = tuple(method for module in _MODULES for method in _declared(module))
 
 
 def list_methods() -> tuple[Method, ...]:

@@ -11,7 +11,7 @@ from expnet.model.prediction import Prediction
 from expnet.runtime.ambient import torch_defaults
 from expnet.text.encoding import Encoding
 from expnet.text.texts import Text
-from expnet.text.windows import Reading, by_budget, in_chunks
+from expnet.text.windows import TokenizedText, by_budget, in_chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Batch:
 
     places: list[int]
     texts: list[Text]
-    readings: list[Reading]
+    readings: list[TokenizedText]
 
     def __len__(self) -> int:
         return len(self.places)

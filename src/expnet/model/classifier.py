@@ -24,7 +24,7 @@ from expnet.runtime.memory import exhausted
 from expnet.text.encoding import Encoding, TextTokenizer, encode, pack
 from expnet.text.labels import OutputKind, class_index, class_names, output_index
 from expnet.text.texts import Text, as_texts
-from expnet.text.windows import Reading, read_texts
+from expnet.text.windows import TokenizedText, read_texts
 
 
 class Classifier:
@@ -155,18 +155,17 @@ class Classifier:
         return digest.hexdigest()
 
     @torch_defaults()
-    def encode(self, texts: Iterable[str | Text], *, overlap: int | None = None, truncate: bool = False) -> Encoding:
+    def encode(self, texts: Iterable[str | Text], *, truncate: bool = False) -> Encoding:
         """Tokenize texts; see `expnet.text.encoding.encode`."""
-        texts = as_texts(texts)
-        return encode(self.text_tokenizer, texts, max_length=self.max_length, overlap=overlap, truncate=truncate)
+        return encode(self.text_tokenizer, as_texts(texts), max_length=self.max_length, truncate=truncate)
 
-    def read(self, texts: Iterable[str | Text], *, truncate: bool = False) -> list[Reading]:
+    def read(self, texts: Iterable[str | Text], *, truncate: bool = False) -> list[TokenizedText]:
         """Tokenize texts without joining them to a batch: `pack` joins those that are to be read together."""
         backend = self.text_tokenizer.backend
         return list(read_texts(backend, as_texts(texts), max_length=self.max_length, truncate=truncate))
 
     @torch_defaults()
-    def pack(self, texts: Sequence[Text], readings: Sequence[Reading]) -> Encoding:
+    def pack(self, texts: Sequence[Text], readings: Sequence[TokenizedText]) -> Encoding:
         """Join texts, tokenized by `read`, to one batch."""
         return pack(self.text_tokenizer, texts, readings)
 

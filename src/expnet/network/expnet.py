@@ -113,7 +113,6 @@ class HeadGate(nn.Module):
     def __init__(self, config: HeadSetConfig, dropout: float) -> None:
         super().__init__()
         self.config = config
-        self.width = config.summed + config.scalars
         self.weigh = nn.Sequential(
             nn.Linear(config.descriptors, config.gate),
             nn.GELU(),
@@ -223,6 +222,7 @@ class ExpNet(
             )
 
     @classmethod
+    @torch_defaults()
     def from_pretrained(  # type: ignore[override]
         cls,
         pretrained_model_name_or_path: str | Path,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from expnet.rationales.problems import Problem, Reading
+from expnet.rationales.problems import Problem, ReadFile
 from expnet.text.texts import Text
 
 
@@ -18,7 +18,7 @@ class Leak:
     texts: int
 
 
-def check(readings: Mapping[str, Reading]) -> list[Problem]:
+def check(readings: Mapping[str, ReadFile]) -> list[Problem]:
     """Return every problem of the splits: those of reading, texts without a label, and leaks.
 
     A missing label is a problem where other texts of the split have one. A leak is a text that stands in a larger
@@ -46,7 +46,7 @@ def check(readings: Mapping[str, Reading]) -> list[Problem]:
     return problems
 
 
-def leaks(readings: Mapping[str, Reading]) -> list[Leak]:
+def leaks(readings: Mapping[str, ReadFile]) -> list[Leak]:
     """Count, for each two splits that share texts, those of the smaller that stand in the larger."""
     splits = [(file, [normalised(r.text) for r in reading.records]) for file, reading in _large_first(readings)]
     found = []
@@ -57,7 +57,7 @@ def leaks(readings: Mapping[str, Reading]) -> list[Leak]:
     return found
 
 
-def _large_first(readings: Mapping[str, Reading]) -> list[tuple[str, Reading]]:
+def _large_first(readings: Mapping[str, ReadFile]) -> list[tuple[str, ReadFile]]:
     return sorted(readings.items(), key=lambda item: -len(item[1].records))
 
 

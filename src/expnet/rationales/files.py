@@ -9,7 +9,7 @@ from typing import Any
 from expnet.errors import InputError, LineError, RationaleError
 from expnet.files.lines import Opener, numbered, opened
 from expnet.rationales.documents import Document
-from expnet.rationales.problems import Problem, Row
+from expnet.rationales.problems import Problem, SourceRow
 
 
 def lines(path: Path, opener: Opener | None = None) -> Iterator[tuple[int, bytes] | Problem]:
@@ -26,7 +26,7 @@ def lines(path: Path, opener: Opener | None = None) -> Iterator[tuple[int, bytes
         raise RationaleError(str(error)) from error
 
 
-def json_lines(path: Path, opener: Opener | None = None) -> Iterator[Row | Problem]:
+def json_lines(path: Path, opener: Opener | None = None) -> Iterator[SourceRow | Problem]:
     """Yield the JSON object of each line that is not blank."""
     for line in lines(path, opener):
         if isinstance(line, Problem):
@@ -40,7 +40,7 @@ def json_lines(path: Path, opener: Opener | None = None) -> Iterator[Row | Probl
                 yield Problem(str(path), number, str(error))
 
 
-def json_elements(path: Path) -> Iterator[Row | Problem]:
+def json_elements(path: Path) -> Iterator[SourceRow | Problem]:
     """Yield the objects in the list, or the values of the object, that a JSON document holds.
 
     Where the document is broken, all that follows is one problem.
@@ -84,7 +84,7 @@ def csv_header(path: Path, opener: Opener | None = None) -> list[str] | Problem:
     return header
 
 
-def csv_rows(path: Path, opener: Opener | None = None) -> Iterator[Row | Problem]:
+def csv_rows(path: Path, opener: Opener | None = None) -> Iterator[SourceRow | Problem]:
     """Yield the rows of a table with a header, each as column to text."""
     lost: list[Problem] = []
     reader = csv.reader(_decoded(path, opener, lost), strict=True)
@@ -114,20 +114,20 @@ def _lost(path: Path, error: LineError) -> Problem:
     return Problem(str(path), error.line, error.reason, kind="too long" if error.fault == "too long" else "cut off")
 
 
-def _row(path: Path, line: int, value: Any, key: str | None = None) -> Row | Problem:
+def _row(path: Path, line: int, value: Any, key: str | None = None) -> SourceRow | Problem:
     if not isinstance(value, dict):
         return Problem(str(path), line, f"expected a JSON object, got {type(value).__name__}", key, "field")
-    return Row(line, value, key)
+    return SourceRow(line, value, key)
 
 
-def _cells(path: Path, line: int, header: list[str], cells: list[str]) -> Row | Problem:
+def _cells(path: Path, line: int, header: list[str], cells: list[str]) -> SourceRow | Problem:
     if len(cells) != len(header):
         return Problem(str(path), line, f"{len(cells)} cells in a row of {len(header)} columns", kind="field")
     try:
         "".join(cells).encode()
     except UnicodeEncodeError as error:
         return Problem(str(path), line, f"the row is not UTF-8, at its character {error.start}")
-    return Row(line, dict(zip(header, cells, strict=True)))
+    return SourceRow(line, dict(zip(header, cells, strict=True)))
 
 
 def _decoded(path: Path, opener: Opener | None, lost: list[Problem]) -> Iterator[str]:

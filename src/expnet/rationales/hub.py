@@ -5,7 +5,7 @@ from typing import Any
 
 from expnet.errors import RationaleError, require_extra
 from expnet.rationales.offsets import Offsets, Unit, unit_of
-from expnet.rationales.problems import Reading, Row, parsed
+from expnet.rationales.problems import ReadFile, SourceRow, parsed
 from expnet.rationales.readers.shared import parse_record
 from expnet.rationales.reading import OnError, gather
 from expnet.rationales.records import Record
@@ -21,7 +21,7 @@ def read_dataset(
     labels: Collection[str] | None = None,
     offsets: Offsets = "auto",
     on_error: OnError = "refuse",
-) -> Reading:
+) -> ReadFile:
     """Load a split with `datasets` and read its rows as lines of the shared format; see `read`.
 
     No code of the data set runs: `datasets` only reads its Parquet, JSON or CSV files.
@@ -52,7 +52,7 @@ def read_dataset(
     return gather(title, parsed(title, _rows(rows), lambda row: _record(row, rationale, unit)), labels, on_error)
 
 
-def _rows(rows: Any) -> Iterator[Row]:
+def _rows(rows: Any) -> Iterator[SourceRow]:
     names = {column: feature.int2str for column, feature in rows.features.items() if hasattr(feature, "int2str")}
     for number, row in enumerate(rows, start=1):
         # A table has every column in every row: one that is null was not there.
@@ -60,8 +60,8 @@ def _rows(rows: Any) -> Iterator[Row]:
         for column, name_of in names.items():
             if column in fields:
                 fields[column] = name_of(fields[column]) if fields[column] >= 0 else None  # -1: unlabelled
-        yield Row(number, fields)
+        yield SourceRow(number, fields)
 
 
-def _record(row: Row, rationale: str, unit: Unit) -> Record:
+def _record(row: SourceRow, rationale: str, unit: Unit) -> Record:
     return parse_record(row.fields, rationale=rationale, default_id=str(row.line), unit=unit)

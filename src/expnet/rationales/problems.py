@@ -37,7 +37,7 @@ class Problem:
         return f"{self.file}, {'after ' if self.kind == 'cut off' else ''}line {self.line}: {self.reason}"
 
 
-class Row(NamedTuple):
+class SourceRow(NamedTuple):
     """One JSON object or one line of a table, the line where it starts, and its key in an object of objects."""
 
     line: int
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadFile:
     """The records of a file, the line where each starts, and everything that could not be read."""
 
     records: list[Record]
@@ -58,7 +58,9 @@ class Reading:
     lines: list[int]
 
 
-def parsed(file: str, rows: Iterable[Row | Problem], parse: Callable[[Row], T]) -> Iterator[tuple[int, T] | Problem]:
+def parsed(
+    file: str, rows: Iterable[SourceRow | Problem], parse: Callable[[SourceRow], T]
+) -> Iterator[tuple[int, T] | Problem]:
     """Turn each row into a record, or what becomes one, or into the problem that it has."""
     for row in rows:
         if isinstance(row, Problem):
@@ -81,6 +83,6 @@ def _kind(error: Exception) -> Kind:
     return "text" if isinstance(error, InputError) else "marks"  # a Record checks its marks only
 
 
-def _id(row: Row) -> str | None:
+def _id(row: SourceRow) -> str | None:
     found = row.key if row.key is not None else row.fields.get("id")
     return str(found) if isinstance(found, str | int) else None

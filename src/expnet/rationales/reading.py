@@ -6,10 +6,10 @@ from typing import Literal
 
 from expnet.errors import RationaleError
 from expnet.rationales.offsets import Offsets, check_offsets, unit_of
-from expnet.rationales.problems import Found, Problem, Reading, count_kinds
+from expnet.rationales.problems import Found, Problem, ReadFile, count_kinds
 from expnet.rationales.readers.options import Options
 from expnet.rationales.readers.shared import read_shared
-from expnet.rationales.readers.table import Format, find_format, recognise
+from expnet.rationales.readers.table import RationaleFormat, find_format, recognise
 from expnet.rationales.records import Record
 from expnet.rationales.votes import Rule
 
@@ -30,7 +30,7 @@ def read(
     pair: str | None = None,
     choice: str | None = None,
     on_error: OnError = "refuse",
-) -> Reading:
+) -> ReadFile:
     """Read records with their annotators, and report everything that cannot be read.
 
     Args:
@@ -101,13 +101,13 @@ def read_records(
     return records
 
 
-def gather(file: str, found: Iterable[Found], labels: Collection[str] | None, on_error: OnError) -> Reading:
+def gather(file: str, found: Iterable[Found], labels: Collection[str] | None, on_error: OnError) -> ReadFile:
     """Sort what a reader found into records and problems; an id used before and a label not among `labels` are one.
 
     Raises:
         RationaleError: With "refuse", if there is any problem.
     """
-    reading = Reading([], [], [])
+    reading = ReadFile([], [], [])
     for item in _with_ids_of_their_own(file, found):
         if isinstance(item, Problem):
             reading.problems.append(item)
@@ -125,7 +125,7 @@ def gather(file: str, found: Iterable[Found], labels: Collection[str] | None, on
     return reading
 
 
-def _format(path: Path, name: str, text: str | None) -> Format:
+def _format(path: Path, name: str, text: str | None) -> RationaleFormat:
     if name != "auto":
         return find_format(name)
     if path.is_dir():
@@ -139,13 +139,13 @@ def _format(path: Path, name: str, text: str | None) -> Format:
     return found
 
 
-def _check_taken(path: Path, chosen: Format, given: Mapping[str, str | None]) -> None:
+def _check_taken(path: Path, chosen: RationaleFormat, given: Mapping[str, str | None]) -> None:
     for option, value in given.items():
         if value not in (None, "auto") and option not in chosen.takes:
             raise RationaleError(f"{path} is {chosen.reads}, for which {option}={value!r} says nothing; leave it out.")
 
 
-def _rule(path: Path, chosen: Format, rationale: str | None, drop_overlap: str | None) -> Rule:
+def _rule(path: Path, chosen: RationaleFormat, rationale: str | None, drop_overlap: str | None) -> Rule:
     if drop_overlap is not None:
         raise RationaleError(f"{path} is {chosen.reads}, which has no field `overlap`; drop_overlap cannot apply.")
     if rationale in (None, "union"):
@@ -157,7 +157,7 @@ def _rule(path: Path, chosen: Format, rationale: str | None, drop_overlap: str |
     )
 
 
-def _of_split(path: Path, chosen: Format, found: Iterator[Found], split: str) -> Iterator[Found]:
+def _of_split(path: Path, chosen: RationaleFormat, found: Iterator[Found], split: str) -> Iterator[Found]:
     if chosen.splits is None:
         raise RationaleError(f"{path} is {chosen.reads}, which holds one split; read the file of the split you want.")
     splits = chosen.splits(path)

@@ -19,12 +19,12 @@ _EXPLAINED = Explanation(
 _PREDICTED: dict[str, Any] = prediction(_SHARES, "probability")
 
 
-class _Request(BaseModel):
+class _Strict(BaseModel):
     # What is not known is refused rather than ignored, and 1 is neither "1" nor True.
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Pair(_Request):
+class TextPair(_Strict):
     """A text, or two that the model reads together."""
 
     text: str
@@ -35,10 +35,10 @@ def _kind(instance: Any) -> str:
     return "text" if isinstance(instance, str) else "object"
 
 
-Instance = Annotated[Annotated[str, Tag("text")] | Annotated[Pair, Tag("object")], Discriminator(_kind)]
+Instance = Annotated[Annotated[str, Tag("text")] | Annotated[TextPair, Tag("object")], Discriminator(_kind)]
 
 
-class PredictRequest(_Request):
+class PredictRequest(_Strict):
     """Texts to classify."""
 
     model_config = ConfigDict(
@@ -87,7 +87,7 @@ class ExplainRequest(PredictRequest):
         return Explain(self.method, self.options, self.target, self.seed, self.truncate)
 
 
-class Prediction(BaseModel):
+class PredictedClass(BaseModel):
     """The most probable class of a text, and the probability of every class."""
 
     label: str
@@ -106,10 +106,10 @@ class Predictions(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"predictions": [_PREDICTED]}]})
 
-    predictions: list[Prediction | Values]
+    predictions: list[PredictedClass | Values]
 
 
-class _Explained(BaseModel):
+class _ExplainedOutput(BaseModel):
     """Which words made the model decide; see `Explanation` in the documentation of the package."""
 
     text: str
@@ -128,14 +128,14 @@ class _Explained(BaseModel):
     ]
 
 
-class Explained(_Explained):
+class Explained(_ExplainedOutput):
     """Which words made a classifier decide."""
 
     probability: float
     probabilities: dict[str, float]
 
 
-class ExplainedValue(_Explained):
+class ExplainedValue(_ExplainedOutput):
     """Which words made a regression give a value."""
 
     value: float

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 from expnet.errors import InputError, RefusedError
 from expnet.explainer import Explainer
 from expnet.explanation.result import Explanation
-from expnet.methods.cost import passes
 from expnet.methods.registry import find_method
 from expnet.metrics.removal import Checked, check
 from expnet.model.batches import predict_texts
@@ -15,8 +14,6 @@ from expnet.text.labels import OutputKind
 from expnet.text.texts import Text
 from expnet.web.limits import Item, Limits
 
-# They follow every token through all layers, which costs a pass for each token or more, whatever they declare.
-_FOLLOWING = frozenset({"alti", "attention_flow", "decompx", "globenc"})
 TRIAL: Item = ("A short text.", None)  # what every model should be able to read
 _COUNTABLE = 10**15  # more than anybody can run, but not too long to print
 
@@ -95,17 +92,15 @@ class Explain:
     def _cost(self, explainer: Explainer, texts: Sequence[Text]) -> int:
         """Return how many tokens many passes would read; 0 for methods of few passes, whatever the text."""
         method = find_method(self.method)
-        declared = f"({method.forward}) + ({method.backward})"
-        if method.name in _FOLLOWING:
-            declared = f"tokens + {declared}"
-        elif method.forward.isdecimal() and method.backward.isdecimal():
+        if method.takes_few_passes:
             return 0
-        names = {name: parameter.default for name, parameter in method.options.items()} | dict(self.options)
-        names["layers"] = getattr(explainer.classifier.model.config, "num_hidden_layers", 0)
+        layers = getattr(explainer.classifier.model.config, "num_hidden_layers", 0)
         encoding = explainer.classifier.encode(texts, truncate=self.truncate)
         windows = zip(encoding.mask.sum(1).tolist(), encoding.real.sum(1).tolist(), strict=True)
-        each = (width * max(0, passes(declared, names | {"tokens": own})) for width, own in windows)
-        return int(min(sum(each), _COUNTABLE))
+        read = (
+            width * max(0, method.work(tokens=tokens, layers=layers, options=self.options)) for width, tokens in windows
+        )
+        return int(min(sum(read), _COUNTABLE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,12 @@ _SHORT = 100  # characters; below, lengths do not matter
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _Pending:
     task: Task
     items: Sequence[Item]
     answer: "asyncio.Future[list[Any]]"
 
-    def suits(self, other: "_Job") -> bool:
+    def suits(self, other: "_Pending") -> bool:
         """Whether both can share a batch: texts are padded to the longest, which must not cost more than it saves."""
         short, long = sorted((self._length, other._length))
         return self.task == other.task and long <= 2 * short
@@ -33,7 +33,7 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _BatchedText:
     """A text of a batch: the number of its job, and its own in the job."""
 
     job: int
@@ -51,7 +51,7 @@ class Worker:
         self._explainer = explainer
         self._limits = limits
         self._ran = ran
-        self._jobs: list[_Job] = []
+        self._jobs: list[_Pending] = []
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="expnet-model")
         self._loop: asyncio.Task[None] | None = None
@@ -94,7 +94,7 @@ class Worker:
                 429,
                 f"{waiting} texts wait for this model, at most {self._limits.waiting} may: send {len(items)} later.",
             )
-        job = _Job(task, items, asyncio.get_running_loop().create_future())
+        job = _Pending(task, items, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         self._arrived.set()
         try:
@@ -120,7 +120,7 @@ class Worker:
                     else:
                         job.answer.set_result(answer)
 
-    def _take(self) -> list[_Job]:
+    def _take(self) -> list[_Pending]:
         """Take the job that has waited longest, and those that suit it and have room beside it."""
         self._jobs = [job for job in self._jobs if not job.answer.done()]
         batch, rest, texts = self._jobs[:1], [], sum(len(job.items) for job in self._jobs[:1])
@@ -133,16 +133,16 @@ class Worker:
         self._jobs = rest
         return batch
 
-    def _answers(self, batch: Sequence[_Job]) -> list[list[Any] | Exception]:
+    def _answers(self, batch: Sequence[_Pending]) -> list[list[Any] | Exception]:
         """Return what each job gets: answers, or what went wrong with it. Runs in the thread of the model."""
-        places, failed, found = list[_Place](), dict[int, Exception](), dict[_Place, Any]()
+        places, failed, found = list[_BatchedText](), dict[int, Exception](), dict[_BatchedText, Any]()
         for number, job in enumerate(batch):
             try:
                 texts = job.task.prepare(self._explainer, job.items, self._limits)
             except BaseException as error:  # it is handed to whoever asked
                 failed[number] = self._reason(job.task, error)
             else:
-                places += [_Place(number, instance, text) for instance, text in enumerate(texts)]
+                places += [_BatchedText(number, instance, text) for instance, text in enumerate(texts)]
         self._together(batch, places, found, failed)
         return [
             failed.get(number) or [found[place] for place in places if place.job == number]
@@ -151,9 +151,9 @@ class Worker:
 
     def _together(
         self,
-        batch: Sequence[_Job],
-        places: Sequence[_Place],
-        found: dict[_Place, Any],
+        batch: Sequence[_Pending],
+        places: Sequence[_BatchedText],
+        found: dict[_BatchedText, Any],
         failed: dict[int, Exception],
     ) -> None:
         """Run texts as one batch; if that fails, each half by itself, until the error has found its text.

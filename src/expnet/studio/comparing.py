@@ -16,7 +16,7 @@ FOLDS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MetricChange:
     """A metric over the texts marked: means of both explainers, and the mean difference with its 95 % interval."""
 
     name: str
@@ -35,7 +35,7 @@ class Agreement:
     texts: int
     better: int
     worse: int
-    figures: tuple[Figure, ...]
+    figures: tuple[MetricChange, ...]
 
 
 def usable(records: Sequence[Record]) -> list[Record]:
@@ -93,6 +93,6 @@ def agreement(
             for scores in (before, after)
         )
         gains.append(second - first)
-        figures.append(Figure(name, float(first.mean()), float(second.mean()), estimate(gains[-1])))
+        figures.append(MetricChange(name, float(first.mean()), float(second.mean()), estimate(gains[-1])))
     gain = gains[0]
     return Agreement(len(records), int((gain > 0).sum()), int((gain < 0).sum()), tuple(figures))

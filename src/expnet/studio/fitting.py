@@ -53,7 +53,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class BeforeAndAfter:
     """A text without marks as it was explained before and is now, for the same class."""
 
     before: Explanation
@@ -85,7 +85,7 @@ class Fitting:
         self.seconds = 0.0  # until there was a new explainer
         self.error = ""
         self.after: Explainer | None = None
-        self.pairs: tuple[Pair, ...] = ()
+        self.pairs: tuple[BeforeAndAfter, ...] = ()
         self.agreement: Agreement | None = None
         self._round = ""
         self._known: ExpNet | Literal["universal"] = "universal"
@@ -151,7 +151,7 @@ class Fitting:
         shown = self.wanted.shown[:_SHOWN]
         texts = [record.text for record in shown]
         self.seconds = time.perf_counter() - self._start
-        pairs = tuple(map(Pair, self.wanted.explainer.explain(texts), after.explain(texts)))
+        pairs = tuple(map(BeforeAndAfter, self.wanted.explainer.explain(texts), after.explain(texts)))
         self.wanted.note(shown)
         self.pairs = pairs
         self.after, self.stage = after, "checking"

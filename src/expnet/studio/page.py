@@ -16,7 +16,7 @@ from expnet.explanation.templates import environment
 from expnet.rationales import Record
 from expnet.studio.comparing import FOLDS
 from expnet.studio.desk import Desk
-from expnet.studio.fitting import LEAST, RECOMMENDED, Fitting, Pair
+from expnet.studio.fitting import LEAST, RECOMMENDED, BeforeAndAfter, Fitting
 from expnet.studio.marks import ConflictError, Entry
 from expnet.text.texts import Text
 from expnet.text.words import Span
@@ -218,7 +218,7 @@ def _words(record: Record, spans: Sequence[Span]) -> str:
     return " ".join(record.text.word(record.text.words[place]) for place in _places(record, spans))
 
 
-def _table(pair: Pair) -> Markup:
+def _table(pair: BeforeAndAfter) -> Markup:
     # The renderer escapes.
     return Markup(html.table([replace(pair.before, method="before"), replace(pair.after, method="after")]))
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from expnet.errors import InputError, ModelError
 from expnet.text.texts import Text
-from expnet.text.windows import Reading, read_texts
+from expnet.text.windows import TokenizedText, read_texts
 from expnet.text.words import Pool
 
 
@@ -134,7 +134,7 @@ def encode(
     return pack(tokenizer, texts, list(readings))
 
 
-def pack(tokenizer: TextTokenizer, texts: Sequence[Text], readings: Sequence[Reading]) -> Encoding:
+def pack(tokenizer: TextTokenizer, texts: Sequence[Text], readings: Sequence[TokenizedText]) -> Encoding:
     """Join what `read_texts` made of some texts to one batch, padded on the right.
 
     Raises:

@@ -15,7 +15,7 @@ _TEXTS, _CHARACTERS = 512, 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TokenizedText:
     """One text, tokenized whole, and how it is read.
 
     Attributes:
@@ -43,7 +43,7 @@ def read_texts(
     max_length: int,
     overlap: int | None = None,
     truncate: bool = False,
-) -> Iterator[Reading]:
+) -> Iterator[TokenizedText]:
     """Tokenize texts; the arguments and errors are those of `expnet.text.encoding.encode`.
 
     The tokenizer must neither pad nor truncate.
@@ -58,7 +58,7 @@ def read_texts(
             )
         covered = words_of_tokens(tokens.spans, text.words, tokens.special)
         chosen = list(_windows(tokens, max_length, overlap, truncate))
-        yield Reading(_fields(tokens, covered), chosen, _read(text, tokens, chosen[0] if truncate else None))
+        yield TokenizedText(_fields(tokens, covered), chosen, _read(text, tokens, chosen[0] if truncate else None))
 
 
 def in_chunks(texts: Sequence[Text], most: int = _TEXTS) -> Iterator[list[int]]:

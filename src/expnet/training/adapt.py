@@ -21,7 +21,7 @@ from expnet.text.encoding import Encoding
 from expnet.text.texts import Text, as_texts
 from expnet.training.build import new_network
 from expnet.training.config import STUDENT, FitConfig, with_tier
-from expnet.training.examples import TOGETHER, Example
+from expnet.training.examples import TOGETHER, TrainingWindow
 from expnet.training.judging import platt
 from expnet.training.loops import draw, one_cycle
 from expnet.training.loss import imitation_loss
@@ -141,9 +141,9 @@ def _standard(values: Tensor, real: Tensor) -> Tensor:
 
 def _lessons(
     classifier: Classifier, teaching: _Teaching, texts: Sequence[Text], student: ExpNet, *, progress: bool
-) -> tuple[list[Example], list[Tensor]]:
+) -> tuple[list[TrainingWindow], list[Tensor]]:
     """Return windows with what to imitate, and the scores of their tokens."""
-    lessons, scores = list[Example](), list[Tensor]()
+    lessons, scores = list[TrainingWindow](), list[Tensor]()
     batches = encoded(classifier, texts, size=TOGETHER)
     for _, encoding in track(
         batches, "asking the teacher", show=progress, total=len(texts), size=lambda batch: len(batch[0])
@@ -159,7 +159,7 @@ def _lessons(
             if real.any():
                 window = own.window(row, length) if isinstance(own, HeadFeatures) else own[row, :length]
                 lessons.append(
-                    Example(window.half(), wanted[row, :length], encoding.covers[row, :length], len(lessons))
+                    TrainingWindow(window.half(), wanted[row, :length], encoding.covers[row, :length], len(lessons))
                 )
                 scores.append(level[row, real])
     return lessons, scores

@@ -28,7 +28,7 @@ TOGETHER = 32  # texts in a batch
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class TrainingWindow:
     """One window: features per token (half precision), target per token (NaN: no word), words it covers, its text."""
 
     features: Tensor | HeadFeatures
@@ -47,7 +47,7 @@ def extract(
     cache: Path | None = None,
     title: str = "reading attention",
     progress: bool = False,
-) -> list[Example]:
+) -> list[TrainingWindow]:
     """Trace annotated texts and keep what training needs.
 
     Args:
@@ -61,7 +61,7 @@ def extract(
     """
     key = _key(classifier, config, explain) if cache is not None else ""
     labels = config.uses_target and explain == "label"
-    examples: list[Example] = []
+    examples: list[TrainingWindow] = []
     starts = range(0, len(records), _SHARD)
     for start in track(starts, title, show=progress):
         shard = records[start : start + _SHARD]
@@ -72,11 +72,11 @@ def extract(
             found = list(_extract_shard(classifier, shard, config, explain))
             if path is not None:
                 _store(path, _pack(found))
-        examples += [Example(e.features, e.targets, e.covers, e.text + start) for e in found]
+        examples += [TrainingWindow(e.features, e.targets, e.covers, e.text + start) for e in found]
     return examples
 
 
-def collate(examples: Sequence[Example]) -> tuple[Features, Tensor]:
+def collate(examples: Sequence[TrainingWindow]) -> tuple[Features, Tensor]:
     """Pad features with 0 and targets with NaN; the examples have features of one kind."""
     targets = pad_sequence([e.targets for e in examples], batch_first=True, padding_value=torch.nan)
     sets = [e.features for e in examples if isinstance(e.features, HeadFeatures)]
@@ -87,7 +87,7 @@ def collate(examples: Sequence[Example]) -> tuple[Features, Tensor]:
 
 def _extract_shard(
     classifier: Classifier, records: Sequence[Record], config: FeatureConfig | HeadSetConfig, explain: Explain
-) -> Iterator[Example]:
+) -> Iterator[TrainingWindow]:
     # Sorted by length; `text` restores the order.
     for chosen, encoding in encoded(classifier, [record.text for record in records], size=TOGETHER):
         target = None
@@ -97,7 +97,7 @@ def _extract_shard(
         targets = token_targets(encoding, [records[i] for i in chosen])
         for row, length in enumerate(encoding.mask.sum(1).tolist()):
             window = features.window(row, length) if isinstance(features, HeadFeatures) else features[row, :length]
-            yield Example(
+            yield TrainingWindow(
                 window.half(),
                 targets[row, :length],
                 encoding.covers[row, :length],
@@ -129,7 +129,7 @@ def _shard_name(key: str, records: Sequence[Record], *, labels: bool) -> str:
     return digest.hexdigest()[:32]
 
 
-def _pack(examples: Sequence[Example]) -> dict[str, Tensor]:
+def _pack(examples: Sequence[TrainingWindow]) -> dict[str, Tensor]:
     sets = [e.features for e in examples if isinstance(e.features, HeadFeatures)]
     if sets:
         features = {
@@ -147,7 +147,7 @@ def _pack(examples: Sequence[Example]) -> dict[str, Tensor]:
     }
 
 
-def _unpack(packed: dict[str, Tensor]) -> list[Example]:
+def _unpack(packed: dict[str, Tensor]) -> list[TrainingWindow]:
     lengths = packed["lengths"].tolist()
     cut = {name: each.split(lengths) for name, each in packed.items() if name not in ("lengths", "texts", "about")}
     features: Sequence[Tensor | HeadFeatures]
@@ -157,7 +157,7 @@ def _unpack(packed: dict[str, Tensor]) -> list[Example]:
         parts = zip(cut["heads"], packed["about"], cut["tokens"], strict=True)
         features = [HeadFeatures(h, a, t, torch.ones(len(a), dtype=torch.bool)) for h, a, t in parts]
     columns = (features, cut["targets"], cut["covers"], packed["texts"].tolist())
-    return [Example(*each) for each in zip(*columns, strict=True)]
+    return [TrainingWindow(*each) for each in zip(*columns, strict=True)]
 
 
 def _store(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -13,21 +13,21 @@ from expnet.metrics import auroc, average_precision
 from expnet.network.expnet import ExpNet
 from expnet.rationales import Record
 from expnet.text.encoding import overlaps
-from expnet.training.examples import Example, collate
+from expnet.training.examples import TrainingWindow, collate
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """One annotated text: its windows, which of its words are marked, and which could have been."""
 
-    examples: tuple[Example, ...]
+    examples: tuple[TrainingWindow, ...]
     marks: Bool[np.ndarray, " words"]
     judged: Bool[np.ndarray, " words"]
 
 
-def judged(examples: Sequence[Example], records: Sequence[Record]) -> list[Judged]:
+def judged(examples: Sequence[TrainingWindow], records: Sequence[Record]) -> list[Judged]:
     """Bring together the windows of each text and its marks; texts without words are left out."""
-    windows: dict[int, list[Example]] = {}
+    windows: dict[int, list[TrainingWindow]] = {}
     for example in examples:
         windows.setdefault(example.text, []).append(example)
     return [

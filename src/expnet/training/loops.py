@@ -11,12 +11,14 @@ from expnet.network.expnet import ExpNet
 from expnet.network.heads import Features
 from expnet.runtime.progress import track
 from expnet.training.config import FitConfig
-from expnet.training.examples import Example, collate
+from expnet.training.examples import TrainingWindow, collate
 from expnet.training.judging import Judged, judge
 from expnet.training.loss import rationale_loss
 
 
-def in_epochs(network: ExpNet, train: list[Example], dev: list[Judged], config: FitConfig, *, progress: bool) -> None:
+def in_epochs(
+    network: ExpNet, train: list[TrainingWindow], dev: list[Judged], config: FitConfig, *, progress: bool
+) -> None:
     """Train in place over all texts, until the development texts say stop.
 
     The network ends in evaluation mode with the best weights, or the last ones without development texts.
@@ -50,7 +52,7 @@ def in_epochs(network: ExpNet, train: list[Example], dev: list[Judged], config: 
 
 
 def in_one_cycle(
-    network: ExpNet, families: Sequence[Sequence[Sequence[Example]]], config: FitConfig, *, progress: bool
+    network: ExpNet, families: Sequence[Sequence[Sequence[TrainingWindow]]], config: FitConfig, *, progress: bool
 ) -> None:
     """Train in place for `config.steps` steps, each on the mean loss of a batch of every family.
 
@@ -106,7 +108,7 @@ def one_cycle(network: ExpNet, loss: Callable[[torch.Generator], Tensor], config
     network.eval()
 
 
-def draw(examples: Sequence[Example], size: int, generator: torch.Generator) -> tuple[Features, Tensor]:
+def draw(examples: Sequence[TrainingWindow], size: int, generator: torch.Generator) -> tuple[Features, Tensor]:
     """Draw a batch, with replacement, of at most as many windows as there are."""
     places = torch.randint(len(examples), (min(size, len(examples)),), generator=generator).tolist()
     return collate([examples[place] for place in places])
@@ -118,7 +120,7 @@ def _loss(logits: Tensor, targets: Tensor, positive_weight: float, config: FitCo
     )
 
 
-def _ranked(source: Sequence[Example]) -> list[Example]:
+def _ranked(source: Sequence[TrainingWindow]) -> list[TrainingWindow]:
     ranked = [each for each in source if (each.targets == 1).any() and (each.targets == 0).any()]
     if not ranked:
         raise RationaleError(
@@ -128,7 +130,7 @@ def _ranked(source: Sequence[Example]) -> list[Example]:
     return ranked
 
 
-def _positive_weight(examples: Sequence[Example]) -> float:
+def _positive_weight(examples: Sequence[TrainingWindow]) -> float:
     counted = torch.cat([each.targets for each in examples])
     positives = float((counted == 1).sum())
     return min(float((counted == 0).sum()) / max(positives, 1.0), 10.0)

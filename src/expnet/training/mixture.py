@@ -13,7 +13,7 @@ from expnet.rationales import Record
 from expnet.runtime.ambient import torch_defaults
 from expnet.training.build import continued, new_network
 from expnet.training.config import FitConfig
-from expnet.training.examples import Example, extract
+from expnet.training.examples import TrainingWindow, extract
 from expnet.training.judging import Judged, calibrate, judge, judged
 from expnet.training.loops import in_epochs, in_one_cycle
 
@@ -74,7 +74,7 @@ def fit_mixture(
     features = network.config.features
     train: list[Judged] = []
     dev: list[Judged] = []
-    families: dict[str, list[list[Example]]] = {}
+    families: dict[str, list[list[TrainingWindow]]] = {}
     for number, source in enumerate(sources):
         learn, held = _split(source, config.seed)
         title = f"reading attention {source.name}".strip()

@@ -61,7 +61,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, answer = time.perf_counter(), _Answer(send)
+        start, answer = time.perf_counter(), _HeaderSender(send)
         try:
             check_request(scope, self._names)
             body = await _read(receive, self._limits)
@@ -89,7 +89,7 @@ class Guard:
         logger.error(where(error))
 
 
-class _Answer:
+class _HeaderSender:
     """Sends an answer with the headers that all have, and remembers its status; 0 until it has begun."""
 
     def __init__(self, send: Send) -> None:
@@ -143,7 +143,7 @@ async def _read(receive: Receive, limits: Limits) -> bytes:
     return b"".join(chunks)
 
 
-async def _while_connected(work: Awaitable[None], receive: Receive, answer: _Answer) -> None:
+async def _while_connected(work: Awaitable[None], receive: Receive, answer: _HeaderSender) -> None:
     """Let the application work until it is done or nobody waits for it any more."""
     working, gone = asyncio.ensure_future(work), asyncio.create_task(_disconnect(receive))
     try:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from expnet.benchmark.measure.measures import Values
-from expnet.benchmark.measure.scores import Job
+from expnet.benchmark.measure.scores import ScoringJob
 from expnet.model.classifier import Classifier
 from expnet.runtime.memory import peak
 from expnet.text.texts import Text
@@ -14,7 +14,7 @@ from expnet.timing.clock import interleave
 _REPEATS, _SECONDS = 5, 20.0
 
 
-def cost(classifier: Classifier, texts: Sequence[Text], job: Job) -> Values:
+def cost(classifier: Classifier, texts: Sequence[Text], job: ScoringJob) -> Values:
     """Measure a method on a batch, in turns with the prediction.
 
     Returns:

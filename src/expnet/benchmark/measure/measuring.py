@@ -9,7 +9,7 @@ import numpy as np
 from expnet.benchmark.measure import measures
 from expnet.benchmark.measure.cost import cost
 from expnet.benchmark.measure.measures import Values
-from expnet.benchmark.measure.scores import Job, Scores, word_scores
+from expnet.benchmark.measure.scores import Scores, ScoringJob, word_scores
 from expnet.benchmark.plan import DOCUMENTS, Plan, SetPlan, TaskPlan
 from expnet.benchmark.prepare.contestants import Contestant
 from expnet.benchmark.prepare.data import Data, TestSet, draw
@@ -105,7 +105,7 @@ class Bench:
             for record, target in zip(records, explained, strict=True)
         ]
         if not job.method.deterministic:
-            again = Job(job.method, job.options, job.seed + 1, job.network)
+            again = ScoringJob(job.method, job.options, job.seed + 1, job.network)
             against["another seed"] = word_scores(classifier, records, explained, again)
         if other is not None:
             against["another seed"] = word_scores(classifier, records, explained, other.job())
@@ -157,7 +157,7 @@ class Bench:
         task: TaskPlan,
         texts: TestSet,
         who: Contestant,
-        job: Job,
+        job: ScoringJob,
         scores: Scores,
         against: Mapping[str, Scores],
     ) -> list[Row]:
@@ -173,7 +173,7 @@ class Bench:
         task: TaskPlan,
         texts: TestSet,
         who: Contestant,
-        job: Job,
+        job: ScoringJob,
         values: Values,
         *,
         curves: Mapping[str, Sequence[float]] | None = None,

@@ -25,7 +25,7 @@ Scores = list[Float[ndarray, " _"]]  # words, which are as many as each text has
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ScoringJob:
     """A method, its options, its seed, and the network if it is an ExpNet."""
 
     method: Method
@@ -63,7 +63,7 @@ class Seen:
 
 
 def word_scores(
-    classifier: Classifier, records: Sequence[Record], target: Sequence[int], job: Job, seen: Seen | None = None
+    classifier: Classifier, records: Sequence[Record], target: Sequence[int], job: ScoringJob, seen: Seen | None = None
 ) -> Scores:
     """Return the scores of each text's words, as `Explainer.explain` pools them from tokens.
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from expnet.benchmark.measure.scores import Job
+from expnet.benchmark.measure.scores import ScoringJob
 from expnet.benchmark.plan import Measured, Plan, TaskPlan
 from expnet.benchmark.prepare.making import Workshop
 from expnet.methods.learned import method_of
@@ -31,7 +31,7 @@ class Contestant:
     round: int
     sample: bool
     condition: Mapping[str, str | int | float | None]
-    job: Callable[[], Job]
+    job: Callable[[], ScoringJob]
     closely: bool = True
 
 
@@ -48,7 +48,7 @@ def _baselines(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Conte
             experiment = "control" if find_method(method.name).family == "control" else "baseline"
             condition = {"classifier": workshop.version(task, round)}
 
-            def job(method: Measured = method) -> Job:
+            def job(method: Measured = method) -> ScoringJob:
                 return workshop.job(task, method)
 
             yield Contestant(experiment, method.label, round, method.sample, condition, job)
@@ -67,14 +67,14 @@ def _networks(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Contes
                     tier: Tier = tier,
                     shots: int = shots,
                     start: str = start,
-                ) -> Job:
+                ) -> ScoringJob:
                     if experiment == "cross-task":
                         network = workshop.cross_task(task, round, tier)
                     elif experiment == "adapted":
                         network = workshop.adapted(task, round, tier)
                     else:
                         network = workshop.marked(task, round, tier, shots, warm=start == "adapted")
-                    return Job(method_of(network), {}, plan.seed, network)
+                    return ScoringJob(method_of(network), {}, plan.seed, network)
 
                 condition: dict[str, str | int | float | None] = {"seed": seed, "classifier": version}
                 if start:

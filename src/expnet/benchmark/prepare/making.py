@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from expnet._version import __version__
-from expnet.benchmark.measure.scores import Job, Scores, Seen, keep, kept, targets, word_scores
+from expnet.benchmark.measure.scores import Scores, ScoringJob, Seen, keep, kept, targets, word_scores
 from expnet.benchmark.plan import DOCUMENTS, Measured, Plan, TaskPlan
 from expnet.benchmark.prepare.data import Data, TestSet, draw
 from expnet.demo import base_model
@@ -115,16 +115,16 @@ class Workshop:
             self._explained[key] = dict(zip(whole.numbers, found, strict=True))
         return [self._explained[key][number] for number in texts.numbers]
 
-    def job(self, task: TaskPlan, method: Measured) -> Job:
+    def job(self, task: TaskPlan, method: Measured) -> ScoringJob:
         """Return a method as the plan wants it; one that counts words is handed the texts the classifier learned."""
         found, options = find_method(method.name), dict(method.options)
         if DOCUMENTS in found.options:
             files = self._owner(task).classifier.train or task.train or task.tests[0].file
             records = self.data.records(files)
             options[DOCUMENTS] = [records[i].text.text for i in draw(records, _DOCUMENTS, self.plan.seed)]
-        return Job(found, options, self.plan.seed)
+        return ScoringJob(found, options, self.plan.seed)
 
-    def scores(self, task: TaskPlan, round: int, texts: TestSet, job: Job) -> Scores:
+    def scores(self, task: TaskPlan, round: int, texts: TestSet, job: ScoringJob) -> Scores:
         """Return the scores of each text's words."""
         classifier, target = self.classifier(task, round), self.explained(task, round, texts)
         options = {name: value for name, value in job.options.items() if name != DOCUMENTS}

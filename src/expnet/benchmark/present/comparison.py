@@ -8,7 +8,7 @@ import numpy as np
 
 from expnet.benchmark.present.summary import (
     HEADLINE,
-    Figure,
+    MeanOverSeeds,
     by_text,
     figure,
     group,
@@ -52,9 +52,9 @@ class Contest:
     place: str
     system: str
     experiment: str
-    ours: Figure
+    ours: MeanOverSeeds
     baseline: str
-    theirs: Figure
+    theirs: MeanOverSeeds
     gain: Gain
     holm: float = math.nan
 

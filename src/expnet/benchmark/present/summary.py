@@ -20,7 +20,7 @@ _NAMES = {"expnet": "ExpNet", "expnet_gradient": "ExpNet with gradients"}
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MeanOverSeeds:
     """A mean over texts, of means over seeds, with its 95 % bootstrap interval over texts; NaN if there are none.
 
     `n` counts the texts that have a value and `seeds` the runs averaged; `sd` is the standard deviation of the means
@@ -151,7 +151,7 @@ def mean(values: Iterable[float]) -> float:
     return sum(found) / len(found) if found else math.nan
 
 
-def figure(rows: Sequence[Row], metric: str, texts: Iterable[int] | None = None) -> Figure:
+def figure(rows: Sequence[Row], metric: str, texts: Iterable[int] | None = None) -> MeanOverSeeds:
     """Return the figure of one system at one place.
 
     Args:
@@ -166,7 +166,7 @@ def figure(rows: Sequence[Row], metric: str, texts: Iterable[int] | None = None)
     values = by_text(rows, metric)
     whole = estimate(np.array([x for text, x in values.items() if chosen is None or text in chosen], dtype=float))
     sd = float(np.std(means, ddof=1)) if len(means) > 1 else math.nan
-    return Figure(whole.mean, whole.low, whole.high, whole.n, len(means), sd)
+    return MeanOverSeeds(whole.mean, whole.low, whole.high, whole.n, len(means), sd)
 
 
 def _name(row: Row) -> str:

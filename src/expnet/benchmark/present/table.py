@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from expnet.benchmark.present.comparison import Gain
-from expnet.benchmark.present.summary import Figure
+from expnet.benchmark.present.summary import MeanOverSeeds
 from expnet.explanation.escape import printable
 
-Cell = str | int | float | Figure | Gain | None
+Cell = str | int | float | MeanOverSeeds | Gain | None
 MISSING = "–"
 
 
@@ -29,7 +29,7 @@ class Table:
 def shown(cell: Cell) -> str:
     """Return a cell for readers: a figure with its interval, a dash for what is not defined."""
     match cell:
-        case Figure() | Gain():
+        case MeanOverSeeds() | Gain():
             signed = "+" if isinstance(cell, Gain) else ""
             if math.isnan(cell.mean):
                 return MISSING
@@ -63,7 +63,7 @@ def markdown(table: Table) -> str:
 
 def to_csv(table: Table) -> str:
     """Return the table with a column for the mean and each end of an interval; no text can become a formula."""
-    wide = [any(isinstance(row[j], Figure | Gain) for row in table.rows) for j in range(len(table.header))]
+    wide = [any(isinstance(row[j], MeanOverSeeds | Gain) for row in table.rows) for j in range(len(table.header))]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     header = [[name, f"{name} low", f"{name} high"] if wide[j] else [name] for j, name in enumerate(table.header)]
@@ -83,7 +83,7 @@ def _defused(text: str) -> str:
 
 
 def _numbers(cell: Cell, width: int) -> list[str | int | float]:
-    if isinstance(cell, Figure | Gain):
+    if isinstance(cell, MeanOverSeeds | Gain):
         return ["" if math.isnan(x) else x for x in (cell.mean, cell.low, cell.high)]
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return [""] * width

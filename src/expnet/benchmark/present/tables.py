@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from expnet.benchmark.present import comparison, summary
 from expnet.benchmark.present.comparison import BOUNDS, Contest, Point
-from expnet.benchmark.present.summary import HEADLINE, Figure
+from expnet.benchmark.present.summary import HEADLINE, MeanOverSeeds
 from expnet.benchmark.present.table import Cell, Table
 from expnet.benchmark.rows import EXPNETS, Row
 
@@ -234,7 +234,7 @@ def _label(row: Row) -> str:
     return summary.system(row) + SAMPLE * row.sample
 
 
-def _figure(rows: Sequence[Row]) -> Figure | None:
+def _figure(rows: Sequence[Row]) -> MeanOverSeeds | None:
     return summary.figure(rows, HEADLINE) if rows else None
 
 

@@ -13,7 +13,6 @@ from expnet.errors import ContractError
 from expnet.methods.coalitions import Game, players, values
 from expnet.methods.contract.snapshot import PlantedError, changes, failing, gradients, snapshot, training
 from expnet.methods.contract.specimen import tiny_classifier
-from expnet.methods.cost import passes
 from expnet.methods.method import Method
 from expnet.model.classifier import Classifier
 from expnet.runtime.ambient import torch_defaults
@@ -138,10 +137,9 @@ def _form(case: _Case, scores: Tensor) -> Iterator[str]:
 
 def _countable(case: _Case, _scores: Tensor) -> Iterator[str]:
     """when its passes were counted."""
-    values = {name: parameter.default for name, parameter in case.method.options.items()} | dict(case.options)
-    values |= {"tokens": int(case.encoding.real.sum(1).max()), "layers": 3}
-    for declared in (case.method.forward, case.method.backward):
-        if (count := passes(declared, values)) < 0:
+    longest = int(case.encoding.real.sum(1).max())
+    for count in case.method.passes(tokens=longest, layers=3, options=case.options):
+        if count < 0:
             yield f"it declares {count} passes"
 
 

@@ -20,9 +20,10 @@ from expnet.text.encoding import Encoding
 _GRAIN = 1_000_000
 
 
+@by_part()
 def raw_attention(
     classifier: Classifier,
-    encoding: Encoding,
+    part: Encoding,
     target: Int[Tensor, " batch"],
     *,
     layers: Literal["last", "all"] = "last",
@@ -32,52 +33,68 @@ def raw_attention(
 
     Args:
         classifier: The classifier.
-        encoding: Windows.
+        part: Windows that fit one pass.
         target: Not used.
         layers: The last layer, or the mean of all.
         direction: What the anchor pays to the token (row), the token to the anchor (column), or all tokens to the
             token on average (received).
     """
     support = classifier.support
-
-    def score(part: Encoding, _target: Tensor) -> Tensor:
-        inputs, received = part.inputs(classifier.model.device), direction == "received"
-        trace = capture(classifier.model, inputs, anchor=support.anchor, backend=support.backend, received=received)
-        found = trace.received if trace.received is not None else trace.rows if direction == "row" else trace.columns
-        attention = found.mean(2)
-        return attention[:, -1] if layers == "last" else attention.mean(1)
-
-    return by_part(encoding, target, score)
+    inputs, received = part.inputs(classifier.model.device), direction == "received"
+    trace = capture(classifier.model, inputs, anchor=support.anchor, backend=support.backend, received=received)
+    found = trace.received if trace.received is not None else trace.rows if direction == "row" else trace.columns
+    attention = found.mean(2)
+    return attention[:, -1] if layers == "last" else attention.mean(1)
 
 
+RAW_ATTENTION = Method(
+    name="raw_attention",
+    family="attention",
+    function=raw_attention,
+    paper="Clark et al. 2019, arXiv:1906.04341",
+    forward="1",
+    signed=False,
+    uses_target=False,
+)
+
+
+@by_part()
 def rollout(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, residual: float = 0.5
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, residual: float = 0.5
 ) -> Float[Tensor, "batch tokens"]:
     """Multiply the layers' mean attention, each mixed with the identity, and take the anchor's row, in [0, 1].
 
     Args:
         classifier: The classifier.
-        encoding: Windows.
+        part: Windows that fit one pass.
         target: Not used.
         residual: Share of the identity, which stands for the residual connection.
     """
 
     support = classifier.support
-
-    def score(part: Encoding, _target: Tensor) -> Tensor:
-        found: list[FusedLayer | Layer] = []
-        inputs = part.inputs(classifier.model.device)
-        each_layer(classifier.model, inputs, found.append, backend=support.backend)
-        row = anchor_row(part, support.anchor).to(classifier.model.device)
-        for layer in reversed(found):
-            row = residual * row + (1 - residual) * layer.mixed(row).mean(1).float()
-        return row
-
-    return by_part(encoding, target, score)
+    found: list[FusedLayer | Layer] = []
+    inputs = part.inputs(classifier.model.device)
+    each_layer(classifier.model, inputs, found.append, backend=support.backend)
+    row = anchor_row(part, support.anchor).to(classifier.model.device)
+    for layer in reversed(found):
+        row = residual * row + (1 - residual) * layer.mixed(row).mean(1).float()
+    return row
 
 
+ROLLOUT = Method(
+    name="rollout",
+    family="attention",
+    function=rollout,
+    paper="Abnar and Zuidema 2020, arXiv:2005.00928",
+    forward="1",
+    signed=False,
+    uses_target=False,
+)
+
+
+@by_part()
 def attention_flow(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch tokens"]:
     """Find the largest flow from each token to the anchor through the layers' attention as capacities, in [0, 1].
 
@@ -85,23 +102,33 @@ def attention_flow(
     each of them what its share allows.
     """
     require_extra("scipy", "methods")
-
-    def score(part: Encoding, _target: Tensor) -> Tensor:
-        rows = anchor_row(part, classifier.support.anchor)
-        stacked = torch.stack(_mean_attention(classifier, part), dim=1).double().numpy()
-        scores = np.zeros(part.ids.shape)
-        for index, length in enumerate(part.mask.sum(1).tolist()):
-            capacities = 0.5 * (stacked[index, :, :length, :length] + np.eye(length))
-            tokens = part.real[index].nonzero().flatten().tolist()
-            scores[index, tokens] = _flows(capacities, rows[index, :length].double().numpy(), tokens)
-        return torch.from_numpy(scores)
-
-    return by_part(encoding, target, score)
+    rows = anchor_row(part, classifier.support.anchor)
+    stacked = torch.stack(_mean_attention(classifier, part), dim=1).double().numpy()
+    scores = np.zeros(part.ids.shape)
+    for index, length in enumerate(part.mask.sum(1).tolist()):
+        capacities = 0.5 * (stacked[index, :, :length, :length] + np.eye(length))
+        tokens = part.real[index].nonzero().flatten().tolist()
+        scores[index, tokens] = _flows(capacities, rows[index, :length].double().numpy(), tokens)
+    return torch.from_numpy(scores)
 
 
+ATTENTION_FLOW = Method(
+    name="attention_flow",
+    family="attention",
+    function=attention_flow,
+    paper="Abnar and Zuidema 2020, arXiv:2005.00928",
+    forward="1",
+    cost="quadratic",
+    signed=False,
+    uses_target=False,
+    extra="methods",
+)
+
+
+@by_part()
 def value_norm_attention(
     classifier: Classifier,
-    encoding: Encoding,
+    part: Encoding,
     target: Int[Tensor, " batch"],
     *,
     layers: Literal["last", "all"] = "last",
@@ -113,7 +140,7 @@ def value_norm_attention(
 
     Args:
         classifier: The classifier.
-        encoding: Windows.
+        part: Windows that fit one pass.
         target: Not used.
         layers: The last layer, or the mean of all.
 
@@ -122,15 +149,22 @@ def value_norm_attention(
     """
 
     support = classifier.support
+    found: list[FusedLayer | Layer] = []
+    inputs = part.inputs(classifier.model.device)
+    each_layer(classifier.model, inputs, found.append, backend=support.backend, project=True)
+    anchor = anchor_row(part, support.anchor).to(classifier.model.device)
+    return torch.stack([_carried(layer, anchor) for layer in (found[-1:] if layers == "last" else found)]).mean(0)
 
-    def score(part: Encoding, _target: Tensor) -> Tensor:
-        found: list[FusedLayer | Layer] = []
-        inputs = part.inputs(classifier.model.device)
-        each_layer(classifier.model, inputs, found.append, backend=support.backend, project=True)
-        anchor = anchor_row(part, support.anchor).to(classifier.model.device)
-        return torch.stack([_carried(layer, anchor) for layer in (found[-1:] if layers == "last" else found)]).mean(0)
 
-    return by_part(encoding, target, score)
+VALUE_NORM_ATTENTION = Method(
+    name="value_norm_attention",
+    family="attention",
+    function=value_norm_attention,
+    paper="Kobayashi et al. 2020, arXiv:2004.10102",
+    forward="1",
+    signed=False,
+    uses_target=False,
+)
 
 
 def anchor_row(part: Encoding, anchor: Anchor) -> Float[Tensor, "batch tokens"]:
@@ -173,44 +207,3 @@ def _flows(capacities: np.ndarray, anchor: np.ndarray, tokens: list[int]) -> lis
     graph = csr_array(coo_array((whole, (start, stop)), shape=(sink + 1, sink + 1)))
     graph.eliminate_zeros()
     return [maximum_flow(graph, token, sink).flow_value / _GRAIN for token in tokens]
-
-
-METHODS = (
-    Method(
-        name="raw_attention",
-        family="attention",
-        function=raw_attention,
-        paper="Clark et al. 2019, arXiv:1906.04341",
-        forward="1",
-        signed=False,
-        uses_target=False,
-    ),
-    Method(
-        name="rollout",
-        family="attention",
-        function=rollout,
-        paper="Abnar and Zuidema 2020, arXiv:2005.00928",
-        forward="1",
-        signed=False,
-        uses_target=False,
-    ),
-    Method(
-        name="attention_flow",
-        family="attention",
-        function=attention_flow,
-        paper="Abnar and Zuidema 2020, arXiv:2005.00928",
-        forward="1",
-        signed=False,
-        uses_target=False,
-        extra="methods",
-    ),
-    Method(
-        name="value_norm_attention",
-        family="attention",
-        function=value_norm_attention,
-        paper="Kobayashi et al. 2020, arXiv:2004.10102",
-        forward="1",
-        signed=False,
-        uses_target=False,
-    ),
-)

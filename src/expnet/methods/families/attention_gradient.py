@@ -18,9 +18,10 @@ from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
 
+@by_part()
 def attention_gradient(
     classifier: Classifier,
-    encoding: Encoding,
+    part: Encoding,
     target: Int[Tensor, " batch"],
     *,
     layers: Literal["last", "all"] = "last",
@@ -29,21 +30,30 @@ def attention_gradient(
 
     Args:
         classifier: The classifier.
-        encoding: Windows.
+        part: Windows that fit one pass.
         target: A class for each window.
         layers: The last layer, or the mean of all.
     """
-
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        kept = _maps(classifier, part, chosen)
-        return _anchor_mean(kept.gradients, anchor_row(part, classifier.support.anchor), layers)
-
-    return by_part(encoding, target, score)
+    kept = _maps(classifier, part, target)
+    return _anchor_mean(kept.gradients, anchor_row(part, classifier.support.anchor), layers)
 
 
+ATTENTION_GRADIENT = Method(
+    name="attention_gradient",
+    family="attention-gradient",
+    function=attention_gradient,
+    paper="Serrano and Smith 2019, arXiv:1906.03731",
+    forward="1",
+    backward="1",
+    signed=True,
+    uses_target=True,
+)
+
+
+@by_part()
 def attention_x_gradient(
     classifier: Classifier,
-    encoding: Encoding,
+    part: Encoding,
     target: Int[Tensor, " batch"],
     *,
     layers: Literal["last", "all"] = "last",
@@ -52,69 +62,111 @@ def attention_x_gradient(
 
     Args:
         classifier: The classifier.
-        encoding: Windows.
+        part: Windows that fit one pass.
         target: A class for each window.
         layers: The last layer, or the mean of all.
     """
-
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        kept = _maps(classifier, part, chosen)
-        products = [a * g for a, g in zip(kept.attention, kept.gradients, strict=True)]
-        return _anchor_mean(products, anchor_row(part, classifier.support.anchor), layers)
-
-    return by_part(encoding, target, score)
+    kept = _maps(classifier, part, target)
+    products = [a * g for a, g in zip(kept.attention, kept.gradients, strict=True)]
+    return _anchor_mean(products, anchor_row(part, classifier.support.anchor), layers)
 
 
-def grad_sam(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]
-) -> Float[Tensor, "batch tokens"]:
+ATTENTION_X_GRADIENT = Method(
+    name="attention_x_gradient",
+    family="attention-gradient",
+    function=attention_x_gradient,
+    paper="Serrano and Smith 2019, arXiv:1906.03731",
+    forward="1",
+    backward="1",
+    signed=True,
+    uses_target=True,
+)
+
+
+@by_part()
+def grad_sam(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
     """Average attention times positive gradient over layers, heads and the tokens that attend."""
-
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        kept = _maps(classifier, part, chosen)
-        queries = part.mask / part.mask.sum(1, keepdim=True)
-        products = [a * g.clamp(min=0) for a, g in zip(kept.attention, kept.gradients, strict=True)]
-        return _anchor_mean(products, queries, "all")
-
-    return by_part(encoding, target, score)
+    kept = _maps(classifier, part, target)
+    queries = part.mask / part.mask.sum(1, keepdim=True)
+    products = [a * g.clamp(min=0) for a, g in zip(kept.attention, kept.gradients, strict=True)]
+    return _anchor_mean(products, queries, "all")
 
 
+GRAD_SAM = Method(
+    name="grad_sam",
+    family="attention-gradient",
+    function=grad_sam,
+    paper="Barkan et al. 2021, arXiv:2204.11073",
+    forward="1",
+    backward="1",
+    signed=False,
+    uses_target=True,
+)
+
+
+@by_part()
+def cat(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
+    """Add up over the layers each token's hidden state, as the layer finds it, times its gradient; signed."""
+    kept = _maps(classifier, part, target, hidden=True)
+    return torch.stack([(h * g).sum(-1) for h, g in zip(kept.hidden, kept.slopes, strict=True)]).sum(0)
+
+
+CAT = Method(
+    name="cat",
+    family="attention-gradient",
+    function=cat,
+    paper="Qiang et al. 2022, NeurIPS 35 (AttCAT)",
+    forward="1",
+    backward="1",
+    signed=True,
+    uses_target=True,
+)
+
+
+@by_part()
+def attcat(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
+    """Weight the summands of `cat` by the attention that the token receives, averaged over heads and tokens; signed."""
+    kept = _maps(classifier, part, target, hidden=True)
+    queries = (part.mask / part.mask.sum(1, keepdim=True)).to(kept.attention[0])
+    terms = zip(kept.attention, kept.hidden, kept.slopes, strict=True)
+    return torch.stack([(queries[:, None] @ a.mean(1))[:, 0] * (h * g).sum(-1) for a, h, g in terms]).sum(0)
+
+
+ATTCAT = Method(
+    name="attcat",
+    family="attention-gradient",
+    function=attcat,
+    paper="Qiang et al. 2022, NeurIPS 35 (AttCAT)",
+    forward="1",
+    backward="1",
+    signed=True,
+    uses_target=True,
+)
+
+
+@by_part()
 def generic_relevance(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch tokens"]:
     """Roll out the positive part of attention times gradient, averaged over heads, onto the identity."""
-
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        kept = _maps(classifier, part, chosen)
-        row = anchor_row(part, classifier.support.anchor).to(kept.attention[0])
-        # The anchor's row of the product (1 + A_last) ... (1 + A_first), from the left, so that it stays a row.
-        for attention, gradient in zip(reversed(kept.attention), reversed(kept.gradients), strict=True):
-            row = row + (row[:, None] @ (attention * gradient).clamp(min=0).mean(1))[:, 0]
-        return row
-
-    return by_part(encoding, target, score)
+    kept = _maps(classifier, part, target)
+    row = anchor_row(part, classifier.support.anchor).to(kept.attention[0])
+    # The anchor's row of the product (1 + A_last) ... (1 + A_first), from the left, so that it stays a row.
+    for attention, gradient in zip(reversed(kept.attention), reversed(kept.gradients), strict=True):
+        row = row + (row[:, None] @ (attention * gradient).clamp(min=0).mean(1))[:, 0]
+    return row
 
 
-def cat(classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
-    """Add up over the layers each token's hidden state, as the layer finds it, times its gradient; signed."""
-
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        kept = _maps(classifier, part, chosen, hidden=True)
-        return torch.stack([(h * g).sum(-1) for h, g in zip(kept.hidden, kept.slopes, strict=True)]).sum(0)
-
-    return by_part(encoding, target, score)
-
-
-def attcat(classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
-    """Weight the summands of `cat` by the attention that the token receives, averaged over heads and tokens; signed."""
-
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        kept = _maps(classifier, part, chosen, hidden=True)
-        queries = (part.mask / part.mask.sum(1, keepdim=True)).to(kept.attention[0])
-        terms = zip(kept.attention, kept.hidden, kept.slopes, strict=True)
-        return torch.stack([(queries[:, None] @ a.mean(1))[:, 0] * (h * g).sum(-1) for a, h, g in terms]).sum(0)
-
-    return by_part(encoding, target, score)
+GENERIC_RELEVANCE = Method(
+    name="generic_relevance",
+    family="attention-gradient",
+    function=generic_relevance,
+    paper="Chefer et al. 2021, arXiv:2103.15679",
+    forward="1",
+    backward="1",
+    signed=False,
+    uses_target=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,67 +202,3 @@ def _maps(classifier: Classifier, part: Encoding, target: Tensor, *, hidden: boo
 def _anchor_mean(maps: list[Tensor], anchor: Tensor, layers: Literal["last", "all"]) -> Float[Tensor, "batch tokens"]:
     rows = [(anchor.to(each)[:, None] @ each.mean(1))[:, 0] for each in (maps[-1:] if layers == "last" else maps)]
     return torch.stack(rows).mean(0)
-
-
-METHODS = (
-    Method(
-        name="attention_gradient",
-        family="attention-gradient",
-        function=attention_gradient,
-        paper="Serrano and Smith 2019, arXiv:1906.03731",
-        forward="1",
-        backward="1",
-        signed=True,
-        uses_target=True,
-    ),
-    Method(
-        name="attention_x_gradient",
-        family="attention-gradient",
-        function=attention_x_gradient,
-        paper="Serrano and Smith 2019, arXiv:1906.03731",
-        forward="1",
-        backward="1",
-        signed=True,
-        uses_target=True,
-    ),
-    Method(
-        name="grad_sam",
-        family="attention-gradient",
-        function=grad_sam,
-        paper="Barkan et al. 2021, arXiv:2204.11073",
-        forward="1",
-        backward="1",
-        signed=False,
-        uses_target=True,
-    ),
-    Method(
-        name="cat",
-        family="attention-gradient",
-        function=cat,
-        paper="Qiang et al. 2022, NeurIPS 35 (AttCAT)",
-        forward="1",
-        backward="1",
-        signed=True,
-        uses_target=True,
-    ),
-    Method(
-        name="attcat",
-        family="attention-gradient",
-        function=attcat,
-        paper="Qiang et al. 2022, NeurIPS 35 (AttCAT)",
-        forward="1",
-        backward="1",
-        signed=True,
-        uses_target=True,
-    ),
-    Method(
-        name="generic_relevance",
-        family="attention-gradient",
-        function=generic_relevance,
-        paper="Chefer et al. 2021, arXiv:2103.15679",
-        forward="1",
-        backward="1",
-        signed=False,
-        uses_target=True,
-    ),
-)

@@ -17,21 +17,30 @@ from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding, TextTokenizer
 
 
+@by_part()
 def random(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, generator: torch.Generator
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, generator: torch.Generator
 ) -> Float[Tensor, "batch tokens"]:
     """Draw a score in [0, 1) for each token; the same text gets the same scores in every batch."""
     seed = seed_of(generator)
+    width = part.ids.shape[1]
+    rows = []
+    for row, length in enumerate(part.mask.sum(1).tolist()):
+        drawn = torch.rand(length, generator=generator_of(part, row, seed))
+        rows.append(torch.nn.functional.pad(drawn, (0, width - length)))
+    return torch.stack(rows)
 
-    def score(part: Encoding, _target: Tensor) -> Tensor:
-        width = part.ids.shape[1]
-        rows = []
-        for row, length in enumerate(part.mask.sum(1).tolist()):
-            drawn = torch.rand(length, generator=generator_of(part, row, seed))
-            rows.append(torch.nn.functional.pad(drawn, (0, width - length)))
-        return torch.stack(rows)
 
-    return by_part(encoding, target, score)
+RANDOM = Method(
+    name="random",
+    family="control",
+    function=random,
+    paper="",
+    forward="0",
+    signed=False,
+    uses_target=False,
+    deterministic=False,
+)
 
 
 def uniform(classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
@@ -39,9 +48,19 @@ def uniform(classifier: Classifier, encoding: Encoding, target: Int[Tensor, " ba
     return encoding.real.float()
 
 
+UNIFORM = Method(
+    name="uniform", family="control", function=uniform, paper="", forward="0", signed=False, uses_target=False
+)
+
+
 def length(classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
     """Score each token by the characters it covers: long tokens carry more content than short ones."""
     return (encoding.offsets[..., 1] - encoding.offsets[..., 0]).float().masked_fill(~encoding.real, 0.0)
+
+
+LENGTH = Method(
+    name="length", family="control", function=length, paper="", forward="0", signed=False, uses_target=False
+)
 
 
 def position(
@@ -65,6 +84,11 @@ def position(
     return (place / count).masked_fill(~encoding.real, 0.0)
 
 
+POSITION = Method(
+    name="position", family="control", function=position, paper="", forward="0", signed=False, uses_target=False
+)
+
+
 def inverse_document_frequency(
     classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, documents: Sequence[str]
 ) -> Float[Tensor, "batch tokens"]:
@@ -86,37 +110,20 @@ def inverse_document_frequency(
     return torch.tensor(scores).reshape(encoding.ids.shape).masked_fill(~encoding.real, 0.0)
 
 
+INVERSE_DOCUMENT_FREQUENCY = Method(
+    name="inverse_document_frequency",
+    family="control",
+    function=inverse_document_frequency,
+    paper="Spärck Jones 1972, doi:10.1108/eb026526",
+    forward="0",
+    signed=False,
+    uses_target=False,
+)
+
+
 @lru_cache(maxsize=4)
 def _document_frequencies(tokenizer: TextTokenizer, documents: tuple[str, ...]) -> tuple[Counter[int], int]:
     frequency: Counter[int] = Counter()
     for encoded in tokenizer.backend.encode_batch(list(documents), add_special_tokens=False):
         frequency.update(set(encoded.ids))
     return frequency, len(documents)
-
-
-METHODS = (
-    Method(
-        name="random",
-        family="control",
-        function=random,
-        paper="",
-        forward="0",
-        signed=False,
-        uses_target=False,
-        deterministic=False,
-    ),
-    Method(name="uniform", family="control", function=uniform, paper="", forward="0", signed=False, uses_target=False),
-    Method(name="length", family="control", function=length, paper="", forward="0", signed=False, uses_target=False),
-    Method(
-        name="position", family="control", function=position, paper="", forward="0", signed=False, uses_target=False
-    ),
-    Method(
-        name="inverse_document_frequency",
-        family="control",
-        function=inverse_document_frequency,
-        paper="Spärck Jones 1972, doi:10.1108/eb026526",
-        forward="0",
-        signed=False,
-        uses_target=False,
-    ),
-)

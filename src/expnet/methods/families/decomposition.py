@@ -21,25 +21,37 @@ from expnet.text.encoding import Encoding
 # Row i says how much of each token j is in the layer's output for token i.
 Mixing = Float[Tensor, "batch tokens tokens"]
 _TINY = torch.finfo(torch.float32).tiny
+# All layers' attention is held at once; as many copies of the windows as this stand for it, and so keep parts small.
+_HELD = 4
 
 
+@by_part(repeats=lambda tokens: tokens)  # runs a copy without each token
 def value_zeroing(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch tokens"]:
     """Take one token's value vectors away in one layer, see how far each token's output turns, and roll that out.
 
     The mixing is the cosine distance between the layer's output with and without, in shares of each row; the layer
     always starts from what it finds in the untouched pass. Scores lie in [0, 1].
     """
-
-    def score(part: Encoding, _target: Tensor) -> Tensor:
-        with torch.no_grad():
-            return _rolled(classifier, part, [_shares(each) for each in _turns(classifier, part)])
-
-    return by_part(encoding, target, score, repeats=encoding.ids.shape[1])
+    with torch.no_grad():
+        return _rolled(classifier, part, [_shares(each) for each in _turns(classifier, part)])
 
 
-def alti(classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
+VALUE_ZEROING = Method(
+    name="value_zeroing",
+    family="propagation",
+    function=value_zeroing,
+    paper="Mohebbi et al. 2023, arXiv:2301.12971",
+    # Special tokens, mostly two, are taken away as well.
+    forward="tokens + 3",
+    signed=False,
+    uses_target=False,
+)
+
+
+@by_part(repeats=_HELD)
+def alti(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
     """Roll out how near each token's part comes to the attention block's output for a token.
 
     The block's output y is a sum of one vector from each token; nearness is |y| - |y - vector| in the sum of
@@ -55,10 +67,23 @@ def alti(classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch
             rows.append((whole[:, span].abs().sum(-1) - (whole[:, span] - parts).abs().sum(-1)).clamp(min=0))
         return _shares(torch.cat(rows, dim=1))
 
-    return _decomposed(classifier, encoding, target, mixing)
+    return _decomposed(classifier, part, mixing)
 
 
-def globenc(classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
+ALTI = Method(
+    name="alti",
+    family="propagation",
+    function=alti,
+    paper="Ferrando et al. 2022, arXiv:2203.04212",
+    forward="1",
+    cost="quadratic",
+    signed=False,
+    uses_target=False,
+)
+
+
+@by_part(repeats=_HELD)
+def globenc(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
     """Roll out the length of each token's part in a layer's output for a token, the feed-forward network left out.
 
     Parts go through attention, the residual connections and the layer norms of the layer. Lengths are not turned into
@@ -77,18 +102,26 @@ def globenc(classifier: Classifier, encoding: Encoding, target: Int[Tensor, " ba
             rows.append(parts.norm(dim=-1))
         return torch.cat(rows, dim=1)
 
-    return _decomposed(classifier, encoding, target, mixing)
+    return _decomposed(classifier, part, mixing)
+
+
+GLOBENC = Method(
+    name="globenc",
+    family="propagation",
+    function=globenc,
+    paper="Modarressi et al. 2022, arXiv:2205.03286",
+    forward="1",
+    cost="quadratic",
+    signed=False,
+    uses_target=False,
+)
 
 
 def _decomposed(
-    classifier: Classifier, encoding: Encoding, target: Tensor, mixing: Callable[[Block], Mixing]
+    classifier: Classifier, part: Encoding, mixing: Callable[[Block], Mixing]
 ) -> Float[Tensor, "batch tokens"]:
-    def score(part: Encoding, _target: Tensor) -> Tensor:
-        with torch.no_grad():
-            return _rolled(classifier, part, [mixing(block) for block in blocks_of(classifier, part)])
-
-    # All layers' attention is held at once; small parts keep that small.
-    return by_part(encoding, target, score, repeats=4)
+    with torch.no_grad():
+        return _rolled(classifier, part, [mixing(block) for block in blocks_of(classifier, part)])
 
 
 def _rolled(classifier: Classifier, part: Encoding, layers: Sequence[Mixing]) -> Float[Tensor, "batch tokens"]:
@@ -148,35 +181,3 @@ def _without(
 
 def _direction(hidden: Tensor) -> Float[Tensor, "batch tokens width"]:
     return F.normalize(hidden.float(), dim=-1)
-
-
-METHODS = (
-    Method(
-        name="value_zeroing",
-        family="propagation",
-        function=value_zeroing,
-        paper="Mohebbi et al. 2023, arXiv:2301.12971",
-        # Special tokens, mostly two, are taken away as well.
-        forward="tokens + 3",
-        signed=False,
-        uses_target=False,
-    ),
-    Method(
-        name="alti",
-        family="propagation",
-        function=alti,
-        paper="Ferrando et al. 2022, arXiv:2203.04212",
-        forward="1",
-        signed=False,
-        uses_target=False,
-    ),
-    Method(
-        name="globenc",
-        family="propagation",
-        function=globenc,
-        paper="Modarressi et al. 2022, arXiv:2205.03286",
-        forward="1",
-        signed=False,
-        uses_target=False,
-    ),
-)

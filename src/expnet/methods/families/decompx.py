@@ -21,8 +21,9 @@ from expnet.text.encoding import Encoding
 Bias = Literal["absdot", "none"]
 
 
+@by_part(repeats=lambda tokens: tokens + 2)  # runs a window as itself, as each of its tokens, and as the biases
 def decompx(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, bias: Bias = "absdot"
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, bias: Bias = "absdot"
 ) -> Float[Tensor, "batch tokens"]:
     """Split each hidden state into one vector a token and follow them to the target's logit; signed.
 
@@ -31,7 +32,7 @@ def decompx(
 
     Args:
         classifier: The classifier.
-        encoding: Windows.
+        part: Windows that fit one pass.
         target: A class for each window.
         bias: Share each bias among the tokens as the size of their dot products with it ("absdot"; if all are 0 no
             token gets it), or leave the biases out ("none").
@@ -39,22 +40,30 @@ def decompx(
     Raises:
         UnsupportedModelError: If the vectors do not add up to the model's own logit.
     """
+    with torch.no_grad():
+        model, length = classifier.model, part.ids.shape[1]
+        own = of_target(run(model, inputs_of(part, model.device)).logits, target)
+        rows = _Rows(len(part), length, bias)
+        # Flash and compiled kernels give no hold; SDPA and eager attention have rules.
+        switch = model.config._attn_implementation not in (None, "eager", "sdpa")
+        with borrow(model, "sdpa" if switch else None), between_layers(model, enter=rows.enter):
+            logits = run(model, inputs_of(part, model.device, copies=length + 2), rules=rows.rules()).logits
+        shares = of_target(logits, target.repeat_interleave(length + 2)).view(len(part), length + 2)[:, 1:]
+        _check(shares, own, logits.dtype)
+        return shares[:, :-1]
 
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        with torch.no_grad():
-            model, length = classifier.model, part.ids.shape[1]
-            own = of_target(run(model, inputs_of(part, model.device)).logits, chosen)
-            rows = _Rows(len(part), length, bias)
-            # Flash and compiled kernels give no hold; SDPA and eager attention have rules.
-            switch = model.config._attn_implementation not in (None, "eager", "sdpa")
-            with borrow(model, "sdpa" if switch else None), between_layers(model, enter=rows.enter):
-                logits = run(model, inputs_of(part, model.device, copies=length + 2), rules=rows.rules()).logits
-            shares = of_target(logits, chosen.repeat_interleave(length + 2)).view(len(part), length + 2)[:, 1:]
-            _check(shares, own, logits.dtype)
-            return shares[:, :-1]
 
-    # Each window is run as itself, as each of its tokens, and as the biases.
-    return by_part(encoding, target, score, repeats=encoding.ids.shape[1] + 2)
+DECOMPX = Method(
+    name="decompx",
+    family="propagation",
+    function=decompx,
+    paper="Modarressi et al. 2023, arXiv:2306.02873",
+    # Special tokens, mostly two, have parts as well.
+    forward="tokens + 5",
+    cost="quadratic",
+    signed=True,
+    uses_target=True,
+)
 
 
 def _check(shares: Tensor, own: Tensor, dtype: torch.dtype) -> None:
@@ -208,17 +217,3 @@ class _Rows:
             attn_mask = attn_mask[::copies]
         mixed: Tensor = func(query[::copies], key[::copies], values, attn_mask, *args, **kwargs)
         return mixed.view(*mixed.shape[:3], copies, -1).movedim(3, 1).flatten(0, 1)
-
-
-METHODS = (
-    Method(
-        name="decompx",
-        family="propagation",
-        function=decompx,
-        paper="Modarressi et al. 2023, arXiv:2306.02873",
-        # Special tokens, mostly two, have parts as well.
-        forward="tokens + 5",
-        signed=True,
-        uses_target=True,
-    ),
-)

@@ -29,8 +29,9 @@ Function = Callable[..., Any]
 Slope = Callable[[Function, Sequence[Tensor], Sequence[Tensor]], Tensor]
 
 
+@by_part(repeats=2)
 def deeplift(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, replacement: Baseline = "mask"
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, replacement: Baseline = "mask"
 ) -> Float[Tensor, "batch tokens"]:
     """Share out the difference that the tokens make to the target's logit, by the rescale rule; signed, complete.
 
@@ -39,7 +40,7 @@ def deeplift(
 
     Args:
         classifier: The classifier.
-        encoding: Windows.
+        part: Windows that fit one pass.
         target: A class for each window.
         replacement: What stands for each token in the baseline; special tokens stay.
 
@@ -47,12 +48,20 @@ def deeplift(
         UnsupportedModelError: If the scores do not add up, as the model computes something without a rule.
         OptionError: If the tokenizer has no mask token.
     """
-    base = baseline_embedding(classifier, replacement)
+    return _scores(classifier, part, target, baseline_embedding(classifier, replacement))
 
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        return _scores(classifier, part, chosen, base)
 
-    return by_part(encoding, target, score, repeats=2)
+DEEPLIFT = Method(
+    name="deeplift",
+    family="gradient",
+    function=deeplift,
+    paper="Shrikumar et al. 2017, arXiv:1704.02685",
+    forward="2",
+    backward="2",
+    signed=True,
+    uses_target=True,
+    complete=True,
+)
 
 
 def _scores(
@@ -277,17 +286,3 @@ RULES: Mapping[Function, Rule] = {
     F.layer_norm: _layer_norm,
     F.rms_norm: _rms_norm,
 }
-
-METHODS = (
-    Method(
-        name="deeplift",
-        family="gradient",
-        function=deeplift,
-        paper="Shrikumar et al. 2017, arXiv:1704.02685",
-        forward="2",
-        backward="2",
-        signed=True,
-        uses_target=True,
-        complete=True,
-    ),
-)

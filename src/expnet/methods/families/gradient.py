@@ -23,54 +23,73 @@ from expnet.text.encoding import Encoding
 Place = Callable[[Tensor, range], tuple[Tensor, Tensor]]
 
 
+@by_part()
 def saliency(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, norm: Literal["l2", "l1"] = "l2"
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, norm: Literal["l2", "l1"] = "l2"
 ) -> Float[Tensor, "batch tokens"]:
     """Score each token by the length of its gradient: how much a small change of it would matter.
 
     Args:
         classifier: The classifier.
-        encoding: Windows.
+        part: Windows that fit one pass.
         target: A class for each window.
         norm: Length as the root of squares, or as the sum of absolute values.
     """
-
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        gradient = _gradient(classifier, part, chosen, [1.0], _here)
-        length: Tensor = torch.linalg.vector_norm(gradient, ord=2 if norm == "l2" else 1, dim=-1)
-        return length
-
-    return by_part(encoding, target, score)
+    gradient = _gradient(classifier, part, target, [1.0], _here)
+    length: Tensor = torch.linalg.vector_norm(gradient, ord=2 if norm == "l2" else 1, dim=-1)
+    return length
 
 
+SALIENCY = Method(
+    name="saliency",
+    family="gradient",
+    function=saliency,
+    paper="Simonyan et al. 2013, arXiv:1312.6034",
+    forward="1",
+    backward="1",
+    signed=False,
+    uses_target=True,
+)
+
+
+@by_part()
 def input_x_gradient(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch tokens"]:
     """Score each token by its embedding times its gradient; signed.
 
     Raises:
         UnsupportedModelError: If the model normalises embeddings at once, so that the product is 0 for every text.
     """
-
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        raw = classifier.embeddings[part.ids].float().cpu()
-        gradient = _gradient(classifier, part, chosen, [1.0], _here)
-        products = (gradient * raw).sum(-1)
-        lengths = torch.linalg.vector_norm(gradient, dim=-1) * torch.linalg.vector_norm(raw, dim=-1)
-        if (products.abs() <= 1e-3 * lengths).all() and _ignores_scale(classifier, part):
-            raise UnsupportedModelError(
-                f"{type(classifier.model).__name__} normalises word embeddings before it adds anything to them: their "
-                "scale changes nothing, so that gradient times embedding is 0 for every text. Saliency and integrated "
-                "gradients work."
-            )
-        return products
-
-    return by_part(encoding, target, score)
+    raw = classifier.embeddings[part.ids].float().cpu()
+    gradient = _gradient(classifier, part, target, [1.0], _here)
+    products = (gradient * raw).sum(-1)
+    lengths = torch.linalg.vector_norm(gradient, dim=-1) * torch.linalg.vector_norm(raw, dim=-1)
+    if (products.abs() <= 1e-3 * lengths).all() and _ignores_scale(classifier, part):
+        raise UnsupportedModelError(
+            f"{type(classifier.model).__name__} normalises word embeddings before it adds anything to them: their "
+            "scale changes nothing, so that gradient times embedding is 0 for every text. Saliency and integrated "
+            "gradients work."
+        )
+    return products
 
 
+INPUT_X_GRADIENT = Method(
+    name="input_x_gradient",
+    family="gradient",
+    function=input_x_gradient,
+    paper="Shrikumar et al. 2016, arXiv:1605.01713",
+    forward="1",
+    backward="1",
+    signed=True,
+    uses_target=True,
+)
+
+
+@by_part()
 def integrated_gradients(
     classifier: Classifier,
-    encoding: Encoding,
+    part: Encoding,
     target: Int[Tensor, " batch"],
     *,
     replacement: Baseline = "mask",
@@ -80,7 +99,7 @@ def integrated_gradients(
 
     Args:
         classifier: The classifier.
-        encoding: Windows.
+        part: Windows that fit one pass.
         target: A class for each window.
         replacement: What stands for each token at the start; special tokens stay.
         steps: Points of the Gauss–Legendre quadrature.
@@ -93,19 +112,30 @@ def integrated_gradients(
     alphas = torch.tensor((nodes + 1) / 2, dtype=torch.float32)
     base = baseline_embedding(classifier, replacement)
 
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        def place(raw: Tensor, copies: range) -> tuple[Tensor, Tensor]:
-            way = (raw - base) * part.real.to(raw.device)[:, None, :, None]
-            return raw - way * (1 - alphas[copies.start : copies.stop, None, None].to(raw)), way
+    def place(raw: Tensor, copies: range) -> tuple[Tensor, Tensor]:
+        way = (raw - base) * part.real.to(raw.device)[:, None, :, None]
+        return raw - way * (1 - alphas[copies.start : copies.stop, None, None].to(raw)), way
 
-        return _gradient(classifier, part, chosen, (weights / 2).tolist(), place).sum(-1)
-
-    return by_part(encoding, target, score)
+    return _gradient(classifier, part, target, (weights / 2).tolist(), place).sum(-1)
 
 
+INTEGRATED_GRADIENTS = Method(
+    name="integrated_gradients",
+    family="gradient",
+    function=integrated_gradients,
+    paper="Sundararajan et al. 2017, arXiv:1703.01365",
+    forward="steps",
+    backward="steps",
+    signed=True,
+    uses_target=True,
+    complete=True,
+)
+
+
+@by_part()
 def smooth_grad(
     classifier: Classifier,
-    encoding: Encoding,
+    part: Encoding,
     target: Int[Tensor, " batch"],
     *,
     generator: torch.Generator,
@@ -116,7 +146,7 @@ def smooth_grad(
 
     Args:
         classifier: The classifier.
-        encoding: Windows.
+        part: Windows that fit one pass.
         target: A class for each window.
         generator: Source of the noise.
         samples: Noisy copies.
@@ -128,22 +158,32 @@ def smooth_grad(
     at_least(1, samples=samples)
     at_least(0, noise=noise)
     seed, weights = seed_of(generator), [1 / samples] * samples
+    draw = _noise(part, seed)
 
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        draw = _noise(part, seed)
+    def place(raw: Tensor, copies: range) -> tuple[Tensor, Tensor]:
+        return raw + noise * _range(raw, part) * draw(raw, copies), torch.ones_like(raw)
 
-        def place(raw: Tensor, copies: range) -> tuple[Tensor, Tensor]:
-            return raw + noise * _range(raw, part) * draw(raw, copies), torch.ones_like(raw)
-
-        length: Tensor = torch.linalg.vector_norm(_gradient(classifier, part, chosen, weights, place), dim=-1)
-        return length
-
-    return by_part(encoding, target, score)
+    length: Tensor = torch.linalg.vector_norm(_gradient(classifier, part, target, weights, place), dim=-1)
+    return length
 
 
+SMOOTH_GRAD = Method(
+    name="smooth_grad",
+    family="gradient",
+    function=smooth_grad,
+    paper="Smilkov et al. 2017, arXiv:1706.03825",
+    forward="samples",
+    backward="samples",
+    signed=False,
+    uses_target=True,
+    deterministic=False,
+)
+
+
+@by_part()
 def gradient_shap(
     classifier: Classifier,
-    encoding: Encoding,
+    part: Encoding,
     target: Int[Tensor, " batch"],
     *,
     generator: torch.Generator,
@@ -155,7 +195,7 @@ def gradient_shap(
 
     Args:
         classifier: The classifier.
-        encoding: Windows.
+        part: Windows that fit one pass.
         target: A class for each window.
         generator: Source of the noise and of the points.
         replacement: What stands for each token at the start; special tokens stay.
@@ -169,21 +209,30 @@ def gradient_shap(
     at_least(0, noise=noise)
     seed, weights = seed_of(generator), [1 / samples] * samples
     base = baseline_embedding(classifier, replacement)
+    draw = _noise(part, seed)
+    places = [torch.rand(samples, generator=generator_of(part, row, seed + 1)) for row in range(len(part))]
+    alphas = torch.stack(places)[:, :, None, None]
 
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        draw = _noise(part, seed)
-        places = [torch.rand(samples, generator=generator_of(part, row, seed + 1)) for row in range(len(part))]
-        alphas = torch.stack(places)[:, :, None, None]
+    def place(raw: Tensor, copies: range) -> tuple[Tensor, Tensor]:
+        real = part.real.to(raw.device)[:, None, :, None]
+        way = (raw + noise * _range(raw, part) * draw(raw, copies) - base) * real
+        start = torch.where(real, base, raw)
+        return start + alphas[:, copies.start : copies.stop].to(raw) * way, way
 
-        def place(raw: Tensor, copies: range) -> tuple[Tensor, Tensor]:
-            real = part.real.to(raw.device)[:, None, :, None]
-            way = (raw + noise * _range(raw, part) * draw(raw, copies) - base) * real
-            start = torch.where(real, base, raw)
-            return start + alphas[:, copies.start : copies.stop].to(raw) * way, way
+    return _gradient(classifier, part, target, weights, place).sum(-1)
 
-        return _gradient(classifier, part, chosen, weights, place).sum(-1)
 
-    return by_part(encoding, target, score)
+GRADIENT_SHAP = Method(
+    name="gradient_shap",
+    family="gradient",
+    function=gradient_shap,
+    paper="Lundberg and Lee 2017, arXiv:1705.07874",
+    forward="samples",
+    backward="samples",
+    signed=True,
+    uses_target=True,
+    deterministic=False,
+)
 
 
 def _gradient(
@@ -242,60 +291,3 @@ def _noise(part: Encoding, seed: int) -> Callable[[Tensor, range], Tensor]:
         return drawn.to(raw) * part.real.to(raw.device)[:, None, :, None]
 
     return draw
-
-
-METHODS = (
-    Method(
-        name="saliency",
-        family="gradient",
-        function=saliency,
-        paper="Simonyan et al. 2013, arXiv:1312.6034",
-        forward="1",
-        backward="1",
-        signed=False,
-        uses_target=True,
-    ),
-    Method(
-        name="input_x_gradient",
-        family="gradient",
-        function=input_x_gradient,
-        paper="Shrikumar et al. 2016, arXiv:1605.01713",
-        forward="1",
-        backward="1",
-        signed=True,
-        uses_target=True,
-    ),
-    Method(
-        name="integrated_gradients",
-        family="gradient",
-        function=integrated_gradients,
-        paper="Sundararajan et al. 2017, arXiv:1703.01365",
-        forward="steps",
-        backward="steps",
-        signed=True,
-        uses_target=True,
-        complete=True,
-    ),
-    Method(
-        name="smooth_grad",
-        family="gradient",
-        function=smooth_grad,
-        paper="Smilkov et al. 2017, arXiv:1706.03825",
-        forward="samples",
-        backward="samples",
-        signed=False,
-        uses_target=True,
-        deterministic=False,
-    ),
-    Method(
-        name="gradient_shap",
-        family="gradient",
-        function=gradient_shap,
-        paper="Lundberg and Lee 2017, arXiv:1705.07874",
-        forward="samples",
-        backward="samples",
-        signed=True,
-        uses_target=True,
-        deterministic=False,
-    ),
-)

@@ -69,6 +69,19 @@ def partition_shap(
     )
 
 
+PARTITION_SHAP = Method(
+    name="partition_shap",
+    family="surrogate",
+    function=partition_shap,
+    paper="Lundberg and Lee 2017, arXiv:1705.07874",
+    forward="samples",
+    signed=True,
+    uses_target=True,
+    complete=True,
+    extra="methods",
+)
+
+
 def _owen_values(shap: Any, game: Game, samples: int) -> "np.ndarray[Any, np.dtype[np.float64]]":
     players = int(game.count)
 
@@ -122,18 +135,3 @@ def _shap() -> Iterator[Any]:
             yield shap
         finally:
             np.random.set_state(state)
-
-
-METHODS = (
-    Method(
-        name="partition_shap",
-        family="surrogate",
-        function=partition_shap,
-        paper="Lundberg and Lee 2017, arXiv:1705.07874",
-        forward="samples",
-        signed=True,
-        uses_target=True,
-        complete=True,
-        extra="methods",
-    ),
-)

@@ -38,6 +38,17 @@ def leave_one_out(
     return occlusion(classifier, encoding, target, window=1, replacement=replacement, output=output, unit=unit)
 
 
+LEAVE_ONE_OUT = Method(
+    name="leave_one_out",
+    family="perturbation",
+    function=leave_one_out,
+    paper="Li et al. 2016, arXiv:1612.08220",
+    forward="tokens + 1",
+    signed=True,
+    uses_target=True,
+)
+
+
 def occlusion(
     classifier: Classifier,
     encoding: Encoding,
@@ -76,6 +87,17 @@ def occlusion(
         return (loss[:, :, None] * run).sum(1) / run.sum(1).clamp(min=1)
 
     return play(classifier, encoding, target, solve, replacement=replacement, output=output, unit=unit)
+
+
+OCCLUSION = Method(
+    name="occlusion",
+    family="perturbation",
+    function=occlusion,
+    paper="Zeiler and Fergus 2013, arXiv:1311.2901",
+    forward="tokens - window + 2",
+    signed=True,
+    uses_target=True,
+)
 
 
 def rise(
@@ -120,33 +142,13 @@ def rise(
     return play(classifier, encoding, target, solve, replacement=replacement, output="probability", unit=unit)
 
 
-METHODS = (
-    Method(
-        name="leave_one_out",
-        family="perturbation",
-        function=leave_one_out,
-        paper="Li et al. 2016, arXiv:1612.08220",
-        forward="tokens + 1",
-        signed=True,
-        uses_target=True,
-    ),
-    Method(
-        name="occlusion",
-        family="perturbation",
-        function=occlusion,
-        paper="Zeiler and Fergus 2013, arXiv:1311.2901",
-        forward="tokens - window + 2",
-        signed=True,
-        uses_target=True,
-    ),
-    Method(
-        name="rise",
-        family="perturbation",
-        function=rise,
-        paper="Petsiuk et al. 2018, arXiv:1806.07421",
-        forward="samples",
-        signed=False,
-        uses_target=True,
-        deterministic=False,
-    ),
+RISE = Method(
+    name="rise",
+    family="perturbation",
+    function=rise,
+    paper="Petsiuk et al. 2018, arXiv:1806.07421",
+    forward="samples",
+    signed=False,
+    uses_target=True,
+    deterministic=False,
 )

@@ -16,29 +16,38 @@ from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
 
+@by_part()
 def conservative_propagation(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch tokens"]:
     """Multiply each word embedding with the gradient it has while attention and normalisers stay as they are; signed.
 
     Attention probabilities, standard deviations (LayerNorm) and root mean squares (RMSNorm) count as constants.
     Where nothing else is curved or biased, the scores of all tokens, special ones included, sum to the logit.
     """
+    with differentiable():
+        leaves: list[Tensor] = []
 
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        with differentiable():
-            leaves: list[Tensor] = []
+        def embed(raw: Tensor) -> Tensor:
+            leaves.append(raw.detach().requires_grad_())
+            return leaves[0]
 
-            def embed(raw: Tensor) -> Tensor:
-                leaves.append(raw.detach().requires_grad_())
-                return leaves[0]
+        inputs = inputs_of(part, classifier.model.device)
+        done = run(classifier.model, inputs, embed=embed, attend=_constant_attention, rules=_RULES, keep=False)
+        (gradient,) = gradients(classifier.model, of_target(done.logits, target).sum(), leaves)
+        return (gradient.float() * leaves[0].float()).sum(-1)
 
-            inputs = inputs_of(part, classifier.model.device)
-            done = run(classifier.model, inputs, embed=embed, attend=_constant_attention, rules=_RULES, keep=False)
-            (gradient,) = gradients(classifier.model, of_target(done.logits, chosen).sum(), leaves)
-            return (gradient.float() * leaves[0].float()).sum(-1)
 
-    return by_part(encoding, target, score)
+CONSERVATIVE_PROPAGATION = Method(
+    name="conservative_propagation",
+    family="propagation",
+    function=conservative_propagation,
+    paper="Ali et al. 2022, arXiv:2202.07304",
+    forward="1",
+    backward="1",
+    signed=True,
+    uses_target=True,
+)
 
 
 def norm_scale(x: Float[Tensor, "*rows width"], eps: float) -> Float[Tensor, "*rows 1"]:
@@ -92,17 +101,3 @@ _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     # Models that write their normaliser out themselves take its root with one of these.
     **dict.fromkeys((torch.rsqrt, Tensor.rsqrt, torch.sqrt, Tensor.sqrt), _constant),
 }
-
-
-METHODS = (
-    Method(
-        name="conservative_propagation",
-        family="propagation",
-        function=conservative_propagation,
-        paper="Ali et al. 2022, arXiv:2202.07304",
-        forward="1",
-        backward="1",
-        signed=True,
-        uses_target=True,
-    ),
-)

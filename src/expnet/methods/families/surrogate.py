@@ -62,6 +62,18 @@ def lime(
     return play(classifier, encoding, target, solve, replacement=replacement, output=output, unit=unit)
 
 
+LIME = Method(
+    name="lime",
+    family="surrogate",
+    function=lime,
+    paper="Ribeiro et al. 2016, arXiv:1602.04938",
+    forward="samples",
+    signed=True,
+    uses_target=True,
+    deterministic=False,
+)
+
+
 def kernel_shap(
     classifier: Classifier,
     encoding: Encoding,
@@ -101,6 +113,19 @@ def kernel_shap(
         return _constrained_fit(kept, worth[:, 2:], weight, worth[:, :2], game.everyone)
 
     return play(classifier, encoding, target, solve, replacement=replacement, output=output, unit=unit)
+
+
+KERNEL_SHAP = Method(
+    name="kernel_shap",
+    family="surrogate",
+    function=kernel_shap,
+    paper="Lundberg and Lee 2017, arXiv:1705.07874",
+    forward="samples + 2",
+    signed=True,
+    uses_target=True,
+    complete=True,
+    deterministic=False,
+)
 
 
 def shapley_sampling(
@@ -144,6 +169,19 @@ def shapley_sampling(
         return scores
 
     return play(classifier, encoding, target, solve, replacement=replacement, output=output, unit=unit)
+
+
+SHAPLEY_SAMPLING = Method(
+    name="shapley_sampling",
+    family="surrogate",
+    function=shapley_sampling,
+    paper="Castro et al. 2009, doi:10.1016/j.cor.2008.04.004",
+    forward="permutations * (tokens - 1) + 2",
+    signed=True,
+    uses_target=True,
+    complete=True,
+    deterministic=False,
+)
 
 
 def weighted_ridge(
@@ -212,39 +250,3 @@ def _kernel_pairs(game: Game, pairs: int, seed: int) -> tuple[Tensor, Tensor]:
     kept = torch.where(first[:, :, None], rank[:, :1] == place[:, None], rank < drawn[:, :, None])
     weight = torch.where(first, share / singles.clamp(min=1), (pairs - share) / (pairs - singles).clamp(min=1))
     return kept & game.everyone[:, None], weight
-
-
-METHODS = (
-    Method(
-        name="lime",
-        family="surrogate",
-        function=lime,
-        paper="Ribeiro et al. 2016, arXiv:1602.04938",
-        forward="samples",
-        signed=True,
-        uses_target=True,
-        deterministic=False,
-    ),
-    Method(
-        name="kernel_shap",
-        family="surrogate",
-        function=kernel_shap,
-        paper="Lundberg and Lee 2017, arXiv:1705.07874",
-        forward="samples + 2",
-        signed=True,
-        uses_target=True,
-        complete=True,
-        deterministic=False,
-    ),
-    Method(
-        name="shapley_sampling",
-        family="surrogate",
-        function=shapley_sampling,
-        paper="Castro et al. 2009, doi:10.1016/j.cor.2008.04.004",
-        forward="permutations * (tokens - 1) + 2",
-        signed=True,
-        uses_target=True,
-        complete=True,
-        deterministic=False,
-    ),
-)

@@ -27,26 +27,35 @@ Function = Callable[..., Any]
 Share = Callable[[Function, Sequence[Tensor], Tensor], Sequence[Tensor]]
 
 
+@by_part()
 def transformer_attribution(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"]
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch tokens"]:
     """Roll out the positive part of relevance times gradient of the attention, averaged over heads, onto the identity.
 
     Raises:
         UnsupportedModelError: If relevance gets lost or made, as the model computes something without a rule.
     """
+    _, maps = _backward(classifier, part, target, {})
+    arrived, relevances = _backward(classifier, part, target, RULES)
+    _check(arrived, type(classifier.model).__name__)
+    row = anchor_row(part, classifier.support.anchor).to(maps[0])
+    # The anchor's row of the product (1 + A_last) ... (1 + A_first), from the left, so that it stays a row.
+    for gradient, relevance in zip(reversed(maps), reversed(relevances), strict=True):
+        row = row + (row[:, None] @ (gradient * relevance).clamp(min=0).mean(1))[:, 0]
+    return row
 
-    def score(part: Encoding, chosen: Tensor) -> Tensor:
-        _, maps = _backward(classifier, part, chosen, {})
-        arrived, relevances = _backward(classifier, part, chosen, RULES)
-        _check(arrived, type(classifier.model).__name__)
-        row = anchor_row(part, classifier.support.anchor).to(maps[0])
-        # The anchor's row of the product (1 + A_last) ... (1 + A_first), from the left, so that it stays a row.
-        for gradient, relevance in zip(reversed(maps), reversed(relevances), strict=True):
-            row = row + (row[:, None] @ (gradient * relevance).clamp(min=0).mean(1))[:, 0]
-        return row
 
-    return by_part(encoding, target, score)
+TRANSFORMER_ATTRIBUTION = Method(
+    name="transformer_attribution",
+    family="attention-gradient",
+    function=transformer_attribution,
+    paper="Chefer et al. 2021, arXiv:2012.09838",
+    forward="2",
+    backward="2",
+    signed=False,
+    uses_target=True,
+)
 
 
 def _backward(
@@ -228,16 +237,3 @@ RULES: Mapping[Function, Rule] = {
     Tensor.mul_: _in_place(torch.mul, _over_vectors(_halved)),
     Tensor.div_: _in_place(torch.div, _unary(_whole)),
 }
-
-METHODS = (
-    Method(
-        name="transformer_attribution",
-        family="attention-gradient",
-        function=transformer_attribution,
-        paper="Chefer et al. 2021, arXiv:2012.09838",
-        forward="2",
-        backward="2",
-        signed=False,
-        uses_target=True,
-    ),
-)

@@ -8,7 +8,7 @@ from typing import Any
 from expnet.rationales.fields import items, main_text, name, objects, offsets_of, person
 from expnet.rationales.files import json_lines
 from expnet.rationales.offsets import Mark, Place, placed
-from expnet.rationales.problems import Found, Problem, Row, RowError, parsed
+from expnet.rationales.problems import Found, Problem, RowError, SourceRow, parsed
 from expnet.rationales.readers.merge import Answer, Answers, merge
 from expnet.rationales.readers.options import Options
 from expnet.text.texts import Text
@@ -37,7 +37,7 @@ def _examples(file: Path, place: Place, key: str | None) -> Iterator[tuple[int, 
     return parsed(str(file), json_lines(file), lambda row: _example(row, place, who, key))
 
 
-def _example(row: Row, place: Place, who: str, key: str | None) -> Answers:
+def _example(row: SourceRow, place: Place, who: str, key: str | None) -> Answers:
     fields = row.fields
     text = Text.of(main_text(fields, key or ("data" if "data" in fields and "text" not in fields else "text")))
     spans: dict[str, list[Span]] = {}

@@ -9,7 +9,7 @@ from expnet.errors import InputError, RationaleError
 from expnet.files.lines import texts
 from expnet.rationales.fields import items, name, quoted, string
 from expnet.rationales.files import json_lines
-from expnet.rationales.problems import Found, Row, RowError, parsed
+from expnet.rationales.problems import Found, RowError, SourceRow, parsed
 from expnet.rationales.records import Record
 from expnet.rationales.votes import Rule
 from expnet.text.texts import Text
@@ -25,12 +25,12 @@ def read_eraser(path: Path, rule: Rule) -> Iterator[Found]:
     ERASER keeps no annotators, so that `rule` has nothing to decide.
     """
     rows = list(json_lines(path))
-    queries = {str(row.fields.get("query")) for row in rows if isinstance(row, Row)}
+    queries = {str(row.fields.get("query")) for row in rows if isinstance(row, SourceRow)}
     documents = _documents(path.parent)
     return parsed(str(path), rows, lambda row: _record(row, documents, len(queries) > 1))
 
 
-def _record(row: Row, documents: Documents, with_query: bool) -> Record:
+def _record(row: SourceRow, documents: Documents, with_query: bool) -> Record:
     fields = row.fields
     evidence = [piece for group in items(fields, "evidences", "groups") or [] for piece in _pieces(group)]
     parts = _parts(fields, evidence)
@@ -76,7 +76,7 @@ def _documents(folder: Path) -> Documents:
     """Return how to look up the tokens of a document."""
     together = folder / "docs.jsonl"
     if together.is_file():
-        rows = [row for row in json_lines(together) if isinstance(row, Row)]
+        rows = [row for row in json_lines(together) if isinstance(row, SourceRow)]
         known = {str(row.fields.get("docid")): row.fields for row in rows}
 
         def from_file(docid: str) -> list[str]:

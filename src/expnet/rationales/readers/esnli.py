@@ -5,7 +5,7 @@ from pathlib import Path
 
 from expnet.rationales.fields import spelled, string
 from expnet.rationales.files import csv_rows
-from expnet.rationales.problems import Found, Row, RowError, parsed
+from expnet.rationales.problems import Found, RowError, SourceRow, parsed
 from expnet.rationales.records import Annotation, Record
 from expnet.rationales.votes import Rule, agree
 from expnet.text.texts import Text
@@ -17,7 +17,7 @@ def read_esnli(path: Path, rule: Rule) -> Iterator[Found]:
     return parsed(str(path), csv_rows(path), lambda row: _record(row, rule))
 
 
-def _record(row: Row, rule: Rule) -> Record:
+def _record(row: SourceRow, rule: Rule) -> Record:
     text = Text.of(string(row.fields, "Sentence1"), string(row.fields, "Sentence2"))
     annotations = []
     for who in "123":

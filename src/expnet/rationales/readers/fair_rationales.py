@@ -6,7 +6,7 @@ from pathlib import Path
 
 from expnet.rationales.fields import spelled, string
 from expnet.rationales.files import csv_rows
-from expnet.rationales.problems import Found, Row, RowError, parsed
+from expnet.rationales.problems import Found, RowError, SourceRow, parsed
 from expnet.rationales.readers.merge import Answer, Answers, merge
 from expnet.rationales.votes import Rule
 
@@ -22,7 +22,7 @@ def read_fair_rationales(path: Path, rule: Rule) -> Iterator[Found]:
     return merge(path, parsed(str(path), csv_rows(path), _answer), rule, own_label=True)
 
 
-def _answer(row: Row) -> Answers:
+def _answer(row: SourceRow) -> Answers:
     sentence = string(row.fields, "sentence")
     text = spelled(sentence, sentence.split())
     label, original = string(row.fields, "label"), string(row.fields, "original_label")
@@ -34,7 +34,7 @@ def _answer(row: Row) -> Answers:
     return Answers(string(row.fields, "text_id"), text, (answer,), original)
 
 
-def _places(row: Row, words: int) -> list[int]:
+def _places(row: SourceRow, words: int) -> list[int]:
     """Return the marked words, counted from 0; raw files (without `rationale_binary`) count from 1."""
     places = _numbers(row, "rationale_index")
     if "rationale_binary" not in row.fields:
@@ -50,7 +50,7 @@ def _places(row: Row, words: int) -> list[int]:
     return places
 
 
-def _numbers(row: Row, field: str) -> list[int]:
+def _numbers(row: SourceRow, field: str) -> list[int]:
     written = string(row.fields, field).strip(" []")
     found = [_NUMBER.fullmatch(number) for number in written.split(",")] if written else []
     if not all(found):

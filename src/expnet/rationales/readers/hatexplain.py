@@ -7,7 +7,7 @@ from pathlib import Path
 from expnet.errors import RationaleError
 from expnet.rationales.fields import items, marked_words, name, objects, words
 from expnet.rationales.files import json_elements
-from expnet.rationales.problems import Found, Row, RowError, parsed
+from expnet.rationales.problems import Found, RowError, SourceRow, parsed
 from expnet.rationales.records import Annotation, Record
 from expnet.rationales.votes import Rule, agree, majority_label
 from expnet.text.texts import Text
@@ -37,7 +37,7 @@ def hatexplain_splits(path: Path) -> Mapping[str, Sequence[str]]:
         raise RationaleError(f"The splits of {path} stand in {divisions}, which cannot be read: {error}") from error
 
 
-def _record(row: Row, rule: Rule) -> Record:
+def _record(row: SourceRow, rule: Rule) -> Record:
     text = Text.from_words(words(row.fields, "post_tokens"))
     people = [(name(person, "annotator_id"), name(person, "label")) for person in objects(row.fields, "annotators")]
     if not people or any(label is None for _, label in people):

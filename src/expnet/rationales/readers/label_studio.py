@@ -7,8 +7,8 @@ from typing import Any
 from expnet.rationales.fields import items, name, objects, offsets_of, person
 from expnet.rationales.files import json_elements
 from expnet.rationales.offsets import Place, placed
-from expnet.rationales.problems import Found, Problem, Row, parsed
-from expnet.rationales.readers.layout import Layout, Result, Task, find_layout
+from expnet.rationales.problems import Found, Problem, SourceRow, parsed
+from expnet.rationales.readers.layout import LabelStudioResult, LabelStudioTask, Layout, find_layout
 from expnet.rationales.readers.merge import Answer, Answers, merge
 from expnet.rationales.readers.options import Options
 from expnet.text.texts import Text
@@ -37,7 +37,7 @@ def read_label_studio(path: Path, options: Options) -> Iterator[Found]:
     return merge(path, found, options.rule, told_by_marks=True)
 
 
-def _answers(row: Row, layout: Layout, place: Place) -> Answers:
+def _answers(row: SourceRow, layout: Layout, place: Place) -> Answers:
     task = _task(row, layout.options)
     text = Text.of(*(task.data[field] for field in layout.of(task)))
     answers = []
@@ -58,20 +58,20 @@ def _answers(row: Row, layout: Layout, place: Place) -> Answers:
     )
 
 
-def _task(row: Row, options: Options) -> Task:
+def _task(row: SourceRow, options: Options) -> LabelStudioTask:
     fields = row.fields
     done_in = next((name for name in ("annotations", "completions") if name in fields), None)  # before 1.0 the latter
     if done_in is None:
         return _min_task(fields, options)
     data = fields["data"] if isinstance(fields.get("data"), dict) else fields
     done = [item for item in objects(fields, done_in) if not item.get("was_cancelled")]
-    return Task(
+    return LabelStudioTask(
         _strings(data),
         [(person(item, "completed_by") or str(number), _results(item)) for number, item in enumerate(done, start=1)],
     )
 
 
-def _results(item: dict[str, Any]) -> list[Result]:
+def _results(item: dict[str, Any]) -> list[LabelStudioResult]:
     return [
         _result(result["value"], name(result, "to_name"), name(result, "from_name"))
         for result in objects(item, "result")
@@ -79,7 +79,7 @@ def _results(item: dict[str, Any]) -> list[Result]:
     ]
 
 
-def _min_task(fields: dict[str, Any], options: Options) -> Task:
+def _min_task(fields: dict[str, Any], options: Options) -> LabelStudioTask:
     """Read a task of JSON-MIN: results by the name of their control, one annotation a row."""
     results = [
         _result(value, None, control)
@@ -96,14 +96,16 @@ def _min_task(fields: dict[str, Any], options: Options) -> Task:
     if options.choice in strings:
         choices[options.choice] = strings[options.choice]
     data = {field: value for field, value in strings.items() if field not in choices}
-    results += [Result(None, control, None, (choice,)) for control, choice in choices.items()]
-    return Task(data, [(person(fields, "annotator") or "1", results)])
+    results += [LabelStudioResult(None, control, None, (choice,)) for control, choice in choices.items()]
+    return LabelStudioTask(data, [(person(fields, "annotator") or "1", results)])
 
 
-def _result(value: dict[str, Any], about: str | None, control: str | None) -> Result:
+def _result(value: dict[str, Any], about: str | None, control: str | None) -> LabelStudioResult:
     if "start" in value:  # choices made for a span say nothing of the text
-        return Result(about, control, offsets_of(value, "start", "end", quote=value.get("text")), ())
-    return Result(about, control, None, tuple(str(choice) for choice in items(value, "choices", "labels") or ()))
+        return LabelStudioResult(about, control, offsets_of(value, "start", "end", quote=value.get("text")), ())
+    return LabelStudioResult(
+        about, control, None, tuple(str(choice) for choice in items(value, "choices", "labels") or ())
+    )
 
 
 def _strings(data: dict[str, Any]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from expnet.rationales.problems import RowError
 from expnet.rationales.readers.options import Options
 
 
-class Result(NamedTuple):
+class LabelStudioResult(NamedTuple):
     """A mark, or choices, made with a control about an object; JSON-MIN does not name objects."""
 
     about: str | None
@@ -28,11 +28,11 @@ class Result(NamedTuple):
         return self.control if self.about is None else self.about
 
 
-class Task(NamedTuple):
+class LabelStudioTask(NamedTuple):
     """The strings that a task holds, by field, and what each person did."""
 
     data: dict[str, str]
-    people: list[tuple[str, list[Result]]]
+    people: list[tuple[str, list[LabelStudioResult]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Layout:
         }
         return found.pop() if len(found) == 1 else None
 
-    def of(self, task: Task) -> list[str]:
+    def of(self, task: LabelStudioTask) -> list[str]:
         """Return the fields of a task that hold the text and, if there is one, the pair.
 
         Raises:
@@ -85,7 +85,7 @@ class Layout:
             )
         return present
 
-    def segment(self, on: str | None, task: Task) -> int | None:
+    def segment(self, on: str | None, task: LabelStudioTask) -> int | None:
         """Return whether an object shows the task's text (0) or pair (1), None if another text.
 
         Raises:
@@ -101,7 +101,7 @@ class Layout:
             "marks", f"nothing tells which of {sorted(task.data)} the marks on {on!r} stand in: none quotes it"
         )
 
-    def is_label(self, result: Result, task: Task) -> bool:
+    def is_label(self, result: LabelStudioResult, task: LabelStudioTask) -> bool:
         """Return whether choices are about the text, or made with the control that the caller named."""
         if self.options.choice is not None:
             return result.control == self.options.choice
@@ -113,7 +113,7 @@ class Layout:
         return shown in self.of(task)
 
 
-def find_layout(tasks: Sequence[Task], options: Options) -> Layout:
+def find_layout(tasks: Sequence[LabelStudioTask], options: Options) -> Layout:
     """Find out where the texts of a file stand.
 
     Raises:
@@ -126,7 +126,7 @@ def find_layout(tasks: Sequence[Task], options: Options) -> Layout:
     if options.choice is not None and controls and options.choice not in controls:
         raise RationaleError(f"Nobody chose anything with choice={options.choice!r}; controls: {', '.join(controls)}.")
     names = list(dict.fromkeys(name for task in tasks for name in task.data))
-    marks: dict[str | None, list[tuple[Task, Mark]]] = {}
+    marks: dict[str | None, list[tuple[LabelStudioTask, Mark]]] = {}
     objects: dict[str | None, None] = {}
     for task in tasks:
         for result in (each for _, results in task.people for each in results):
@@ -158,7 +158,12 @@ def _texts(
 
 
 def _fields(
-    on: str | None, marks: Sequence[tuple[Task, Mark]], names: Sequence[str], options: Options, *, alone: bool
+    on: str | None,
+    marks: Sequence[tuple[LabelStudioTask, Mark]],
+    names: Sequence[str],
+    options: Options,
+    *,
+    alone: bool,
 ) -> tuple[str, ...]:
     """Return the fields that an object may show, none if nothing tells."""
     quoting = {name: sum(fits(task.data.get(name, ""), mark) for task, mark in marks) for name in names}

@@ -7,7 +7,7 @@ from typing import Any
 from expnet.rationales.fields import items, main_text, name, objects, offsets_of, spelled, string
 from expnet.rationales.files import json_lines
 from expnet.rationales.offsets import Place, placed
-from expnet.rationales.problems import Found, Problem, Row, parsed
+from expnet.rationales.problems import Found, Problem, SourceRow, parsed
 from expnet.rationales.readers.merge import Answer, Answers, merge
 from expnet.rationales.readers.options import Options
 from expnet.text.texts import Text
@@ -31,7 +31,7 @@ def read_prodigy(path: Path, options: Options) -> Iterator[Found]:
     return merge(path, placed(parse, options.offsets, by_characters=True), options.rule)
 
 
-def _row(row: Row, place: Place, key: str) -> Answers:
+def _row(row: SourceRow, place: Place, key: str) -> Answers:
     fields = row.fields
     text = Text.of(main_text(fields, key))
     tokens = objects(fields, "tokens")

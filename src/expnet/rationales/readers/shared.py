@@ -7,7 +7,7 @@ from typing import Any
 from expnet.rationales.fields import items, marked_words, name, spelled, string, words
 from expnet.rationales.files import json_lines
 from expnet.rationales.offsets import Mark, Unit, at_mark
-from expnet.rationales.problems import Found, Problem, Row, RowError, parsed
+from expnet.rationales.problems import Found, Problem, RowError, SourceRow, parsed
 from expnet.rationales.records import Annotation, Record
 from expnet.text.texts import Text
 from expnet.text.words import Span
@@ -18,7 +18,7 @@ def read_shared(
 ) -> Iterator[Found]:
     """Read the shared format; see `expnet.rationales.read_records`."""
 
-    def kept() -> Iterator[Row | Problem]:
+    def kept() -> Iterator[SourceRow | Problem]:
         for row in json_lines(path):
             if drop_overlap is None or isinstance(row, Problem):
                 yield row
@@ -29,7 +29,7 @@ def read_shared(
             except RowError as error:
                 yield Problem(str(path), row.line, str(error), kind=error.kind)
 
-    def record(row: Row) -> Record:
+    def record(row: SourceRow) -> Record:
         return parse_record(row.fields, rationale=rationale, default_id=str(row.line), unit=unit)
 
     return parsed(str(path), kept(), record)

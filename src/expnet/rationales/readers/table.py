@@ -8,7 +8,7 @@ from typing import Any
 
 from expnet.errors import RationaleError
 from expnet.rationales.files import csv_rows, json_elements, json_lines, lines
-from expnet.rationales.problems import Found, Problem, Row
+from expnet.rationales.problems import Found, Problem, SourceRow
 from expnet.rationales.readers.doccano import read_doccano
 from expnet.rationales.readers.eraser import read_eraser
 from expnet.rationales.readers.esnli import read_esnli
@@ -25,7 +25,7 @@ Read = Callable[[Path, Options], Iterator[Found]]
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class RationaleFormat:
     """One format: what it reads, and how its files are recognised.
 
     Attributes:
@@ -74,8 +74,8 @@ def _is_toxic_spans(row: Mapping[str, Any]) -> bool:
 
 # Of formats with the same suffix the first that recognises a row is taken. The shared format takes what is left, so
 # that its lines without a text are reported; but not the documents of an ERASER set.
-FORMATS: tuple[Format, ...] = (
-    Format(
+FORMATS: tuple[RationaleFormat, ...] = (
+    RationaleFormat(
         "hatexplain",
         "HateXplain dataset.json",
         ".json",
@@ -83,7 +83,7 @@ FORMATS: tuple[Format, ...] = (
         _by_rule(read_hatexplain),
         splits=hatexplain_splits,
     ),
-    Format(
+    RationaleFormat(
         "label-studio",
         "Label Studio JSON or JSON-MIN export",
         ".json",
@@ -91,15 +91,17 @@ FORMATS: tuple[Format, ...] = (
         read_label_studio,
         frozenset({"offsets", "text", "pair", "choice"}),
     ),
-    Format(
+    RationaleFormat(
         "eraser",
         "ERASER annotations beside docs/",
         ".jsonl",
         _has("annotation_id", "evidences"),
         _by_rule(read_eraser),
     ),
-    Format("prodigy", "Prodigy JSONL export", ".jsonl", _is_prodigy, read_prodigy, frozenset({"offsets", "text"})),
-    Format(
+    RationaleFormat(
+        "prodigy", "Prodigy JSONL export", ".jsonl", _is_prodigy, read_prodigy, frozenset({"offsets", "text"})
+    ),
+    RationaleFormat(
         "doccano",
         "doccano JSONL export, or a folder of them",
         ".jsonl",
@@ -107,15 +109,15 @@ FORMATS: tuple[Format, ...] = (
         read_doccano,
         frozenset({"offsets", "text"}),
     ),
-    Format("esnli", "e-SNLI csv", ".csv", _has("Sentence1", "Sentence1_marked_1"), _by_rule(read_esnli)),
-    Format(
+    RationaleFormat("esnli", "e-SNLI csv", ".csv", _has("Sentence1", "Sentence1_marked_1"), _by_rule(read_esnli)),
+    RationaleFormat(
         "fair-rationales",
         "FairRationales csv",
         ".csv",
         _has("sentence", "rationale_index"),
         _by_rule(read_fair_rationales),
     ),
-    Format(
+    RationaleFormat(
         "toxic-spans",
         "ToxicSpans csv, of SemEval 2021 or ACL 2022",
         ".csv",
@@ -123,18 +125,22 @@ FORMATS: tuple[Format, ...] = (
         read_toxic_spans,
         frozenset({"offsets"}),
     ),
-    Format("sst-trees", "Stanford Sentiment Treebank trees, a line each", ".txt", _has("tree"), _by_rule(read_trees)),
-    Format("shared", "expnet's JSON lines", ".jsonl", lambda row: "docid" not in row, None, frozenset({"offsets"})),
+    RationaleFormat(
+        "sst-trees", "Stanford Sentiment Treebank trees, a line each", ".txt", _has("tree"), _by_rule(read_trees)
+    ),
+    RationaleFormat(
+        "shared", "expnet's JSON lines", ".jsonl", lambda row: "docid" not in row, None, frozenset({"offsets"})
+    ),
 )
 
-_ROWS: dict[str, Callable[[Path], Iterator[Row | Problem]]] = {
+_ROWS: dict[str, Callable[[Path], Iterator[SourceRow | Problem]]] = {
     ".json": json_elements,
     ".jsonl": json_lines,
     ".csv": csv_rows,
 }
 
 
-def find_format(name: str) -> Format:
+def find_format(name: str) -> RationaleFormat:
     """Return the format of this name.
 
     Raises:
@@ -149,7 +155,7 @@ def find_format(name: str) -> Format:
     raise RationaleError(f"There is no format {name!r}.{hint} Formats: auto, {', '.join(names)}.")
 
 
-def recognise(path: Path, text: str | None = None) -> Format | None:
+def recognise(path: Path, text: str | None = None) -> RationaleFormat | None:
     """Return the format of a file by its suffix and its first readable row, None where none fits.
 
     Args:
@@ -162,7 +168,7 @@ def recognise(path: Path, text: str | None = None) -> Format | None:
         return find_format("sst-trees") if with_tree else None
     if suffix not in _ROWS:
         return None
-    row = next((row.fields for row in _ROWS[suffix](path) if isinstance(row, Row)), {})
+    row = next((row.fields for row in _ROWS[suffix](path) if isinstance(row, SourceRow)), {})
     if text in row:
         row = {**row, "text": row[text]}
     return next((one for one in FORMATS if one.suffix == suffix and one.recognises(row)), None)

@@ -8,7 +8,7 @@ from typing import Any
 from expnet.rationales.fields import string
 from expnet.rationales.files import csv_rows
 from expnet.rationales.offsets import Mark, Place, placed
-from expnet.rationales.problems import Found, Row, RowError, parsed
+from expnet.rationales.problems import Found, RowError, SourceRow, parsed
 from expnet.rationales.readers.options import Options
 from expnet.rationales.records import Record
 from expnet.rationales.votes import Rule, runs
@@ -28,7 +28,7 @@ def read_toxic_spans(path: Path, options: Options) -> Iterator[Found]:
     return placed(parse, options.offsets, by_characters=True)
 
 
-def _record(row: Row, rule: Rule, place: Place) -> Record:
+def _record(row: SourceRow, rule: Rule, place: Place) -> Record:
     if "text_of_post" in row.fields:
         text = Text.of(string(row.fields, "text_of_post"))
         shares = _literal(row, "position_probability")
@@ -44,7 +44,7 @@ def _record(row: Row, rule: Rule, place: Place) -> Record:
     return Record(str(row.line), text, "toxic", spans)
 
 
-def _literal(row: Row, field: str) -> Any:
+def _literal(row: SourceRow, field: str) -> Any:
     written = string(row.fields, field)
     try:
         return ast.literal_eval(written)

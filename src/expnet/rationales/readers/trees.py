@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from expnet.rationales.files import lines
-from expnet.rationales.problems import Found, Problem, Row, RowError, parsed
+from expnet.rationales.problems import Found, Problem, RowError, SourceRow, parsed
 from expnet.rationales.records import Record
 from expnet.rationales.votes import Rule
 from expnet.text.texts import Text
@@ -23,17 +23,17 @@ def read_trees(path: Path, rule: Rule) -> Iterator[Found]:
     phrase is short enough. There are no annotators, so that `rule` has nothing to decide.
     """
 
-    def rows() -> Iterator[Row | Problem]:
+    def rows() -> Iterator[SourceRow | Problem]:
         for line in lines(path):
             if isinstance(line, Problem):
                 yield line
             elif line[1].strip():
-                yield Row(line[0], {"tree": line[1].decode("utf-8", errors="surrogateescape")})
+                yield SourceRow(line[0], {"tree": line[1].decode("utf-8", errors="surrogateescape")})
 
     return parsed(str(path), rows(), _record)
 
 
-def _record(row: Row) -> Record:
+def _record(row: SourceRow) -> Record:
     words, phrases = _parse(row.fields["tree"])
     text = Text.from_words(words)
     root = _polarity(phrases[-1][0])

@@ -15,7 +15,7 @@ PEOPLE = "people"
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ReportExample:
     """A text of a set as explanations side by side, those of people first; `why` it was chosen."""
 
     set: str
@@ -23,7 +23,7 @@ class Example:
     explanations: tuple[Explanation, ...]
 
 
-def read_examples(path: str | Path) -> list[Example]:
+def read_examples(path: str | Path) -> list[ReportExample]:
     """Read a JSON object a line: set, why, text, pair, label, words, marked, scores, average_precision.
 
     `words` stand in the text, then in the pair, in reading order, or all in the pair; `marked` and each list of
@@ -47,7 +47,7 @@ def read_examples(path: str | Path) -> list[Example]:
     return found
 
 
-def _example(data: Mapping[str, Any]) -> Example:
+def _example(data: Mapping[str, Any]) -> ReportExample:
     words, spans = data["words"], _spans(data["words"], data["text"], data["pair"])
     marks = [float(mark) for mark in data["marked"]]
     explanations = [_explanation(data, PEOPLE, words, spans, marks, calibrated=True)]
@@ -56,7 +56,7 @@ def _example(data: Mapping[str, Any]) -> Example:
         # In front, as a long name is cut at its end.
         name = method if precision is None or math.isnan(precision) else f"{precision:.2f} {method}"
         explanations.append(_explanation(data, name, words, spans, scores, calibrated=False))
-    return Example(data["set"], data["why"], tuple(explanations))
+    return ReportExample(data["set"], data["why"], tuple(explanations))
 
 
 def _explanation(

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure as Plot
 
 from expnet.benchmark.present import plots
 from expnet.benchmark.present.report import prose
-from expnet.benchmark.present.report.examples import Example
+from expnet.benchmark.present.report.examples import ReportExample
 from expnet.benchmark.present.report.verdict import verdict
 from expnet.benchmark.present.table import Cell, Table, shown
 from expnet.benchmark.rows import Row
@@ -25,7 +25,7 @@ def page(
     rows: Sequence[Row],
     tables: Mapping[str, Sequence[Table]],
     figures: Mapping[str, Plot],
-    examples: Sequence[Example] = (),
+    examples: Sequence[ReportExample] = (),
 ) -> str:
     """Return the report of some rows, their tables and their plots; what was not measured is said not to be."""
     sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in verdict(rows))
@@ -88,7 +88,7 @@ def _cell(cell: Cell, column: int, best: bool) -> str:
     return f'<td class="name" dir="auto">{inner}</td>' if isinstance(cell, str) else f"<td>{inner}</td>"
 
 
-def _examples(title: str, examples: Iterable[Example]) -> str:
+def _examples(title: str, examples: Iterable[ReportExample]) -> str:
     blocks = [
         f'<div class="example"><h3 dir="auto">{escape(each.set)}: {escape(each.explanations[0].label)}</h3>'
         f"{html.headless(each.explanations)}</div>"
