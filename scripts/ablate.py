@@ -31,8 +31,8 @@ from expnet.network.heads import HeadSetConfig
 from expnet.rationales import Record
 from expnet.training.adapt import adapt
 from expnet.training.config import ACROSS_TASKS, STUDENT, FitConfig, with_tier
+from expnet.training.evaluation import annotated_texts, evaluate
 from expnet.training.examples import extract
-from expnet.training.judging import judge, judged
 
 OUTPUT = ROOT / "docs" / "ablation.json"
 TEXTS = 300
@@ -42,26 +42,26 @@ HEADS = HeadSetConfig(tier="gradient")
 NETWORKS: dict[str, FitConfig] = {
     "with gradients, as shipped": ACROSS_TASKS,
     "on attention alone, as shipped": with_tier(ACROSS_TASKS, "attention"),
-    "each head by its place, gradients": BY_PLACE,
-    "each head by its place, attention": with_tier(BY_PLACE, "attention"),
+    "heads by position, gradients": BY_PLACE,
+    "heads by position, attention": with_tier(BY_PLACE, "attention"),
     "mean of each layer's heads, gradients": replace(BY_PLACE, features=replace(BY_PLACE.features, heads="mean")),
     "mean of each layer's heads, attention": replace(
         BY_PLACE, features=FeatureConfig(patterns=ATTENTION, heads="mean")
     ),
-    "gradients of the predicted class, not of the label": replace(ACROSS_TASKS, explain="predicted"),
-    "no head dropped": replace(ACROSS_TASKS, features=replace(HEADS, head_dropout=0.0)),
-    "no feature dropped": replace(ACROSS_TASKS, feature_dropout=0.0),
-    "one sum over heads, not eight": replace(ACROSS_TASKS, features=replace(HEADS, summed=1)),
+    "gradients of the predicted class instead of the label": replace(ACROSS_TASKS, explain="predicted"),
+    "no head dropout": replace(ACROSS_TASKS, features=replace(HEADS, head_dropout=0.0)),
+    "no feature dropout": replace(ACROSS_TASKS, feature_dropout=0.0),
+    "one weighted sum over heads instead of eight": replace(ACROSS_TASKS, features=replace(HEADS, summed=1)),
     "no neighbouring tokens": replace(ACROSS_TASKS, context=0),
-    "cross-entropy, no ranking": replace(ACROSS_TASKS, entropy=1.0, ranking=0.0),
-    "cross-entropy and ranking": replace(ACROSS_TASKS, entropy=1.0),
+    "cross-entropy loss instead of ranking": replace(ACROSS_TASKS, entropy=1.0, ranking=0.0),
+    "cross-entropy and ranking loss": replace(ACROSS_TASKS, entropy=1.0),
     "100 steps": replace(ACROSS_TASKS, steps=100),
     "1,000 steps": replace(ACROSS_TASKS, steps=1000),
 }
 STUDENTS: dict[str, tuple[FitConfig, int]] = {
     "adapted on 500 texts, attention": (STUDENT, 500),
     "adapted on 500 texts, gradients": (with_tier(STUDENT, "gradient"), 500),
-    "adapted on 500 texts, attention, none received": (replace(STUDENT, features=FeatureConfig()), 500),
+    "adapted on 500 texts, attention, without received attention": (replace(STUDENT, features=FeatureConfig()), 500),
     "adapted on 100 texts, attention": (STUDENT, 100),
 }
 
@@ -99,13 +99,13 @@ def measured(
     for name, config in NETWORKS.items():
         if name not in done:
             yield name, of_network(workshop, task, held, workshop.learned(workshop.others(task), 0, config))
-    several = "learned from three classifiers of a task, where there are"
+    several = "trained on three classifiers per task, where available"
     if several not in done:
         everyone = workshop.learned(workshop.others(task), 0, ACROSS_TASKS, rounds=(0, 1, 2))
         yield several, of_network(workshop, task, held, everyone)
     families = sorted({other.family for other in workshop.others(task)})
     for count in range(1, len(families)):
-        name = f"learned from {count} of the other families"
+        name = f"trained on {count} of the other families"
         if name not in done:
             some = [other for other in workshop.others(task) if other.family in families[:count]]
             yield name, of_network(workshop, task, held, workshop.learned(some, 0, ACROSS_TASKS))
@@ -127,9 +127,9 @@ def of_network(workshop: Workshop, task: TaskPlan, held: Sequence[Record], netwo
 
 
 def judged_by(classifier: Classifier, held: Sequence[Record], network: ExpNet, cache: Path) -> dict[str, float]:
-    """Return means over texts of what `judge` gives."""
+    """Return means over texts of what `evaluate` gives."""
     examples = extract(classifier, held, network.config.features, cache=cache)
-    return {name: round(value, 4) for name, value in judge(network, judged(examples, held)).items()}
+    return {name: round(value, 4) for name, value in evaluate(network, annotated_texts(examples, held)).items()}
 
 
 def rule(classifier: Classifier, held: Sequence[Record], name: str) -> dict[str, float]:

@@ -43,10 +43,10 @@ def studio(measured: dict[str, Any]) -> str:
     ]
     return "\n".join(
         (
-            f"Medians of {len(measured['rows'][0]['runs'])} presses, {measured['threads']} threads on "
+            f"Medians of {len(measured['rows'][0]['runs'])} fits, {measured['threads']} threads on "
             f"{measured['processors']} processors (load {measured['load average']}):",
             "",
-            "| set | marked | explainer, s | of the processor, s | figures, s | average precision |",
+            "| set | marked | explainer, s | explainer, CPU s | figures, s | average precision |",
             "|---|---|---|---|---|---|",
             *rows,
         )
@@ -103,7 +103,7 @@ def budgets(measured: dict[str, Any]) -> str:
     lines = [
         f"The first {measured['texts']} of these texts, {measured['threads']} threads.",
         "",
-        "| tokens together | texts/s | processor, ms a text |",
+        "| tokens per batch | texts/s | CPU ms per text |",
         "|---|---|---|",
     ]
     for row in measured["rows"]:
@@ -115,7 +115,7 @@ def peers_of(model: str, measured: dict[str, Any]) -> str:
     """Return what libraries take for the same texts on one model."""
     lines = [
         f"{model}: {measured['texts']} texts of {measured['tokens']} tokens, {measured['threads']} thread, "
-        f"processor time; the prediction takes {measured['prediction_ms']:.0f} ms. {measured['versions']}.",
+        f"CPU time; the prediction takes {measured['prediction_ms']:.0f} ms. {measured['versions']}.",
         "",
         "| library call | time / prediction | smallest – largest | runs |",
         "|---|---|---|---|",
@@ -129,9 +129,9 @@ def peers_of(model: str, measured: dict[str, Any]) -> str:
 def serve(measured: dict[str, Any]) -> str:
     """Return what a server answers, and what it holds in memory."""
     lines = [
-        f"{measured['model']} on {measured['threads']} thread; texts of {measured['texts']}, one a request.",
+        f"{measured['model']} on {measured['threads']} thread; texts of {measured['texts']}, one per request.",
         "",
-        "| clients | | requests/s | median, ms | 99th percentile, ms | processor, ms a request |",
+        "| clients | | requests/s | median, ms | 99th percentile, ms | CPU ms per request |",
         "|---|---|---|---|---|---|",
     ]
     for row in measured["rows"]:

@@ -58,7 +58,7 @@ def unmarked(rows: Sequence[Row]) -> str:
         columns = (of["ExpNet, adapted"], of["ExpNet with gradients, adapted"], best(here), control, of.get("human"))
         means = [figure(each, HEADLINE).mean if each else None for each in columns]
         lines.append((place, *means[:4], system(control[0]), means[4]))
-    names = ("ExpNet", "with gradients", "best fixed method", "best that knows no model", "which", "one person")
+    names = ("ExpNet", "with gradients", "best fixed method", "best control", "which control", "one annotator")
     return _markdown(("set", *names), lines)
 
 
@@ -70,7 +70,7 @@ def faithful(rows: Sequence[Row]) -> str:
         "average precision": (main_marks(rows), HEADLINE),
         "comprehensiveness ↑": (erased, "comprehensiveness"),
         "sufficiency ↓": (erased, "sufficiency"),
-        "tau with leaving words out ↑": (erased, "kendall"),
+        "tau with leave-one-out ↑": (erased, "kendall"),
     }
     sets = {row.set for row in erased}
     found = [
@@ -89,15 +89,15 @@ def steady(rows: Sequence[Row]) -> str:
 
 def elsewhere(report: Mapping[str, Any]) -> str:
     """Return how explainers do on texts of the kind that the demo's own one learned from, and of others."""
-    systems = ("its own", "universal/attention", "universal/gradient", "generic_relevance", "random")
-    last = "universal/gradient above its own"
+    systems = ("the demo's explainer", "universal/attention", "universal/gradient", "generic_relevance", "random")
+    last = "gain of universal/gradient over the demo's"
     lines: list[Sequence[str | float | None]] = []
     for place, found in report.items():
         if "/" in place:
             gain = found[last]
             means = [found[name]["mean"] for name in systems]
             interval = f"{gain['mean']:.3f} [{gain['low']:.3f}, {gain['high']:.3f}]"
-            lines.append((place, str(found["its own"]["n"]), *means, interval))
+            lines.append((place, str(found[systems[0]]["n"]), *means, interval))
     return _markdown(("set", "texts", *systems, last), lines)
 
 

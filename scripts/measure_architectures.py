@@ -115,15 +115,16 @@ def page(rows: Iterable[Row]) -> str:
     lines = [
         "# Architectures",
         "",
-        "Written by `python scripts/measure_architectures.py`; `tests/attention/test_architectures.py` measures "
-        "the same again.",
+        "Which architectures are supported, and how exactly their attention is captured. The table is written by "
+        "`python scripts/measure_architectures.py`; `tests/attention/test_architectures.py` repeats the measurement.",
         "",
         f"Tiny random classifiers, 3 layers × 4 heads, texts of {texts} tokens in one batch, on the CPU; torch "
-        f"{torch.__version__}, transformers {transformers.__version__}. *Anchor*: what the classifier pools, found by "
-        "gradients. *Backend*: how its attention is captured; the fused one never builds a tokens × tokens matrix. "
-        "*Logits, rows, columns*: the largest difference in float32 from a second model under transformers' own eager "
-        "attention, over every entry and both sides of padding. *bf16*: the same three where both run in bfloat16; "
-        "attention is then known to about 0.004, and weights drawn as wide as these make scores sharp.",
+        f"{torch.__version__}, transformers {transformers.__version__}. *Anchor*: what the classifier pools, detected "
+        "from gradients. *Backend*: how its attention is captured; the fused one never builds a tokens × tokens "
+        "matrix. *Logits, rows, columns*: the largest absolute difference in float32 from a second model with "
+        "transformers' own eager attention, over all entries, padded on either side. *bf16*: the same three "
+        "differences with both models in bfloat16, which knows attention to about 0.004; the random weights have a "
+        "large variance, which makes attention peaked.",
         "",
         f"| {' | '.join(head)} |",
         "|---" * len(head) + "|",

@@ -173,7 +173,7 @@ def filled(page: str, report: dict[str, Any]) -> str:
     quick = [
         f"{report['texts']:,} texts of {report['words']:,} words, {report['model']} with the ExpNet of "
         f"{report['explainer']}, {report['threads']} thread, medians of {report['rounds']} rounds; {versions}.\n",
-        "| | texts/s | processor, ms a text | against onnxruntime predicting |",
+        "| | texts/s | CPU ms per text | CPU time / onnxruntime predict |",
         "|---|---|---|---|",
     ]
     for row in report["speed"]:

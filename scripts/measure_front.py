@@ -64,8 +64,8 @@ def measured(workshop: Workshop, task: TaskPlan, held: Sequence[Record]) -> dict
     def learned(network: ExpNet) -> ScoringJob:
         return ScoringJob(method_of(network), {}, 0, network)
 
-    makers["marks of other tasks"] = lambda: learned(teacher)
-    makers["taught by that one"] = lambda: learned(adapt(classifier, teacher, texts, config=gradient))
+    makers["human marks of other tasks"] = lambda: learned(teacher)
+    makers["distilled from that"] = lambda: learned(adapt(classifier, teacher, texts, config=gradient))
     for share in (1 / 3, 2 / 3):
         makers[f"{share:.0%} leave-one-out"] = lambda share=share: learned(
             adapt(classifier, teacher, texts, toward=TOWARD, share=share, config=gradient)

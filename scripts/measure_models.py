@@ -109,15 +109,15 @@ def measured(
         student = with_tier(workshop.plan.student, tier)
         makers = {
             "other families": lambda tier=tier: workshop.cross_task(task, 0, tier),
-            "moved": lambda tier=tier: workshop.universal(tier),
+            "transferred": lambda tier=tier: workshop.universal(tier),
             "adapted": lambda student=student: adapt(
                 classifier, workshop.universal("gradient"), unmarked, config=student
             ),
-            "moved, of this task alone": lambda tier=tier: specialist(workshop, task, tier),
-            "adapted, of this task alone": lambda student=student: adapt(
+            "transferred, this task alone": lambda tier=tier: specialist(workshop, task, tier),
+            "adapted, this task alone": lambda student=student: adapt(
                 classifier, specialist(workshop, task, "gradient"), unmarked, config=student
             ),
-            "its own": lambda tier=tier: fit_mixture(
+            "in-domain": lambda tier=tier: fit_mixture(
                 [Source(classifier=classifier, train=marked)], config=with_tier(workshop.plan.own, tier), cache=cache
             ),
         }

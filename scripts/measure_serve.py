@@ -57,7 +57,7 @@ def main() -> None:
     report = {
         "model": args.model,
         "threads": args.threads,
-        "texts": f"{statistics.median(map(len, texts)):.0f} characters in the median",
+        "texts": f"{statistics.median(map(len, texts)):.0f} characters (median)",
         "rows": rows,
         "memory": memory,
     }

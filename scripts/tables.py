@@ -104,13 +104,13 @@ def brief(rows: list[Row]) -> str:
     """Return the mean average precision on each set of the best baseline, the ExpNets, random scores and people."""
     chosen = [row for row in main_marks(rows) if not row.sample]
     names = {
-        "nobody's marks": "ExpNet, adapted",
-        "nobody's marks, gradients": "ExpNet with gradients, adapted",
+        "zero-shot": "ExpNet, adapted",
+        "zero-shot, gradients": "ExpNet with gradients, adapted",
         "16 texts": "ExpNet, 16 marks, from adapted",
         "16 texts, gradients": "ExpNet with gradients, 16 marks, from adapted",
         "all texts": "ExpNet, all marks, from adapted",
     }
-    lines = ["| set | texts | best baseline of the set | " + " | ".join(names) + " | random | people |"]
+    lines = ["| set | texts | best baseline | " + " | ".join(names) + " | random | one annotator |"]
     lines.append("|---|---|---|" + "---|" * (len(names) + 2))
     for place, here in places(chosen).items():
         of = group(here, system)

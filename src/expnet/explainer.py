@@ -24,7 +24,7 @@ from expnet.network.heads import read_features
 from expnet.network.trust import trust_in
 from expnet.network.universal import named, trust_of
 from expnet.runtime.ambient import torch_defaults
-from expnet.runtime.memory import in_halves
+from expnet.runtime.memory import bisect_on_error
 from expnet.runtime.progress import track
 from expnet.text.encoding import Encoding, pool_words
 from expnet.text.texts import Text, as_text, as_texts
@@ -140,7 +140,7 @@ class Explainer:
         done: dict[int, Explanation] = {}
         for batch in track(batches, "explaining", show=progress, total=len(texts), size=len):
             read = list(zip(batch.texts, batch.readings, strict=True))
-            found = in_halves(lambda part: self._batch(part, job), read)
+            found = bisect_on_error(lambda part: self._batch(part, job), read)
             done.update(zip(batch.places, found, strict=True))
         return [done[place] for place in range(len(texts))]
 

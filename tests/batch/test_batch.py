@@ -299,7 +299,7 @@ def test_the_command_explains_a_file_and_says_what_became_of_the_rows(tmp_path):
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert "8 rows in 3 shards in " in result.stdout
     assert "7 ok, 1 missing." in result.stdout
-    assert f"Not read, of no known kind: {tmp_path / 'in' / 'README.md'}" in result.stderr
+    assert f"Not read, unsupported file type: {tmp_path / 'in' / 'README.md'}" in result.stderr
     loaded = expnet.load(names[1], explainer=names[3])
     alone = loaded.explain(TEXTS[0], method="lime", options={"samples": 20}, seed=2)
     assert read(tmp_path / "out")[0]["scores"] == pytest.approx([word.score for word in alone.words], abs=1e-4)

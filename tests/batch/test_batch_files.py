@@ -260,7 +260,7 @@ def test_what_is_no_input_is_refused_with_what_is_expected(tmp_path):
     (tmp_path / "empty").mkdir()
     datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS)).save_to_disk(tmp_path / "splits")
     for name, reason in (
-        ("in.xlsx", r"no known kind; expected \.parquet"),
+        ("in.xlsx", r"unsupported file type; expected \.parquet"),
         ("empty", "holds no file to read"),
         ("nowhere", "no file or folder"),
         ("splits", "holds the splits train: give one, such as .*splits/train"),

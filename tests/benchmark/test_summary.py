@@ -128,8 +128,8 @@ def test_lessons_begin_with_no_mark_at_the_network_they_start_from():
     assert values == {
         "ExpNet, from adapted": {0: 0.1, 16: 0.3, math.inf: 0.4},
         "ExpNet, from cross-task": {0: 0.2},
-        "ExpNet, from nothing": {16: 0.3},
-        "ExpNet with gradients, from nothing": {math.inf: 0.5},
+        "ExpNet, from scratch": {16: 0.3},
+        "ExpNet with gradients, from scratch": {math.inf: 0.5},
     }
 
 

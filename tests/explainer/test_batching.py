@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from expnet.errors import InputError, ModelError
 from expnet.runtime import memory
-from expnet.runtime.memory import exhausted, in_halves
+from expnet.runtime.memory import bisect_on_error, exhausted
 from expnet.text import windows
 from expnet.text.texts import Text
 from expnet.text.windows import by_budget, in_chunks
@@ -80,13 +80,13 @@ class TestHalves:
 
     def test_what_fails_is_run_in_halves_and_the_order_stays(self):
         sizes = []
-        assert in_halves(self.scarce(2, sizes), [1, 2, 3, 4, 5]) == [10, 20, 30, 40, 50]
+        assert bisect_on_error(self.scarce(2, sizes), [1, 2, 3, 4, 5]) == [10, 20, 30, 40, 50]
         assert sizes == [5, 2, 3, 1, 2]
 
     def test_an_item_that_fails_alone_is_an_error_unless_something_can_be_made_of_it(self):
         with pytest.raises(torch.OutOfMemoryError):
-            in_halves(self.scarce(0, []), [1, 2])
-        assert in_halves(self.scarce(0, []), [1, 2], alone=lambda item, error: (item, str(error))) == [
+            bisect_on_error(self.scarce(0, []), [1, 2])
+        assert bisect_on_error(self.scarce(0, []), [1, 2], alone=lambda item, error: (item, str(error))) == [
             (1, "CUDA out of memory"),
             (2, "CUDA out of memory"),
         ]
@@ -99,9 +99,11 @@ class TestHalves:
             raise ModelError("damaged")
 
         with pytest.raises(ModelError):
-            in_halves(run, [1, 2])
+            bisect_on_error(run, [1, 2])
         assert sizes == [2]
-        found = in_halves(run, [1, 2], splits=lambda error: isinstance(error, ModelError), alone=lambda item, _: item)
+        found = bisect_on_error(
+            run, [1, 2], splits=lambda error: isinstance(error, ModelError), alone=lambda item, _: item
+        )
         assert found == [1, 2]
 
     def test_every_kind_of_exhaustion_is_known_and_nothing_else(self):
@@ -126,7 +128,7 @@ class TestHalves:
                 raise MemoryError
             return items
 
-        assert in_halves(run, [1, 2, 3]) == [1, 2, 3]
+        assert bisect_on_error(run, [1, 2, 3]) == [1, 2, 3]
 
     def test_an_explainer_without_memory_for_a_batch_explains_its_halves(self, monkeypatch):
         explainer = tiny_explainer(tiny_classifier())

@@ -305,7 +305,7 @@ TOLD = Explanation("b", None, (Word("b", 0, 1, 0, 0.5),), "yes", 0.75, {"yes": 0
 )
 def test_explanations_with_absurd_values_are_refused(fields, message):
     assert Explanation.from_dict(TOLD).words[0].score == 0.5
-    with pytest.raises(InputError, match=f"This is no explanation: .*{message}"):
+    with pytest.raises(InputError, match=f"Not a valid explanation: .*{message}"):
         Explanation.from_dict(TOLD | fields)
 
 

@@ -175,13 +175,13 @@ def test_pairs_are_explained_as_pairs(client):
         ({"count": "9" * 5000}, 422, "Expected 1 to 50 words"),
         ({"count": "²"}, 422, "Expected 1 to 50 words"),
         ({"model": "tny"}, 404, "Did you mean 'tiny'?"),
-        ({f"field {n}": "" for n in range(300)}, 422, "This is no form"),
+        ({f"field {n}": "" for n in range(300)}, 422, "Not a valid form"),
     ],
 )
 def test_what_is_wrong_with_a_form_is_said_on_the_page(client, fields, status, message):
     page = Page(ask(client, status=status, **fields))
     assert message in page.one("p", role="alert")[1]
-    if message != "This is no form":
+    if message != "Not a valid form":
         typed = {"text": TEXT} | fields  # nobody has to type it again
         assert page.one("textarea", name="text")[1].removeprefix("\n") == ("" if "model" in fields else typed["text"])
 

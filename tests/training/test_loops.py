@@ -12,8 +12,8 @@ from expnet.network.expnet import ExpNet, ExpNetConfig
 from expnet.network.features import FeatureConfig
 from expnet.training import loops
 from expnet.training.config import FitConfig
+from expnet.training.evaluation import AnnotatedText
 from expnet.training.examples import TrainingWindow
-from expnet.training.judging import Judged
 from expnet.training.loops import in_epochs, one_cycle
 
 
@@ -28,8 +28,8 @@ def example() -> TrainingWindow:
     return TrainingWindow(torch.tensor([[1.0, 2.0], [0.5, -1.0]]), torch.tensor([1.0, 0.0]), torch.tensor([0, 1]), 0)
 
 
-def text(example: TrainingWindow) -> Judged:
-    return Judged((example,), np.array([True, False]), np.array([True, True]))
+def text(example: TrainingWindow) -> AnnotatedText:
+    return AnnotatedText((example,), np.array([True, False]), np.array([True, True]))
 
 
 def state(network: ExpNet) -> dict[str, torch.Tensor]:
@@ -41,11 +41,11 @@ def test_training_ends_with_the_weights_of_its_best_epoch(reached, best, epochs,
     """Whether it ran out of patience (two epochs) or of epochs."""
     after: list[dict[str, torch.Tensor]] = []
 
-    def judge(network, _texts):
+    def evaluate(network, _texts):
         after.append(state(network))
         return {"average_precision": reached[len(after) - 1]}
 
-    monkeypatch.setattr(loops, "judge", judge)
+    monkeypatch.setattr(loops, "evaluate", evaluate)
     config = FitConfig(epochs=len(reached), patience=2)
     in_epochs(network, [example], [text(example)], config, progress=False)
     assert len(after) == epochs

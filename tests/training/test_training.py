@@ -17,10 +17,10 @@ from expnet.network.features import FeatureConfig
 from expnet.network.heads import HeadFeatures, HeadSetConfig
 from expnet.rationales import Record
 from expnet.text.texts import Text
-from expnet.training.config import ACROSS_TASKS, FEW_MARKS, FitConfig, gently
+from expnet.training.config import ACROSS_TASKS, FEW_MARKS, FitConfig, for_warm_start
+from expnet.training.evaluation import AnnotatedText, annotated_texts, calibrate, evaluate
 from expnet.training.examples import TrainingWindow, extract
 from expnet.training.fit import fit
-from expnet.training.judging import Judged, calibrate, judge, judged
 from expnet.training.loops import in_one_cycle
 from expnet.training.loss import imitation_loss, rationale_loss
 from expnet.training.mixture import Source, fit_mixture
@@ -96,9 +96,9 @@ def identity_network():
 
 
 def texts_with(logits, marks):
-    """Judged texts of one word each, whose features are large enough for GELU to be the identity."""
+    """Annotated texts of one word each, whose features are large enough for GELU to be the identity."""
     return [
-        Judged(
+        AnnotatedText(
             (TrainingWindow(torch.tensor([[value]]).half(), torch.tensor([float(mark)]), torch.tensor([[0, 1]]), 0),),
             np.array([mark]),
             np.array([True]),
@@ -177,7 +177,7 @@ def test_fit_learns_a_planted_rationale_and_beats_chance_on_held_out_texts(class
     network = cold_fit(classifier, planted[:180], config=FitConfig(epochs=25, patience=25))
     held = planted[180:]
     examples = extract(classifier, held, network.config.features)
-    figures = judge(network, judged(examples, held))
+    figures = evaluate(network, annotated_texts(examples, held))
     # Attention of a random model says much about which word a token is: far above the chance of 0.5.
     assert figures["auroc"] > 0.8
     assert network.config.provenance["texts"] == 162
@@ -283,9 +283,9 @@ class TestSetsOfHeads:
         held = planted[100:]
         for source, least in zip(sources, (0.7, 0.85), strict=True):  # reached: 0.76 and 0.94; chance is 0.5
             found = extract(source.classifier, held, network.config.features)
-            assert judge(network, judged(found, held))["auroc"] > least
+            assert evaluate(network, annotated_texts(found, held))["auroc"] > least
         third = tiny_classifier("electra", num_hidden_layers=1)
-        again = judge(network, judged(extract(third, held, network.config.features), held))
+        again = evaluate(network, annotated_texts(extract(third, held, network.config.features), held))
         assert np.isfinite(again["auroc"])
 
     def test_a_family_of_two_equal_sources_counts_like_one(self, classifier, planted):
@@ -312,7 +312,7 @@ class TestSetsOfHeads:
 
     def test_a_warm_start_on_few_marks_moves_little(self, classifier, planted):
         base = cold_fit(classifier, planted[:20], config=BRIEF)
-        warm = fit(classifier, planted[20:36], config=gently(FEW_MARKS, 16), start=base)
+        warm = fit(classifier, planted[20:36], config=for_warm_start(FEW_MARKS, 16), start=base)
         cold = cold_fit(classifier, planted[20:36], config=ACROSS_TASKS)
         moved = (warm.first.weight - base.first.weight).norm()
         assert 0 < moved < 0.3 * (cold.first.weight - base.first.weight).norm()

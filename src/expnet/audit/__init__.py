@@ -1,4 +1,4 @@
-"""Records for those who were not there: of one decision, and of a file of them."""
+"""Audit records, of one decision and of a file of decisions."""
 
 from expnet.audit.record import Asked as Asked
 from expnet.audit.record import AuditRecord as AuditRecord

@@ -14,7 +14,7 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 def find_files(source: Path) -> tuple[list[Path], list[Path]]:
-    """Return the files to read, and those in the folder that are of no known kind.
+    """Return the files to read, and those in the folder whose type is not supported.
 
     A folder that `datasets` saved is read in its own order, any other by name, folders in it included, but not those
     that are only linked there. Names that begin with "." or "_" are left out, as Spark and Arrow do.
@@ -25,7 +25,7 @@ def find_files(source: Path) -> tuple[list[Path], list[Path]]:
     with readable(source):
         if source.is_file():
             if not is_kind(source, *ENDINGS):
-                raise BatchError(f"{source} is of no known kind; expected {', '.join(ENDINGS)}.")
+                raise BatchError(f"{source} has an unsupported file type; expected {', '.join(ENDINGS)}.")
             return [source], []
         if not source.is_dir():
             raise BatchError(f"There is no file or folder {source}.")

@@ -60,7 +60,7 @@ class Summary:
     Attributes:
         statuses: Rows by status.
         shards: How many.
-        not_read: Files in the folder that were of no known kind.
+        not_read: Files in the folder whose type is not supported.
         failure: Status and error of the first row, where there are rows and not one of them was explained; else None.
         note: Says so where a class was asked for that the scores do not depend on; else "".
     """

@@ -26,7 +26,7 @@ def on_ray(
     """Make shards in several processes, on this machine or on a cluster.
 
     Every process must see the input and the output under the same paths, and have expnet installed. A shard is made by
-    the same code as without Ray and lies there whole or not at all, so Ray's own checkpoints are not needed: a job that
+    the same code as without Ray and is written atomically, so Ray's own checkpoints are not needed: a job that
     was interrupted goes on with the shards that are missing.
 
     Args:

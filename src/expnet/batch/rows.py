@@ -12,7 +12,7 @@ from expnet.batch.settings import Settings
 from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError, TextTooLongError
 from expnet.explainer import Explainer
 from expnet.explanation.result import Explanation
-from expnet.runtime.memory import exhausted, in_halves
+from expnet.runtime.memory import bisect_on_error, exhausted
 from expnet.text.labels import OutputKind, as_target
 from expnet.text.texts import Text
 from expnet.text.windows import in_chunks
@@ -192,7 +192,7 @@ def _explain(explainer: Explainer, requests: Sequence[_ReadableRow], settings: S
         found = _explained(explainer, [request.text for request in part], part[0].target, settings)
         return [Outcome(OK, explanation=explanation) for explanation in found]
 
-    return in_halves(run, requests, splits=lambda _: True, alone=lambda _, error: _failed(error))
+    return bisect_on_error(run, requests, splits=lambda _: True, alone=lambda _, error: _failed(error))
 
 
 def _explained(

@@ -1,4 +1,4 @@
-"""The output folder: what made it, and its shards, each there whole or not at all."""
+"""The output folder: what made it, and its shards, each written atomically."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from expnet.batch.formats import is_kind, readable
 from expnet.errors import BatchError
-from expnet.files.atomic import write_whole
+from expnet.files.atomic import write_atomic
 
 # Readers of Parquet folders leave out names that begin with "_" or ".".
 _JOB, _LOCK = "_job.json", ".lock"
@@ -46,7 +46,7 @@ def open_folder(folder: Path, run: Mapping[str, Any]) -> Iterator[None]:
                 path.unlink(missing_ok=True)
         if not file.is_file():
             with _writing(file):
-                write_whole(file, (json.dumps(run, indent=1, sort_keys=True) + "\n").encode())
+                write_atomic(file, (json.dumps(run, indent=1, sort_keys=True) + "\n").encode())
         if differences := _differences(_read_job(file), run):
             raise BatchError(
                 f"{folder} was begun with something else: {'; '.join(differences)}. Use the same again, or another "
@@ -77,7 +77,7 @@ def write_shard(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
     described = table.replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True)})
     pq.write_table(described, sink, compression="zstd")
     with _writing(path):
-        write_whole(path, sink.getvalue())
+        write_atomic(path, sink.getvalue())
 
 
 def missing_shards(folder: Path, shards: Sequence[Mapping[str, Any]]) -> list[int]:

@@ -1,1 +1,1 @@
-"""The benchmark: how plausible, how faithful, how stable and how dear each method is, on texts that people marked."""
+"""The benchmark: how plausible, how faithful, how stable and how expensive each method is, on annotated texts."""

@@ -148,8 +148,8 @@ class Plan:
         unmarked: Training texts of the task for the second experiment, without their marks.
         seeds: One ExpNet of each kind per seed.
         seed: Of samples, floors and stochastic methods.
-        cross, student, few, own: How the ExpNets of these experiments are trained, from nothing; `gently` from one that
-            knows something. The features follow the tier.
+        cross, student, few, own: How the ExpNets of these experiments are trained from scratch; `for_warm_start`
+            adapts that for a warm start. The features follow the tier.
         faithfulness: What is measured of faithfulness.
         stability_texts: On how many texts stability and sanity are measured; 0 leaves them out.
         examined: Sets on which expensive methods, faithfulness, stability and sanity are measured; () is all.

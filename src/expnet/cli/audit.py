@@ -30,7 +30,7 @@ class _TextFirst(TyperGroup):
 
 
 app = typer.Typer(
-    help="Write down what was decided and why, for those who were not there. `expnet audit TEXT` is short for "
+    help="Write an audit record: what was decided, and why. `expnet audit TEXT` is short for "
     "`expnet audit decision TEXT`.",
     cls=_TextFirst,
 )

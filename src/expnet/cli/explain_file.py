@@ -43,7 +43,9 @@ def explain_file(
         bool, typer.Option("--truncate", help="Cut long texts instead of reading them in overlapping windows.")
     ] = False,
     max_characters: Annotated[int, typer.Option(min=1, help="Longer rows are not explained but marked.")] = 100_000,
-    shard_rows: Annotated[int, typer.Option(min=1, help="Rows in a shard; so many are lost at most.")] = 1024,
+    shard_rows: Annotated[
+        int, typer.Option(min=1, help="Rows in a shard; an interrupted job repeats at most one.")
+    ] = 1024,
     prefix: Annotated[str, typer.Option(help="Put before the names of the added columns.")] = "",
     engine: Annotated[EngineName, typer.Option(help="ray spreads the work over processes, or a cluster.")] = (
         EngineName.local
@@ -52,7 +54,7 @@ def explain_file(
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; auto on one of its machines.")] = None,
     gpus: Annotated[float, typer.Option(min=0, help="GPUs, or a share of one, for each process of Ray.")] = 0.0,
     threads: Annotated[
-        int, typer.Option(min=0, help="Of the processor, for each process; 0 is 1 with Ray, else all.")
+        int, typer.Option(min=0, help="Processor threads of each process; 0 takes 1 with Ray, and all otherwise.")
     ] = 0,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default the best there is.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Type of the weights, such as bfloat16.")] = None,
@@ -106,7 +108,7 @@ def _report(found: "Summary", output: Path) -> None:
         print(printable(found.note))
     if found.not_read:
         names = ", ".join(printable(str(path)) for path in found.not_read)
-        print(f"Not read, of no known kind: {names}", file=sys.stderr)
+        print(f"Not read, unsupported file type: {names}", file=sys.stderr)
     if found.failure is not None:
         print(f"Not one row was explained; the first: {printable(found.failure)}", file=sys.stderr)
         raise typer.Exit(1)

@@ -215,7 +215,7 @@ class Explanation:
             given["words"] = tuple(Word(**word) for word in given["words"])
             return cls(kind=kind, output=given.pop(one), outputs=given.pop(every), **given)
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"This is no explanation: {error}.") from error
+            raise InputError(f"Not a valid explanation: {error}.") from error
 
     def to_json(self, *, indent: int | None = None) -> str:
         """Return one JSON object; without `indent` on one line."""
@@ -227,7 +227,7 @@ class Explanation:
         try:
             data = parse_json(text)
         except ValueError as error:
-            raise InputError(f"This is no JSON: {error}.") from error
+            raise InputError(f"Not valid JSON: {error}.") from error
         if not isinstance(data, dict):
             raise InputError(f"Expected a JSON object, got {type(data).__name__}.")
         return cls.from_dict(data)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes: a reader finds the whole file or none."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 
-def write_whole(path: Path, content: Any) -> None:
+def write_atomic(path: Path, content: Any) -> None:
     """Write bytes, or a buffer of them, to a file that is never seen in part, whenever the process dies.
 
     Raises:

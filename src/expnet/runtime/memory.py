@@ -43,7 +43,7 @@ def exhausted(error: Exception) -> bool:
     return plain or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
-def in_halves(
+def bisect_on_error(
     run: Callable[[Sequence[T]], Sequence[R]],
     items: Sequence[T],
     *,
@@ -65,10 +65,10 @@ def in_halves(
             raise
         if len(items) == 1 and alone is not None:
             return [alone(items[0], error)]
-    # Out here, because until now the error held what the attempt had in memory.
+    # Outside the `except` block: inside it, the error still holds the memory of the failed attempt.
     middle = len(items) // 2
     halves = (items[:middle], items[middle:])
-    return [result for half in halves for result in in_halves(run, half, splits=splits, alone=alone)]
+    return [result for half in halves for result in bisect_on_error(run, half, splits=splits, alone=alone)]
 
 
 def _resident(field: str) -> float:

@@ -178,7 +178,7 @@ class Worker:
                 reason = self._reason(task, error)
                 failed[job] = reason if len(batch[job].items) == 1 else of_instance(reason, instance)
                 return
-        # Out here, because until now the error held what the attempt had in memory.
+        # Outside the `except` block: inside it, the error still holds the memory of the failed attempt.
         middle = len(places) // 2
         for half in (places[:middle], places[middle:]):
             self._together(batch, half, found, failed)

@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from expnet.errors import InputError, RationaleError
-from expnet.files.atomic import write_whole
+from expnet.files.atomic import write_atomic
 from expnet.rationales import Annotation, Record, as_row
 from expnet.rationales.files import json_lines
 from expnet.rationales.problems import Problem
@@ -193,7 +193,7 @@ class Marks:
                 ids.add(entries[key].record.id)
             if entries != before:
                 lines = [json.dumps(_row(entry), ensure_ascii=False) + "\n" for entry in entries.values()]
-                write_whole(self.path, "".join(lines).encode())
+                write_atomic(self.path, "".join(lines).encode())
         return [entries[key_of(record)] for record in records]
 
     @contextmanager

@@ -176,8 +176,8 @@ def table(found: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
     lines = [
         f"{found['model']}, {found['parameters'] / 1e6:.1f} M parameters, {found['device']}, {found['threads']} "
-        f"threads, {found['dtype']}; {versions}. Medians over rounds, in predictions, with quartiles, and memory "
-        "beyond the prediction's.",
+        f"threads, {found['dtype']}; {versions}. Medians over rounds as multiples of the prediction's time, with "
+        "quartiles, and memory beyond the prediction's.",
         "",
         "| tokens | batch | prediction, ms | " + " | ".join(names) + " |",
         "|---|---|---|" + "---|" * len(names),

@@ -31,7 +31,7 @@ class Throughput:
     """One way through all texts.
 
     Attributes:
-        name: "pipeline, N together" is transformers' own prediction in batches of N in the order of the texts.
+        name: "pipeline, batches of N" is transformers' own prediction in batches of N in the order of the texts.
         texts_per_second: Median over the rounds, by the clock.
         ratio: Median, over the rounds, of its texts a second over those of the best pipeline in the same round.
         low: First quartile of that.
@@ -80,10 +80,10 @@ def measure(
         for size in track(batches, "pipeline", show=progress)
     }
     size = min(trial, key=trial.__getitem__)
-    best = f"pipeline, {size} together"
+    best = f"pipeline, batches of {size}"
     ways = {
         best: _pipeline(classifier, texts, size),
-        "predict, like lengths together": lambda: _predict(classifier, texts),
+        "predict, sorted by length": lambda: _predict(classifier, texts),
     }
     ways["explain"] = lambda: explainer.explain(list(texts), truncate=True)
     if exported is not None:
@@ -116,11 +116,11 @@ def table(found: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
     tokens = found["tokens"]
     lines = [
-        f"{found['texts']:,} texts of {tokens['median']:.0f} tokens in the median, {tokens['mean']:.0f} on average, "
+        f"{found['texts']:,} texts of {tokens['median']:.0f} tokens (median), {tokens['mean']:.0f} on average and "
         f"{tokens['most']} at most; {found['model']}, {found['device']}, {found['threads']} threads, {found['dtype']}; "
         f"{versions}.",
         "",
-        "| | texts/s | against the pipeline | quartiles | processor, ms a text | padding |",
+        "| | texts/s | ratio to the pipeline | quartiles | CPU ms per text | padding |",
         "|---|---|---|---|---|---|",
     ]
     for way in (Throughput(**each) for each in found["ways"]):

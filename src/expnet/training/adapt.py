@@ -1,4 +1,4 @@
-"""Make an ExpNet at home in a classifier by texts that nobody has marked."""
+"""Distil an ExpNet, or a method, into a network of one classifier's own, on unmarked texts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,8 +21,8 @@ from expnet.text.encoding import Encoding
 from expnet.text.texts import Text, as_texts
 from expnet.training.build import new_network
 from expnet.training.config import STUDENT, FitConfig, with_tier
+from expnet.training.evaluation import platt
 from expnet.training.examples import TOGETHER, TrainingWindow
-from expnet.training.judging import platt
 from expnet.training.loops import draw, one_cycle
 from expnet.training.loss import imitation_loss
 
@@ -44,10 +44,11 @@ def adapt(
 ) -> ExpNet:
     """Train an ExpNet of one classifier to say of its texts what another or a method does, of the predicted class.
 
-    The other knows no head of this classifier by place, the new one sees each head by itself; and it may make do
-    with attention where the other takes gradients. Level and threshold go over: its scores are fitted to the other's.
+    The teacher sees the heads as a set; the student sees each head of this classifier separately, and may use attention
+    alone where the teacher takes gradients. The calibration is copied: the student's scores are
+    fitted to the teacher's.
 
-    With `toward`, and no other, it learns from nobody's marks to say in one pass what a method says in many, as
+    With `toward`, and no teacher, it learns from no marks to say in one pass what a method says in many, as
     FastSHAP does (Jethani et al. 2022, arXiv:2107.07436); scores then lie above 0.73, the threshold, where the
     method's lie more than a standard deviation above their mean over the text. With both, it learns the mixture.
 
@@ -81,19 +82,19 @@ def adapt(
     student = new_network(classifier, config)
     if not config.steps:
         raise InputError("Expected a configuration that trains by steps, got steps=0.")
-    lessons, scores = _lessons(classifier, ask, texts, student, progress=progress)
-    if not lessons:
+    windows, scores = _distillation_windows(classifier, ask, texts, student, progress=progress)
+    if not windows:
         raise InputError(f"None of the {len(texts)} texts has a word, so there is nothing to learn from.")
 
     def loss(generator: torch.Generator) -> Tensor:
-        features, targets = draw(lessons, config.batch_size, generator)
+        features, targets = draw(windows, config.batch_size, generator)
         return imitation_loss(student(features), targets)
 
     one_cycle(student, loss, config, progress=progress)
     with torch.no_grad():
         # A batch of one at a time, as a lesson is short and this happens once.
-        logits = [student(draw([each], 1, torch.Generator())[0])[0] for each in lessons]
-    counts = [~each.targets.isnan() for each in lessons]
+        logits = [student(draw([each], 1, torch.Generator())[0])[0] for each in windows]
+    counts = [~each.targets.isnan() for each in windows]
     platt(student, torch.cat([a[b] for a, b in zip(logits, counts, strict=True)]), torch.cat(scores))
     learned: dict[str, Any] = {} if teacher is None else {"teacher": dict(teacher.config.provenance)}
     if toward is not None:
@@ -139,11 +140,11 @@ def _standard(values: Tensor, real: Tensor) -> Tensor:
     return normalise_within_text(values[..., None], real)[..., 0]
 
 
-def _lessons(
+def _distillation_windows(
     classifier: Classifier, teaching: _Teaching, texts: Sequence[Text], student: ExpNet, *, progress: bool
 ) -> tuple[list[TrainingWindow], list[Tensor]]:
     """Return windows with what to imitate, and the scores of their tokens."""
-    lessons, scores = list[TrainingWindow](), list[Tensor]()
+    windows, scores = list[TrainingWindow](), list[Tensor]()
     batches = encoded(classifier, texts, size=TOGETHER)
     for _, encoding in track(
         batches, "asking the teacher", show=progress, total=len(texts), size=lambda batch: len(batch[0])
@@ -158,8 +159,8 @@ def _lessons(
             real = encoding.real[row]
             if real.any():
                 window = own.window(row, length) if isinstance(own, HeadFeatures) else own[row, :length]
-                lessons.append(
-                    TrainingWindow(window.half(), wanted[row, :length], encoding.covers[row, :length], len(lessons))
+                windows.append(
+                    TrainingWindow(window.half(), wanted[row, :length], encoding.covers[row, :length], len(windows))
                 )
                 scores.append(level[row, real])
-    return lessons, scores
+    return windows, scores

@@ -55,7 +55,7 @@ STUDENT = FitConfig(features=FeatureConfig(patterns=ATTENTION), steps=400)
 FEW_MARKS = replace(STUDENT, feature_dropout=0.5, entropy=0.0, steps=200, batch_size=16)
 
 
-def gently(config: FitConfig, texts: int) -> FitConfig:
+def for_warm_start(config: FitConfig, texts: int) -> FitConfig:
     """Return the same training for a network that knows something already: the fewer texts, the less it changes."""
     rate, steps = (0.15, 0.5) if texts <= 32 else (0.15, 1.0) if texts <= 128 else (0.5, 2.0)
     return replace(config, learning_rate=rate * config.learning_rate, steps=round(steps * config.steps))

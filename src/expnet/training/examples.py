@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from expnet.files.atomic import write_whole
+from expnet.files.atomic import write_atomic
 from expnet.model.batches import encoded
 from expnet.model.classifier import Classifier
 from expnet.network.features import FeatureConfig
@@ -162,4 +162,4 @@ def _unpack(packed: dict[str, Tensor]) -> list[TrainingWindow]:
 
 def _store(path: Path, tensors: dict[str, Tensor]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, save(tensors))
+    write_atomic(path, save(tensors))

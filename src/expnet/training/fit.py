@@ -14,7 +14,7 @@ from expnet.rationales import Record
 from expnet.runtime.ambient import torch_defaults
 from expnet.text.texts import Text, as_texts
 from expnet.training.adapt import adapt
-from expnet.training.config import FEW_MARKS, FEW_MARKS_UNIVERSAL, STUDENT, FitConfig, gently, with_tier
+from expnet.training.config import FEW_MARKS, FEW_MARKS_UNIVERSAL, STUDENT, FitConfig, for_warm_start, with_tier
 from expnet.training.mixture import Source, fit_mixture
 
 # Texts, marked or not, that are enough to learn a classifier's heads from the universal ExpNet.
@@ -77,7 +77,7 @@ def fit(
         known = _known(classifier, texts, chosen, progress=progress)
     if config is None and known is not None:
         as_it_is = start == "universal" and known.gate is not None
-        chosen = replace(FEW_MARKS_UNIVERSAL, seed=seed) if as_it_is else gently(chosen, marked)
+        chosen = replace(FEW_MARKS_UNIVERSAL, seed=seed) if as_it_is else for_warm_start(chosen, marked)
     if steps is not None:
         chosen = replace(chosen, steps=steps)
     source = Source(classifier=classifier, train=train, dev=dev, name=name)

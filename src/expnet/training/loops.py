@@ -11,13 +11,13 @@ from expnet.network.expnet import ExpNet
 from expnet.network.heads import Features
 from expnet.runtime.progress import track
 from expnet.training.config import FitConfig
+from expnet.training.evaluation import AnnotatedText, evaluate
 from expnet.training.examples import TrainingWindow, collate
-from expnet.training.judging import Judged, judge
 from expnet.training.loss import rationale_loss
 
 
 def in_epochs(
-    network: ExpNet, train: list[TrainingWindow], dev: list[Judged], config: FitConfig, *, progress: bool
+    network: ExpNet, train: list[TrainingWindow], dev: list[AnnotatedText], config: FitConfig, *, progress: bool
 ) -> None:
     """Train in place over all texts, until the development texts say stop.
 
@@ -41,7 +41,7 @@ def in_epochs(
                 optimizer.step()
             network.eval()
             if dev:
-                reached = judge(network, dev)["average_precision"]
+                reached = evaluate(network, dev)["average_precision"]
                 waited += 1
                 if reached > best:
                     best, best_state, waited = reached, copy.deepcopy(network.state_dict()), 0

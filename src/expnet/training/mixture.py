@@ -13,8 +13,8 @@ from expnet.rationales import Record
 from expnet.runtime.ambient import torch_defaults
 from expnet.training.build import continued, new_network
 from expnet.training.config import FitConfig
+from expnet.training.evaluation import AnnotatedText, annotated_texts, calibrate, evaluate
 from expnet.training.examples import TrainingWindow, extract
-from expnet.training.judging import Judged, calibrate, judge, judged
 from expnet.training.loops import in_epochs, in_one_cycle
 
 _ENOUGH_TO_SPLIT = 100
@@ -72,8 +72,8 @@ def fit_mixture(
     for source in sources:
         network.check_fits(source.classifier.architecture, source.classifier.support)
     features = network.config.features
-    train: list[Judged] = []
-    dev: list[Judged] = []
+    train: list[AnnotatedText] = []
+    dev: list[AnnotatedText] = []
     families: dict[str, list[list[TrainingWindow]]] = {}
     for number, source in enumerate(sources):
         learn, held = _split(source, config.seed)
@@ -88,7 +88,7 @@ def fit_mixture(
                 title=title + part,
                 progress=progress,
             )
-            texts += judged(found, records)
+            texts += annotated_texts(found, records)
             if texts is train:
                 families.setdefault(source.family or f"source {number}", []).append(found)
     for name, texts in (("training", train), ("development", dev)):
@@ -128,12 +128,17 @@ def _known(record: Record, classifier: Classifier) -> Record:
 
 
 def _sign(
-    network: ExpNet, sources: Sequence[Source], config: FitConfig, train: list[Judged], dev: list[Judged], warm: bool
+    network: ExpNet,
+    sources: Sequence[Source],
+    config: FitConfig,
+    train: list[AnnotatedText],
+    dev: list[AnnotatedText],
+    warm: bool,
 ) -> ExpNet:
     """Write into the configuration where the network comes from."""
     from importlib.metadata import version
 
-    reached = judge(network, dev) if dev else {}
+    reached = evaluate(network, dev) if dev else {}
     figures = {f"dev {name}": round(value, 4) for name, value in reached.items() if not np.isnan(value)}
     provenance = {
         "sources": [source.name or source.classifier.name for source in sources],

@@ -17,7 +17,7 @@ def read_form(body: bytes) -> Mapping[str, list[str]]:
     try:
         fields = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS, errors="strict")
     except ValueError as error:
-        raise InputError("This is no form: expected fields as a browser sends them, in UTF-8.") from error
+        raise InputError("Not a valid form: expected fields as a browser sends them, in UTF-8.") from error
     # Browsers send every line break as CR LF; what was typed, and what was shown, had LF.
     return {name: [value.replace("\r\n", "\n") for value in values] for name, values in fields.items()}
 

@@ -25,7 +25,7 @@ from expnet.timing.clock import Stopwatch
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Work that is done whole or not at all; `name` tells it from any other, and changes with what it depends on."""
+    """Work that is done completely or not at all; `name` tells it from any other, and depends on all its inputs."""
 
     name: str
     title: str

@@ -12,7 +12,7 @@ from numpy import ndarray
 from safetensors.numpy import load_file, save
 
 from expnet.errors import NonFiniteError
-from expnet.files.atomic import write_whole
+from expnet.files.atomic import write_atomic
 from expnet.methods.method import Method
 from expnet.model.batches import encoded, predict_texts
 from expnet.model.classifier import Classifier
@@ -91,10 +91,10 @@ def word_scores(
 
 
 def keep(path: Path, scores: Scores) -> None:
-    """Write scores whole or not at all."""
+    """Write scores atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     flat = np.concatenate(scores) if scores else np.zeros(0)
-    write_whole(path, save({"scores": flat, "lengths": np.array([len(each) for each in scores])}))
+    write_atomic(path, save({"scores": flat, "lengths": np.array([len(each) for each in scores])}))
 
 
 def kept(path: Path) -> Scores | None:

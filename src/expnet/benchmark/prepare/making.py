@@ -21,7 +21,7 @@ from expnet.network.expnet import ExpNet
 from expnet.network.heads import Tier
 from expnet.rationales import Record
 from expnet.training.adapt import adapt
-from expnet.training.config import FitConfig, gently, with_tier
+from expnet.training.config import FitConfig, for_warm_start, with_tier
 from expnet.training.mixture import Source, fit_mixture
 
 _DOCUMENTS = 5000  # enough to count words in
@@ -103,7 +103,7 @@ class Workshop:
             source = Source(classifier=source.classifier, train=drawn, name=f"{shots} of {task.train}")
             config = plan.few
         start = self.adapted(task, round, tier) if warm else None
-        config = gently(config, len(source.train)) if warm else config
+        config = for_warm_start(config, len(source.train)) if warm else config
         return self._trained([source], with_tier(self._seeded(config, round), tier), start)
 
     def explained(self, task: TaskPlan, round: int, texts: TestSet) -> list[int]:

@@ -199,7 +199,7 @@ def few_marks(rows: Sequence[Row]) -> Figure | None:
             at = [steps.index(count) for count in lesson]
             figures = [summary.figure(each, HEADLINE) for each in lesson.values()]
             colour = _GREEN if "gradient" in name else _BLUE
-            marker, dashes = ("s", "--") if name.endswith("nothing") else ("o", "-")
+            marker, dashes = ("s", "--") if name.endswith(summary.FROM_SCRATCH) else ("o", "-")
             axes.plot(at, [each.mean for each in figures], dashes, color=colour, marker=marker, ms=3, lw=1, label=name)
             axes.fill_between(at, [x.low for x in figures], [x.high for x in figures], color=colour, alpha=0.2, lw=0)
         bounds = (("best baseline", comparison.best(here), "--"), ("human", comparison.best(here, ("human",)), ":"))

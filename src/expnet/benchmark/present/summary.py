@@ -17,6 +17,7 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 HEADLINE = "average_precision"
 _NAMES = {"expnet": "ExpNet", "expnet_gradient": "ExpNet with gradients"}
+FROM_SCRATCH = "from scratch"  # rows say "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def system(row: Row) -> str:
     if row.experiment != "few marks":
         return f"{name}, {row.experiment}"
     start = row.condition.get("start")
-    return f"{name}, {row.condition.get('shots')} marks" + (f", from {start}" if start else "")
+    return f"{name}, {row.condition.get('shots')} marks" + (f", {_from(start)}" if start else "")
 
 
 def systems(rows: Iterable[Row], experiments: Sequence[str]) -> dict[str, list[Row]]:
@@ -107,7 +108,7 @@ def lessons(rows: Iterable[Row]) -> dict[str, dict[float, list[Row]]]:
 
     def start(row: Row) -> str:
         first = row.condition.get("start") or (row.experiment if row.experiment != "in-domain" else "nothing")
-        return f"{_NAMES.get(row.method, row.method)}, from {first}"
+        return f"{_NAMES.get(row.method, row.method)}, {_from(first)}"
 
     return {name: group(each, shots) for name, each in group(ours, start).items()}
 
@@ -167,6 +168,10 @@ def figure(rows: Sequence[Row], metric: str, texts: Iterable[int] | None = None)
     whole = estimate(np.array([x for text, x in values.items() if chosen is None or text in chosen], dtype=float))
     sd = float(np.std(means, ddof=1)) if len(means) > 1 else math.nan
     return MeanOverSeeds(whole.mean, whole.low, whole.high, whole.n, len(means), sd)
+
+
+def _from(start: object) -> str:
+    return FROM_SCRATCH if start == "nothing" else f"from {start}"
 
 
 def _name(row: Row) -> str:

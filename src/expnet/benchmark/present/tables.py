@@ -39,9 +39,11 @@ _TITLES = {
     "sanity": "Sanity",
     "cost": "Cost",
 }
-_SAMPLED = "† Measured on a stratified sample, because the method is expensive: not comparable with whole sets."
-_INTERVALS = "Brackets: 95 % bootstrap interval over texts. Of several runs, a text counts with its mean."
-_HUMAN = "Human: one annotator against the majority of the others. People mark or do not mark, and rank nothing."
+_SAMPLED = (
+    "† Measured on a stratified sample, because the method is expensive: not comparable with figures on whole sets."
+)
+_INTERVALS = "Brackets: 95 % bootstrap interval over texts. With several runs, each text's values are averaged first."
+_HUMAN = "Human: one annotator against the majority of the others. Annotators mark words; they do not rank them."
 
 
 def all_tables(rows: Sequence[Row]) -> dict[str, list[Table]]:
@@ -99,7 +101,7 @@ def _headline(chosen: Sequence[Row], ours: Sequence[str]) -> Table:
         tuple(lines),
         (
             _INTERVALS,
-            "Bold: the best of a line. The best baseline is chosen on the test itself, which favours it.",
+            "Bold: the best of each row. The best baseline is chosen on the test set itself, which favours it.",
             _HUMAN,
         ),
         frozenset(bold),
@@ -108,7 +110,7 @@ def _headline(chosen: Sequence[Row], ours: Sequence[str]) -> Table:
 
 def ahead(contests: Sequence[Contest]) -> list[Table]:
     """Return a table per tier with a line per set: how far each ExpNet is ahead of the best baseline of the set."""
-    started = [each for each in contests if not each.system.endswith("from nothing")]
+    started = [each for each in contests if not each.system.endswith(summary.FROM_SCRATCH)]
     found = []
     for tier, same in summary.group(started, lambda each: each.system.split(",")[0]).items():
         names = list(dict.fromkeys(each.system for each in same))
@@ -119,8 +121,8 @@ def ahead(contests: Sequence[Contest]) -> list[Table]:
         signs = [[each.gain.sign for each in same if each.system == name] for name in names]
         lines.append(("ahead / behind", None, None, *(f"{each.count(1)} / {each.count(-1)}" for each in signs)))
         header = ("set", "best baseline", "its value", *(name.partition(", ")[2] for name in names))
-        note = "Last line: on how many sets the interval lies above or below 0. " + _INTERVALS
-        found.append(Table(f"{tier}: average precision beyond the best baseline's", header, tuple(lines), (note,)))
+        note = "Last row: the number of sets whose interval lies above 0 / below 0. " + _INTERVALS
+        found.append(Table(f"{tier}: gain in average precision over the best baseline", header, tuple(lines), (note,)))
     return found
 
 
@@ -175,7 +177,7 @@ def trade_off(points: Sequence[Point]) -> Table:
         (each.system + SAMPLE * each.sample, each.plausibility, each.faithfulness, each.cost, each.sets)
         for each in points
     )
-    note = "Means over the sets where both were measured; lines with fewer sets than others cannot be compared."
+    note = "Means over the sets where both were measured; rows with fewer sets than others cannot be compared."
     header = ("method", "average precision", "comprehensiveness", "time, in predictions", "sets")
     return Table("Plausibility, faithfulness and cost", header, rows, (note, *_sampled(rows)))
 

@@ -1,4 +1,4 @@
-"""Hold a network against people, word by word: choose its epoch, its scale, its threshold."""
+"""Evaluate a network against human marks, and choose its epoch, its scale and its threshold."""
 
 import warnings
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from expnet.training.examples import TrainingWindow, collate
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class AnnotatedText:
     """One annotated text: its windows, which of its words are marked, and which could have been."""
 
     examples: tuple[TrainingWindow, ...]
@@ -25,13 +25,13 @@ class Judged:
     judged: Bool[np.ndarray, " words"]
 
 
-def judged(examples: Sequence[TrainingWindow], records: Sequence[Record]) -> list[Judged]:
+def annotated_texts(examples: Sequence[TrainingWindow], records: Sequence[Record]) -> list[AnnotatedText]:
     """Bring together the windows of each text and its marks; texts without words are left out."""
     windows: dict[int, list[TrainingWindow]] = {}
     for example in examples:
         windows.setdefault(example.text, []).append(example)
     return [
-        Judged(
+        AnnotatedText(
             tuple(windows[index]),
             np.array(record.word_marks(), dtype=bool),
             np.array(record.judged_words(), dtype=bool),
@@ -42,7 +42,7 @@ def judged(examples: Sequence[TrainingWindow], records: Sequence[Record]) -> lis
 
 
 @torch.no_grad()
-def word_logits(network: ExpNet, texts: Sequence[Judged]) -> list[Float[np.ndarray, " words"]]:
+def word_logits(network: ExpNet, texts: Sequence[AnnotatedText]) -> list[Float[np.ndarray, " words"]]:
     """Return the logits of each text's words, the largest of their tokens; words without a token get the lowest."""
     flat = [(index, example) for index, text in enumerate(texts) for example in text.examples]
     flat.sort(key=lambda pair: len(pair[1].targets))
@@ -56,7 +56,7 @@ def word_logits(network: ExpNet, texts: Sequence[Judged]) -> list[Float[np.ndarr
     return [each.nan_to_num(neginf=lowest).numpy() for each in words]
 
 
-def judge(network: ExpNet, texts: Sequence[Judged]) -> dict[str, float]:
+def evaluate(network: ExpNet, texts: Sequence[AnnotatedText]) -> dict[str, float]:
     """Return the mean AUROC and average precision over the texts that have both marked and unmarked words."""
     found = zip(word_logits(network, texts), texts, strict=True)
     pairs = [(scores[text.judged], text.marks[text.judged]) for scores, text in found]
@@ -68,7 +68,7 @@ def judge(network: ExpNet, texts: Sequence[Judged]) -> dict[str, float]:
         }
 
 
-def calibrate(network: ExpNet, texts: Sequence[Judged]) -> None:
+def calibrate(network: ExpNet, texts: Sequence[AnnotatedText]) -> None:
     """Set the network's scale and bias by Platt's method and its threshold by the best F1 over all words."""
     judged = np.concatenate([text.judged for text in texts])
     logits = torch.from_numpy(np.concatenate(word_logits(network, texts))[judged])
