@@ -293,13 +293,16 @@ def test_a_text_on_which_the_model_fails_is_refused_with_the_reason_and_the_othe
 def test_a_tokenizer_that_fails_on_a_text_is_told_likewise_and_the_log_does_not_quote_it(
     explainer, monkeypatch, caplog
 ):
-    def encode(texts, **settings):
-        if any("bad" in text.text for text in texts):
-            raise KeyError(f"no token for {texts[0].text}")
-        return whole(texts, **settings)
+    def failing(tokenize):
+        def run(texts, **settings):
+            if any("bad" in text.text for text in texts):
+                raise KeyError(f"no token for {texts[0].text}")
+            return tokenize(texts, **settings)
 
-    whole = explainer.classifier.encode
-    monkeypatch.setattr(explainer.classifier, "encode", encode)
+        return run
+
+    for name in ("encode", "read"):
+        monkeypatch.setattr(explainer.classifier, name, failing(getattr(explainer.classifier, name)))
     with caplog.at_level(logging.INFO, "expnet.serve"), TestClient(create_app({"tiny": explainer})) as client:
         many = {"instances": ["bad Wolpertinger"], "method": "lime", "options": {"samples": 5}}
         for path, asked in ((PREDICT, {"instances": ["bad Wolpertinger"]}), (EXPLAIN, many)):
