@@ -41,7 +41,8 @@ def list_commands(_app: Sphinx, page: str, source: list[str]) -> None:
     if page == "reference/commands":
         command = typer.main.get_command(app)
         with command.make_context("expnet", [], resilient_parsing=True) as context:
-            source[0] = get_docs_for_click(obj=command, ctx=context, name="expnet", title="Commands")
+            # typer has two names for its contexts.
+            source[0] = get_docs_for_click(obj=command, ctx=context, name="expnet", title="Commands")  # type: ignore[arg-type]
 
 
 def setup(sphinx: Sphinx) -> None:

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from expnet.benchmark.measure.measures import Values, mark_all, plausibility
-from expnet.benchmark.measure.scores import Job, word_scores
+from expnet.benchmark.measure.scores import ScoringJob, word_scores
 from expnet.demo import FOLDER, adapted_classifier, base_model
 from expnet.finetuning import FinetuneConfig, figures, finetune
 from expnet.methods.learned import method_of
@@ -29,7 +29,8 @@ from expnet.model.batches import predict_texts
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
 from expnet.rationales import Record, read_records
-from expnet.training.fit import FitConfig, fit
+from expnet.training.config import FitConfig
+from expnet.training.fit import fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +185,7 @@ def evaluate(
     """
     records = [record for record in records if record.rationale and any(record.word_marks())]
     marks = [np.array(record.word_marks(), dtype=bool) for record in records]
-    jobs = (Job(method_of(network), {}, 0, network), Job(find_method("raw_attention"), {}))
+    jobs = (ScoringJob(method_of(network), {}, 0, network), ScoringJob(find_method("raw_attention"), {}))
     # Neither depends on the class.
     own, attention = (word_scores(classifier, records, [0] * len(records), job) for job in jobs)
     chance = np.random.default_rng(0)

@@ -48,7 +48,7 @@ def main() -> None:
         (FOLDER / tier / "README.md").write_text(f"{network.generate_model_card()}\n{card(report[tier]['sets'])}")
 
 
-def learned(plan: Plan, folder: Path) -> dict[str, object]:
+def learned(plan: Plan, folder: Path) -> dict[str, Any]:
     """Return the sets that a network learned from by the plan's families, and what its classifiers are made of."""
     sources = ExpNet.from_pretrained(folder).config.provenance["sources"]
     families: dict[str, list[str]] = {}
@@ -84,7 +84,7 @@ better explainer: `expnet fit`.
 """
 
 
-def figures(rows: Sequence[Row], method: str) -> dict[str, object]:
+def figures(rows: Sequence[Row], method: str) -> dict[str, Any]:
     """Return average precision on each set of a family that the network had not learned from, beside others'."""
     sets = {}
     for place, here in places([row for row in main_marks(rows) if not row.sample]).items():

@@ -104,7 +104,9 @@ def own(model: PreTrainedModel, batch: dict[str, Tensor], anchor: Anchor) -> tup
 
 def eager(model: PreTrainedModel) -> PreTrainedModel:
     """Return a second model with the same weights that never saw our code, under eager attention."""
-    twin = type(model)._from_config(copy.deepcopy(model.config), attn_implementation="eager").to(model.dtype).eval()
+    twin: PreTrainedModel = (
+        type(model)._from_config(copy.deepcopy(model.config), attn_implementation="eager").to(model.dtype).eval()
+    )
     twin.load_state_dict(model.state_dict())
     return twin
 

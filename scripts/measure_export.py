@@ -91,7 +91,8 @@ def plain_session(explainer: expnet.Explainer, place: Path, threads: int) -> Any
 
         def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
             given = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-            return self.model(input_ids=input_ids, attention_mask=attention_mask, **given).logits
+            logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **given).logits
+            return logits
 
     classifier = explainer.classifier
     given = classifier.encode([expnet.Text.of("A short text."), expnet.Text.of("Another, longer one.")]).inputs()
@@ -113,7 +114,7 @@ def plain_session(explainer: expnet.Explainer, place: Path, threads: int) -> Any
 
 def predict_in_onnxruntime(bare: OnnxExplainer, texts: Sequence[str]) -> np.ndarray:
     """Return probabilities, by the same batches as the explanations; every text counts once, by its windows' mean."""
-    found = np.zeros((len(texts), len(bare.manifest.labels)))
+    found: np.ndarray = np.zeros((len(texts), len(bare.manifest.labels)))
     items = without_words(texts)
     for places in in_chunks(items):
         encoded = encode(bare.tokenizer, [items[place] for place in places], bare.manifest, truncate=False)
@@ -121,7 +122,8 @@ def predict_in_onnxruntime(bare: OnnxExplainer, texts: Sequence[str]) -> np.ndar
             del feed["real"]
             powers = np.exp(bare.session.run(None, feed)[0])
             np.add.at(found, [places[text] for text in encoded.text_of[rows]], powers / powers.sum(1, keepdims=True))
-    return found / found.sum(1, keepdims=True)
+    found /= found.sum(1, keepdims=True)
+    return found
 
 
 def without_words(texts: Sequence[str]) -> list[expnet.Text]:

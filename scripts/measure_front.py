@@ -72,7 +72,7 @@ def measured(workshop: Workshop, task: TaskPlan, held: Sequence[Record]) -> dict
         )
     makers["leave-one-out alone"] = lambda: learned(adapt(classifier, None, texts, toward=TOWARD, config=gradient))
     makers["leave-one-out alone, attention"] = lambda: learned(adapt(classifier, None, texts, toward=TOWARD))
-    target = [classifier.target_index(record.label) for record in held]
+    target = [classifier.target_index(str(record.label)) for record in held]
     scores = {}
     for name, make in makers.items():
         scores[name] = word_scores(classifier, held, target, make())

@@ -121,8 +121,8 @@ def speed(methods: list[expnet.Method], repeats: int, seconds: float, peers: boo
                 {"name": method.name, "options": options} | compare(predict, run, repeats, seconds)
             )
             show(report["methods"][-1])
-    for name, run in others(explainer, texts) if peers else ():
-        report["peers"].append({"name": name} | compare(predict, run, repeats, seconds))
+    for name, explain in others(explainer, texts) if peers else ():
+        report["peers"].append({"name": name} | compare(predict, explain, repeats, seconds))
         show(report["peers"][-1])
     return report
 
@@ -165,7 +165,8 @@ def others(explainer: expnet.Explainer, texts: list[str]) -> Iterator[tuple[str,
     def logits(batch: list[str]) -> np.ndarray:
         inputs = tokenizer(list(batch), padding=True, return_tensors="pt")
         with torch.inference_mode():
-            return model(**inputs).logits.numpy()
+            found: np.ndarray = model(**inputs).logits.numpy()
+        return found
 
     def in_batches(batch: list[str]) -> np.ndarray:
         return np.concatenate([logits(list(batch[start : start + 32])) for start in range(0, len(batch), 32)])

@@ -33,7 +33,7 @@ class Chromium:
         # The browser reads commands from its file 3 and writes answers to its file 4.
         command = f'exec "$0" "$@" 3<&{theirs} 4>&{theirs_too}'
         self._process = subprocess.Popen(
-            ["bash", "-c", command, PROGRAM, *_FLAGS, *flags, f"--user-data-dir={self._folder.name}"],
+            ["bash", "-c", command, str(PROGRAM), *_FLAGS, *flags, f"--user-data-dir={self._folder.name}"],
             pass_fds=(theirs, theirs_too),
             stderr=subprocess.DEVNULL,
         )

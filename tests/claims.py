@@ -31,7 +31,8 @@ def main() -> None:
     claims = dict(_claims(good, place))
     load_model(good)
     for claim, read in claims.items():
-        started, refused = time.monotonic(), []
+        refused: list[str] = []
+        started = time.monotonic()
 
         def run(read: Callable[[], object] = read, refused: list[str] = refused) -> None:
             try:
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def _claims(good: Path, place: Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    models = {
+    models: dict[str, dict[str, object]] = {
         "vocabulary": {"vocab_size": 40_000_000},
         "layers": {"num_hidden_layers": 1_000_000},
         "fewer layers": {"num_hidden_layers": 999},
@@ -69,14 +70,17 @@ def _claims(good: Path, place: Path) -> Iterator[tuple[str, Callable[[], object]
 
 
 def _adapter(good: Path, folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    get_peft_model(build("bert"), LoraConfig(task_type="SEQ_CLS", target_modules=["query"])).save_pretrained(folder)
+    adapted = get_peft_model(build("bert"), LoraConfig(task_type="SEQ_CLS", target_modules=["query"]))
+    adapted.save_pretrained(str(folder))
     shutil.copy(good / "config.json", folder)
     _change(folder / "adapter_config.json", {"r": HUGE})
     yield "rank", lambda: load_model(folder, base=good)
 
 
 def _networks(folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    tiny_explainer(tiny_classifier()).network.save_pretrained(folder)
+    network = tiny_explainer(tiny_classifier()).network
+    assert network is not None
+    network.save_pretrained(folder)
     ExpNet.from_pretrained(folder)
     for name, value in {"hidden": [65_536, 65_536], "context": 256, "layers": 1000}.items():
         settings = {name: value} | ({"hidden": [65_536]} if name != "hidden" else {})

@@ -27,9 +27,9 @@ PLAIN = (
 install_import_hook([*CHECKED, *(f"expnet.{name}" for name in PLAIN)], "beartype.beartype")
 
 # A stranger's run gives our verdict; HYPOTHESIS_PROFILE=explore draws examples that nobody has tried yet.
-UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("repeat", derandomize=True, **UNHURRIED)
-settings.register_profile("explore", **UNHURRIED)
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeat", UNHURRIED, derandomize=True)
+settings.register_profile("explore", UNHURRIED)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 

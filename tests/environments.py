@@ -21,7 +21,7 @@ def link_packages(folder: Path, extra: str | None) -> Path:
         files = distribution(name).files or ()
         for top in {file.parts[0] for file in files if not file.name.endswith(".pth")} - {"..", "__pycache__"}:
             if not (folder / top).exists():
-                (folder / top).symlink_to(distribution(name).locate_file(top))
+                (folder / top).symlink_to(Path(str(distribution(name).locate_file(top))))
     return folder
 
 

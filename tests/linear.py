@@ -44,5 +44,6 @@ def linear_classifier(*, seed: int = 0) -> Classifier:
 def contributions(classifier: Classifier, ids: Tensor, target: Tensor) -> Tensor:
     """Return head · embedding of each token, [batch, tokens]: what it adds to the target's logit."""
     model = classifier.model
+    words, head = model.get_parameter("words.weight"), model.get_parameter("head.weight")
     with torch.no_grad():
-        return torch.einsum("btd,bd->bt", model.words.weight[ids], model.head.weight[target])
+        return torch.einsum("btd,bd->bt", words[ids], head[target])

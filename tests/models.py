@@ -55,7 +55,7 @@ def build(architecture: str, *, seed: int = 0, **changes: Any) -> tf.PreTrainedM
         torch.manual_seed(seed)
         model: tf.PreTrainedModel = getattr(tf, f"{kind}ForSequenceClassification")(config)
         if architecture in DECODERS:  # they pad with an ordinary token, not with zeros
-            model.get_input_embeddings().weight.data[PAD].normal_(std=_SPREAD)
+            model.get_input_embeddings().get_parameter("weight").data[PAD].normal_(std=_SPREAD)
     return model.eval()
 
 

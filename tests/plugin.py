@@ -47,7 +47,7 @@ class Package:
 def point(name, value):
     """An entry point as an installed package has it."""
     made = importlib.metadata.EntryPoint(name, value, registry.GROUP)
-    return made._for(Package())
+    return made._for(Package())  # type: ignore[attr-defined]  # what importlib itself calls
 
 
 @contextmanager

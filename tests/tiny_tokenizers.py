@@ -105,7 +105,7 @@ class SlowTokenizer(PythonBackend):
     def get_vocab(self) -> dict[str, int]:
         return {chr(number): number for number in range(128)}
 
-    def _tokenize(self, text: str) -> list[str]:
+    def _tokenize(self, text: str, **_: object) -> list[str]:
         return list(text)
 
     def _convert_token_to_id(self, token: str) -> int:

@@ -1,5 +1,7 @@
 """Errors that say what came, what was expected and what to do about it."""
 
+from collections.abc import Hashable, Iterable
+from difflib import get_close_matches
 from typing import Literal
 
 
@@ -92,3 +94,15 @@ def require_extra(package: str, extra: str) -> None:
             f"This needs the package {package!r}, which is not installed. "
             f"Install it with: pip install 'expnet[{extra}]'"
         )
+
+
+def did_you_mean(name: Hashable, known: Iterable[Hashable]) -> str:
+    """Return a sentence that offers the nearest valid name, with a blank before it; "" where none is near.
+
+    Args:
+        name: What came: a string, or whatever a frame calls its columns.
+        known: The valid names.
+    """
+    written = {str(each): each for each in known}
+    near = get_close_matches(str(name), written, n=1)
+    return f" Did you mean {written[near[0]]!r}?" if near else ""

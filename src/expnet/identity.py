@@ -1,4 +1,4 @@
-"""What made an explanation: models by name and hash, packages by version."""
+"""What made an explanation: models by name and hash."""
 
 import hashlib
 import json
@@ -6,10 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import safetensors.torch
-import torch
-import transformers
 
-from expnet._version import __version__
 from expnet.explainer import Explainer
 
 
@@ -28,11 +25,6 @@ def models(explainer: Explainer) -> dict[str, Any]:
         "device": classifier.model.device.type,
         "precision": str(classifier.model.dtype),
     }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that scores depend on."""
-    return {"expnet": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
 
 
 def sha256(*parts: str | bytes) -> str:

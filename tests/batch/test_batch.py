@@ -94,7 +94,7 @@ def test_each_bad_row_says_what_is_wrong_and_the_others_are_explained(tmp_path, 
     assert [row["status"] for row in found] == ["ok", "missing", "unknown target", "too long", "too long", "ok"]
     errors = [row["error"] for row in found]
     assert "'text' is null" in errors[1]
-    assert "did you mean 'LABEL_2'?" in errors[2]
+    assert "Did you mean 'LABEL_2'?" in errors[2]
     assert "A pair of 300 and 300 tokens" in errors[3]
     assert "5,000,000 characters are more than max_characters, 100,000" in errors[4]
     assert [{name: row[name] for name in rows[0]} for row in found] == rows  # ids twice, and all of 5 MB

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expnet.batch.added_columns import added_fields
 from expnet.batch.files import Reader, common_schema, places, survey
 from expnet.batch.folders import find_files
-from expnet.batch.rows import added_fields
 from expnet.errors import BatchError
 from tests.batch_jobs import TEXTS, run, write_lines, write_parquet
 from tests.classifiers import tiny_classifier, tiny_explainer

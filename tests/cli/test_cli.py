@@ -106,7 +106,7 @@ def test_output_of_the_terminal_format_has_no_colours(folders, tmp_path, monkeyp
     [
         (["a", "b", "--pair", "c"], "2 texts but 1 second texts"),
         (["a", "--output", "/no/such/folder/x.html"], "/no/such/folder does not exist"),
-        (["a", "--model", "demo/sentimental"], "did you mean 'demo/sentiment'"),
+        (["a", "--model", "demo/sentimental"], "Did you mean 'demo/sentiment'"),
         (["a", "--model", "/no/such/model", "--explainer", "x"], "neither a folder"),
     ],
 )

@@ -66,7 +66,7 @@ def test_a_target_changes_the_class_reported(explainer):
     assert explanation.label == "LABEL_2"
     assert explanation.probability == explanation.probabilities["LABEL_2"]
     assert explainer.explain("good film", target=2) == explanation
-    with pytest.raises(InputError, match="did you mean 'LABEL_2'"):
+    with pytest.raises(InputError, match="Did you mean 'LABEL_2'"):
         explainer.explain("good film", target="LABEL2")
 
 
@@ -211,7 +211,7 @@ def test_a_model_without_an_explainer_says_how_to_get_one_and_what_else_explains
 
 
 def test_a_demo_with_a_wrong_name_gets_the_nearest():
-    with pytest.raises(InputError, match="did you mean 'demo/hate-speech'"):
+    with pytest.raises(InputError, match="Did you mean 'demo/hate-speech'"):
         expnet.load("demo/hate-speach")
 
 
@@ -286,7 +286,7 @@ class TestOtherMethods:
     def test_wrong_names_and_options_are_refused_before_anything_runs(self, bare):
         with pytest.raises(MethodError, match="Did you mean 'saliency'"):
             bare.explain([], method="salience")
-        with pytest.raises(OptionError, match="did you mean 'norm'"):
+        with pytest.raises(OptionError, match="Did you mean 'norm'"):
             bare.explain([], method="saliency", options={"norms": "l1"})
 
     def test_scores_that_are_not_finite_are_an_error(self, bare, monkeypatch):

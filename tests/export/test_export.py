@@ -127,7 +127,7 @@ def test_a_target_changes_the_class_reported(exported, explainer):
 @pytest.mark.parametrize(
     ("texts", "options", "error", "match"),
     [
-        ("good", {"target": "LABEL2"}, InputError, "did you mean 'LABEL_2'"),
+        ("good", {"target": "LABEL2"}, InputError, "Did you mean 'LABEL_2'"),
         (Text.of(LONG, LONG), {}, TextTooLongError, "120 and 120 tokens"),
         ([3], {}, InputError, "Expected a string, got int"),
         (3, {}, InputError, "a list of texts, got int"),

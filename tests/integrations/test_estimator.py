@@ -103,6 +103,34 @@ def test_labels_choose_whose_gradients_are_learned_from(classifier):
     assert torch.equal(first, logits(["LABEL_0"] * 3))
 
 
+def test_the_target_is_the_class_of_texts_without_a_label(classifier):
+    def weights(**changes):
+        labels = changes.pop("labels", None)
+        estimator = ExpNetEstimator(classifier, tier="gradient", steps=2, **changes)
+        return estimator.fit(TEXTS[:3], MARKS[:3], labels=labels).network_.first.weight
+
+    assert torch.equal(weights(target="LABEL_1"), weights(labels=["LABEL_1"] * 3))
+    assert torch.equal(weights(target=0, labels=["LABEL_1"] * 3), weights(labels=["LABEL_1"] * 3))
+    assert not torch.equal(weights(target=0), weights(target=1))
+
+
+def test_explanations_are_of_the_class_asked_for_or_of_the_estimator_s_own(classifier, fitted):
+    assert {found.label for found in fitted.explain(TEXTS, target=1)} == {"LABEL_1"}
+    own = ExpNetEstimator(classifier, steps=2, target="LABEL_2").fit(TEXTS, MARKS)
+    assert {found.label for found in own.explain(TEXTS)} == {"LABEL_2"}
+    assert {found.label for found in own.explain(TEXTS, target=0)} == {"LABEL_0"}
+
+
+def test_a_regression_with_several_outputs_is_marked_with_the_target_named():
+    names = {0: "stars", 1: "length", 2: "age"}
+    classifier = tiny_classifier(problem_type="regression", id2label=names)
+    with pytest.raises(InputError, match="regression with 3 outputs"):
+        ExpNetEstimator(classifier, steps=2).fit(TEXTS, MARKS).predict(TEXTS)
+    estimator = ExpNetEstimator(classifier, steps=2, tier="gradient", target="age").fit(TEXTS, MARKS)
+    assert [len(marks) for marks in estimator.predict(TEXTS)] == [len(marks) for marks in MARKS]
+    assert {found.label for found in estimator.explain(TEXTS)} == {"age"}
+
+
 def test_a_clone_is_not_fitted_and_shares_the_classifier(classifier, fitted):
     again = clone(fitted)
     assert again.get_params() == fitted.get_params()

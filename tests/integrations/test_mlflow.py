@@ -2,35 +2,29 @@
 
 import json
 import shutil
+import warnings
+from datetime import date, datetime
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from mlflow.models import infer_signature
+from mlflow.types.schema import AnyType, Array, DataType
 from pandas.testing import assert_frame_equal
 
 import expnet.integrations.mlflow
 from expnet import Explainer, explain_frame
 from expnet.batch import Settings
+from expnet.batch.added_columns import AddedColumn, added_columns
 from expnet.errors import InputError, UnsafeModelError
-from expnet.integrations.mlflow import log_model, save_model
+from expnet.integrations.mlflow import column_type, log_model, save_model
 from tests.classifiers import tiny_classifier, tiny_explainer
 
 TEXTS = pd.DataFrame({"text": ["a good film", "bad!", None], "other": [1, 2, 3]}, index=[5, 6, 7])
-ADDED = [
-    "label",
-    "probability",
-    "words",
-    "starts",
-    "ends",
-    "segments",
-    "scores",
-    "uses_target",
-    "truncated",
-    "status",
-    "error",
-]
+ADDED = [column.name for column in added_columns("probability")]
 BEFORE = Path(__file__).parents[1] / "before" / "mlflow"
 SAFE = {"MLmodel", ".json", ".safetensors", ".md", ".txt", ".yaml", ".jinja"}
 
@@ -87,6 +81,53 @@ def test_the_signature_names_columns_and_types(explainer, tmp_path):
     kinds = {column.name: json.dumps(column.to_dict()["type"]) for column in signature.outputs}
     assert list(kinds) == [f"x_{name}" for name in ADDED]
     assert [kinds[f"x_{name}"] for name in ("label", "probability", "scores")] == ['"string"', '"float"', '"array"']
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.string(), "a"),
+        (pa.large_string(), "a"),
+        (pa.dictionary(pa.int32(), pa.string()), "a"),
+        (pa.binary(), b"a"),
+        (pa.bool_(), True),
+        *((kind(), 1) for kind in (pa.int8, pa.int16, pa.int32, pa.int64, pa.uint8, pa.uint16, pa.uint32)),
+        *((kind(), 0.5) for kind in (pa.float16, pa.float32, pa.float64)),
+        (pa.timestamp("us"), datetime(2026, 1, 2)),
+        (pa.date32(), date(2026, 1, 2)),
+        (pa.list_(pa.int64()), [1]),
+        (pa.large_list(pa.list_(pa.float64())), [[0.5]]),
+        (pa.struct([pa.field("a", pa.int64(), nullable=False)]), {"a": 1}),
+    ],
+    ids=str,
+)
+def test_a_column_of_any_arrow_type_has_the_type_that_mlflow_infers_from_its_values(kind, value):
+    frame = pa.table({"a": pa.array([value, value], kind)}).to_pandas()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that whole numbers cannot be missing
+        (inferred,) = infer_signature(frame).inputs
+    assert column_type(kind) == inferred.type
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(5, 2), pa.duration("s"), pa.uint64(), pa.time32("s"), pa.null()])
+def test_what_mlflow_has_no_type_for_may_be_anything(kind):
+    assert column_type(kind) == AnyType()
+    assert column_type(pa.list_(kind)) == Array(AnyType())
+
+
+def test_a_column_that_is_declared_comes_with_every_answer(explainer, tmp_path, monkeypatch):
+    def with_length(kind):
+        length = AddedColumn("length", pa.int64(), lambda row: row.explanation and len(row.explanation.words))
+        return (*added_columns(kind), length)
+
+    monkeypatch.setattr("expnet.batch.added_columns.added_columns", with_length)
+    save_model(explainer, tmp_path / "model")
+    signature = mlflow.models.get_model_info(str(tmp_path / "model")).signature
+    assert (signature.outputs.inputs[-1].name, signature.outputs.inputs[-1].type) == ("length", DataType.long)
+    found = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(TEXTS)
+    assert list(found) == [*ADDED, "length"]
+    assert found.length.tolist()[:2] == [3, 2]
+    assert pd.isna(found.length.tolist()[2])
 
 
 def test_pairs_are_optional_and_another_method_can_be_asked_for_while_loading(explainer, tmp_path):

@@ -97,10 +97,10 @@ class TestOptions:
         with pytest.raises(OptionError) as caught:
             find_method("integrated_gradients").check({"step": 3, "replacement": "delete", "steps": 2.5})
         message = str(caught.value)
-        assert "there is no option 'step'; did you mean 'steps'?" in message
+        assert "there is no option 'step'; replacement is 'delete'" in message
         assert "replacement is 'delete', expected one of 'mask', 'pad', 'zero'" in message
         assert "steps is 2.5, expected a whole number" in message
-        assert message.endswith("Its options: replacement, steps.")
+        assert message.endswith(". Did you mean 'steps'? Its options: replacement, steps.")
 
     def test_what_expnet_supplies_is_no_option(self):
         with pytest.raises(OptionError, match="no option 'generator'"):

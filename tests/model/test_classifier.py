@@ -210,7 +210,7 @@ class TestTheTarget:
 
     def test_a_name_that_is_nearly_right_gets_the_right_one_offered(self, ours):
         with pytest.raises(
-            InputError, match=r"no class 'postive'; did you mean 'positive'\? Classes: 0 'negative', 1 'neu"
+            InputError, match=r"no class 'postive'\. Did you mean 'positive'\? Classes: 0 'negative', 1 'neu"
         ):
             ours.target_index("postive")
 

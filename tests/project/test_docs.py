@@ -74,7 +74,8 @@ def test_the_first_command_of_the_readme_installs_and_explains_and_the_second_ru
     commands = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert "pip install" in commands[0]
     assert "expnet explain" in commands[0]
-    assert commands[1].strip() in (ROOT / ".ci" / "run").read_text()
+    words = ", ".join(f'"{word}"' for word in commands[1].split())
+    assert f"session.run({words}, *session.posargs)" in (ROOT / "noxfile.py").read_text()
 
 
 def test_there_is_one_version(capsys):
@@ -98,3 +99,15 @@ def test_the_architecture_page_has_every_room():
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     named = {name.strip("`/ ") for row in rows for name in row.split(",")}
     assert named == set(ROOMS)
+
+
+def test_the_architecture_page_names_every_module_in_the_row_of_its_room():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `")]
+    missing = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "src" / "expnet").glob("*/*.py"))
+        if path.stem != "__init__"
+        and not any(f"`{path.parent.name}/`" in row[1] and f"`{path.stem}`" in row[2] for row in rows)
+    ]
+    assert missing == []

@@ -293,13 +293,16 @@ def test_a_text_on_which_the_model_fails_is_refused_with_the_reason_and_the_othe
 def test_a_tokenizer_that_fails_on_a_text_is_told_likewise_and_the_log_does_not_quote_it(
     explainer, monkeypatch, caplog
 ):
-    def encode(texts, **settings):
-        if any("bad" in text.text for text in texts):
-            raise KeyError(f"no token for {texts[0].text}")
-        return whole(texts, **settings)
+    def failing(tokenize):
+        def run(texts, **settings):
+            if any("bad" in text.text for text in texts):
+                raise KeyError(f"no token for {texts[0].text}")
+            return tokenize(texts, **settings)
 
-    whole = explainer.classifier.encode
-    monkeypatch.setattr(explainer.classifier, "encode", encode)
+        return run
+
+    for name in ("encode", "read"):
+        monkeypatch.setattr(explainer.classifier, name, failing(getattr(explainer.classifier, name)))
     with caplog.at_level(logging.INFO, "expnet.serve"), TestClient(create_app({"tiny": explainer})) as client:
         many = {"instances": ["bad Wolpertinger"], "method": "lime", "options": {"samples": 5}}
         for path, asked in ((PREDICT, {"instances": ["bad Wolpertinger"]}), (EXPLAIN, many)):
@@ -505,7 +508,7 @@ BAD = [
     ('{"instances": ["a"], "target": true}', "target"),
     ('{"instances": ["a"], "target": 3}', "There is no class 3. Classes: 0 'LABEL_0'"),
     ('{"instances": ["a"], "target": -1}', "There is no class -1"),
-    ('{"instances": ["a"], "target": "LABEL"}', "did you mean 'LABEL_"),
+    ('{"instances": ["a"], "target": "LABEL"}', "Did you mean 'LABEL_"),
     ('{"instances": ["a"], "method": "lyme"}', "Did you mean 'lime'?"),
     ('{"instances": ["a"], "seed": "1"}', "seed: Input should be a valid integer"),
     ('{"instances": ["a"], "seed": -1}', "seed"),
@@ -516,7 +519,7 @@ BAD = [
         "samples.float: Input should be a finite",
     ),
     ('{"instances": ["a"], "method": "lime", "options": {"samples": "9"}}', "samples is '9', expected a whole number"),
-    ('{"instances": ["a"], "method": "lime", "options": {"sample": 9}}', "did you mean 'samples'?"),
+    ('{"instances": ["a"], "method": "lime", "options": {"sample": 9}}', "Did you mean 'samples'?"),
     ('{"instances": ["a"], "method": "lime", "options": {"samples": 0}}', "samples is 0"),
     ('{"instances": ["a"], "method": "rise", "options": {"keep": NaN}}', "keep"),
     ('{"instances": ["a"], "method": "smooth_grad", "options": {"noise": Infinity}}', "noise"),

@@ -91,3 +91,12 @@ def test_the_axes_of_the_plot_say_plain_numbers():
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["16", "2,048"]
     assert {"1", "10", "100"} <= {label.get_text() for label in axes.get_yticklabels()}
+
+
+def test_a_regression_with_several_outputs_is_timed_with_one_named():
+    names = {0: "stars", 1: "length", 2: "age"}
+    several = Explainer(tiny_classifier(problem_type="regression", id2label=names), universal("attention"))
+    with pytest.raises(InputError, match="regression with 3 outputs"):
+        speed.measure(several, [(1, 16)], rounds=3, methods={"expnet": {}})
+    found = speed.measure(several, [(1, 16)], rounds=3, methods={"expnet": {}, "saliency": {}}, target="age")
+    assert [each.name for each in found] == ["prediction", "pipeline", "expnet", "saliency"]

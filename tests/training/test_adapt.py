@@ -142,3 +142,39 @@ def test_what_does_not_suit_is_an_error():
     flat = random_network(replace(HEAD_SET, architecture="gpt2", layers=1, heads=1, features=FeatureConfig()))
     with pytest.raises(MismatchError, match="architecture 'bert' instead of 'gpt2'"):
         adapt(CLASSIFIER, flat, texts(2), config=BRIEF)
+
+
+class TestOneClass:
+    """The class whose scores are learned can be named, which a regression with several outputs needs."""
+
+    def test_it_is_that_of_all_texts_whatever_is_predicted(self):
+        some = texts(40)
+        predicted = CLASSIFIER.predict(CLASSIFIER.encode(some)).chosen
+        index = int(predicted.mode().values)
+        alike = [text for text, chosen in zip(some, predicted.tolist(), strict=True) if chosen == index]
+
+        def first(**target):
+            network = adapt(CLASSIFIER, None, alike, toward="saliency", config=BRIEF, **target)
+            return network.state_dict()["first.weight"], network.config.provenance
+
+        weights, provenance = first()
+        named, known = first(target=f"LABEL_{index}")
+        other, _ = first(target=(index + 1) % 3)
+        assert_close(named, weights, atol=1e-6, rtol=0)  # the same gradients; the last bit depends on how they batch
+        assert (other - weights).abs().max() > 1e-3
+        assert known == provenance | {"target": f"LABEL_{index}"}
+
+    def test_a_regression_with_several_outputs_needs_one_where_gradients_are_taken(self):
+        names = {0: "stars", 1: "length", 2: "age"}
+        classifier = tiny_classifier(problem_type="regression", id2label=names)
+        with pytest.raises(InputError, match=r"regression with 3 outputs.* 2 'age'"):
+            adapt(classifier, None, texts(8), toward="saliency", config=BRIEF)
+        network = adapt(classifier, None, texts(8), toward="saliency", config=BRIEF, target="age")
+        assert network.config.provenance["target"] == "age"
+        attention = random_network(replace(HEAD_SET, features=HeadSetConfig(tier="attention")))
+        assert "target" not in adapt(classifier, attention, texts(8), config=BRIEF).config.provenance
+
+    def test_a_name_that_no_class_has_is_refused_even_where_nothing_looks_at_it(self):
+        attention = random_network(replace(HEAD_SET, features=HeadSetConfig(tier="attention")))
+        with pytest.raises(InputError, match=r"no class 'LABEL_9'\. Did you mean 'LABEL_"):
+            adapt(CLASSIFIER, attention, texts(8), config=BRIEF, target="LABEL_9")

@@ -23,8 +23,9 @@ from expnet.files.parsing import (
     table,
     whole,
 )
-from expnet.identity import models, sha256, versions
+from expnet.identity import models, sha256
 from expnet.metrics.removal import Checked, check
+from expnet.runtime.versions import versions
 from expnet.text.labels import as_target
 from expnet.text.texts import Text, as_text
 

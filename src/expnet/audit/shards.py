@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from expnet.batch.added_columns import OK
 from expnet.batch.formats import readable
 from expnet.batch.hashed import HashedFile
-from expnet.batch.rows import OK
 from expnet.batch.shards import count_shards, read_about, shard_path
 from expnet.errors import BatchError
 

@@ -9,15 +9,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from expnet.batch.added_columns import OK
 from expnet.batch.files import InputFile, Reader, ShardSource, common_schema, places, survey
 from expnet.batch.folders import find_files
-from expnet.batch.rows import OK, check_columns, explain_rows, explain_sample, to_table
+from expnet.batch.rows import check_columns, explain_rows, explain_sample, to_table
 from expnet.batch.settings import Settings
 from expnet.batch.shards import first_failure, missing_shards, open_folder, shard_path, statuses, write_shard
 from expnet.errors import BatchError, InputError
 from expnet.explainer import Explainer
-from expnet.identity import models, sha256, versions
+from expnet.identity import models, sha256
 from expnet.runtime.progress import track
+from expnet.runtime.versions import versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def explain_file(
 ) -> Summary:
     """Explain every row of a Parquet, JSON lines, CSV or Arrow file, or of all such files in a folder.
 
-    Rows keep their order and their columns; `expnet.batch.rows.added_fields` lists what is added. A row that cannot be
+    Rows keep their order and their columns; `expnet.batch.added_columns` lists what is added. A row that cannot be
     explained has a status other than "ok", and an error. Run again after an interruption, with the same arguments, a
     job goes on where it was; the files are the same as without the interruption.
 
@@ -165,7 +167,7 @@ def fingerprint(explainer: Explainer, settings: Settings, files: Sequence[InputF
         "calibrated": sample.calibrated,
         "threshold": sample.threshold,
         "input": sha256(json.dumps([(file.name, file.sha256) for file in files])),
-        "versions": {**versions(), "pyarrow": pa.__version__},
+        "versions": versions("pyarrow"),
     }
 
 

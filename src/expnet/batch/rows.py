@@ -1,6 +1,5 @@
 """Rows in, rows out: the one way in which any engine explains a chunk of a file."""
 
-import difflib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -8,8 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from expnet.batch.added_columns import FAILED, OK, Outcome, added_fields, added_table
 from expnet.batch.settings import Settings
-from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError, TextTooLongError
+from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError, TextTooLongError, did_you_mean
 from expnet.explainer import Explainer
 from expnet.explanation.result import Explanation
 from expnet.runtime.memory import bisect_on_error, exhausted
@@ -19,7 +19,6 @@ from expnet.text.windows import in_chunks
 
 # Rows that share one call, which sorts them once more, by tokens; what is done again if one of them fails.
 _TOGETHER = 256
-OK, FAILED = "ok", "failed"
 # A model may fail on a word: where one of these is not explained, the next, which shares no word with it, still may be.
 _SAMPLES = ("A short text.", "Good", "1 2 3")
 _ERROR_CHARACTERS = 500  # of an error that is not ours, which may quote anything
@@ -40,41 +39,6 @@ class Chunk:
     problems: Mapping[int, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a row: its explanation, or a status other than "ok" and the reason."""
-
-    status: str
-    error: str | None = None
-    explanation: Explanation | None = None
-
-
-def added_fields(prefix: str, kind: OutputKind) -> list[pa.Field]:
-    """Return the columns that are added.
-
-    `starts` and `ends` are characters of the text, or of its pair (segment 1). Where the model is a regression the
-    column `value` stands in place of `probability`. `uses_target` says whether the scores depend on `label`.
-
-    Args:
-        prefix: Before each name.
-        kind: What the model says.
-    """
-    kinds = {
-        "label": pa.string(),
-        kind: pa.float32(),
-        "words": pa.list_(pa.string()),
-        "starts": pa.list_(pa.int32()),
-        "ends": pa.list_(pa.int32()),
-        "segments": pa.list_(pa.int32()),
-        "scores": pa.list_(pa.float32()),
-        "uses_target": pa.bool_(),
-        "truncated": pa.bool_(),
-        "status": pa.string(),
-        "error": pa.string(),
-    }
-    return [pa.field(prefix + name, type_) for name, type_ in kinds.items()]
-
-
 def check_columns(names: Sequence[Hashable], settings: Settings, kind: OutputKind) -> None:
     """Refuse a table that lacks a column, or has one already that is to be added.
 
@@ -83,9 +47,7 @@ def check_columns(names: Sequence[Hashable], settings: Settings, kind: OutputKin
     """
     for name in settings.columns:
         if name not in names:
-            shown = {str(known): repr(known) for known in names}
-            near = difflib.get_close_matches(str(name), shown, n=1)
-            hint = f" Did you mean {shown[near[0]]}?" if near else ""
+            hint = did_you_mean(name, names)
             raise InputError(f"There is no column {name!r}.{hint} Columns: {', '.join(map(str, names))}.")
     if taken := [field.name for field in added_fields(settings.prefix, kind) if field.name in names]:
         raise InputError(
@@ -147,10 +109,10 @@ def explain_rows(explainer: Explainer, chunk: Chunk, settings: Settings) -> list
 
 
 def to_table(table: pa.Table, outcomes: Sequence[Outcome], prefix: str, kind: OutputKind) -> pa.Table:
-    """Return the table with the columns of `added_fields`."""
-    rows = [_added(outcome) for outcome in outcomes]
-    for position, field in enumerate(added_fields(prefix, kind)):
-        table = table.append_column(field, pa.array([row[position] for row in rows], field.type))
+    """Return the table with the columns that are added."""
+    added = added_table(outcomes, prefix, kind)
+    for field, column in zip(added.schema, added.columns, strict=True):
+        table = table.append_column(field, column)
     return table
 
 
@@ -232,23 +194,3 @@ def _reason(error: Exception) -> str:
     except Exception:  # of any class, whose `str` may fail
         text = f"{type(error).__name__}, whose message cannot be read"
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _added(outcome: Outcome) -> tuple[Any, ...]:
-    """Return the values in the order of `added_fields`."""
-    if (explanation := outcome.explanation) is None:
-        return (*[None] * 9, outcome.status, outcome.error)
-    words = explanation.words
-    return (
-        explanation.label,
-        explanation.output,
-        [word.text for word in words],
-        [word.start for word in words],
-        [word.end for word in words],
-        [word.segment for word in words],
-        [word.score for word in words],
-        explanation.uses_target,
-        explanation.truncated,
-        outcome.status,
-        None,
-    )

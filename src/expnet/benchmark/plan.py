@@ -1,13 +1,12 @@
 """What a benchmark measures, read from TOML."""
 
-import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
-from expnet.errors import BenchmarkError
+from expnet.errors import BenchmarkError, did_you_mean
 from expnet.finetuning import FinetuneConfig
 from expnet.methods.method import describe, fits
 from expnet.methods.registry import find_method
@@ -214,8 +213,7 @@ def _parse(cls: type[P], data: Any, where: str) -> P:
     known = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]  # they are dataclasses
     for name in data:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, known)
             raise BenchmarkError(f"{where}: there is no key {name!r}.{hint} Keys: {', '.join(known)}.")
     for name, each in known.items():
         if each.default is MISSING and each.default_factory is MISSING and name not in data:

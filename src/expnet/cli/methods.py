@@ -1,6 +1,5 @@
 """`expnet methods`: the table of attribution methods; and their options, as typed on a command line."""
 
-import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import fields
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from expnet.errors import InputError, OptionError
+from expnet.errors import InputError, OptionError, did_you_mean
 from expnet.files.lines import texts
 
 if TYPE_CHECKING:
@@ -65,10 +64,8 @@ def chosen_methods(names: Sequence[str], given: Sequence[str]) -> list[tuple[str
     known = {option for method in chosen for option in method.options}
     for option, _, _ in pairs:
         if option not in known:
-            near = difflib.get_close_matches(option, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
             raise OptionError(
-                f"No option {option!r} in {', '.join(method.name for method in chosen)}.{hint} "
+                f"No option {option!r} in {', '.join(method.name for method in chosen)}.{did_you_mean(option, known)} "
                 f"Options: {', '.join(sorted(known)) or 'none'}."
             )
     return [

@@ -1,11 +1,10 @@
 """The embedded demo: three adapters on all-MiniLM-L6-v2, and an ExpNet for each."""
 
-import difflib
 from pathlib import Path
 
 import torch
 
-from expnet.errors import InputError, require_extra
+from expnet.errors import InputError, did_you_mean, require_extra
 from expnet.model.classifier import Classifier
 from expnet.model.loading import load_model
 from expnet.network.expnet import ExpNet
@@ -49,6 +48,5 @@ def base_model() -> Path:
 
 def _folder(name: str) -> Path:
     if name not in DEMOS:
-        near = difflib.get_close_matches(name, DEMOS, n=1, cutoff=0)
-        raise InputError(f"There is no {name!r}; did you mean {near[0]!r}? Demos: {', '.join(DEMOS)}.")
+        raise InputError(f"There is no {name!r}.{did_you_mean(name, DEMOS)} Demos: {', '.join(DEMOS)}.")
     return FOLDER / name.removeprefix("demo/")

@@ -5,7 +5,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from expnet._version import __version__
 from expnet.errors import InputError, MismatchError, UnsupportedModelError, require_extra
 from expnet.export.explaining import OnnxExplainer
 from expnet.export.manifest import GRAPH, MANIFEST, TOKENIZER, Manifest
+from expnet.runtime.versions import versions
 from expnet.text.texts import Text
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _manifest(explainer: "Explainer", network: "ExpNet", attention: str) -> Mani
             "explainer": explainer.name or "ExpNet",
             "attention": attention,
         },
-        versions={package: version(package) for package in ("torch", "transformers", *_PACKAGES)},
+        versions=versions(*_PACKAGES),
     )
 
 

@@ -1,9 +1,8 @@
 """A classifier with its ExpNet as an MLflow model: folders of safetensors and JSON, loaded by this module."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from expnet.explainer import Explainer
 from expnet.integrations.pandas import explain_frame
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
+from expnet.runtime.versions import versions
 from expnet.text.labels import OutputKind
 
 for _package in ("mlflow", "pandas", "pyarrow"):
@@ -22,15 +22,28 @@ import pandas as pd  # noqa: E402
 import pyarrow as pa  # noqa: E402
 from mlflow.models import ModelSignature  # noqa: E402
 from mlflow.types import Schema  # noqa: E402
-from mlflow.types.schema import Array, ColSpec, DataType, TensorSpec  # noqa: E402
+from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Map, Object, Property, TensorSpec  # noqa: E402
 
-from expnet.batch.rows import added_fields  # noqa: E402
+from expnet.batch.added_columns import added_fields  # noqa: E402
 from expnet.batch.settings import Settings  # noqa: E402
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
 _CLASSIFIER, _EXPLAINER = "classifier", "explainer"
+_STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+# Which Arrow types go with which of MLflow, of several the first; it knows no numbers without a sign.
+_TYPES: tuple[tuple[Callable[[pa.DataType], bool], DataType], ...] = (
+    (lambda kind: any(test(kind) for test in _STRINGS), DataType.string),
+    (lambda kind: any(test(kind) for test in _BYTES), DataType.binary),
+    (pa.types.is_boolean, DataType.boolean),
+    (lambda kind: kind in (pa.int8(), pa.int16(), pa.int32(), pa.uint8(), pa.uint16()), DataType.integer),
+    (lambda kind: kind in (pa.int64(), pa.uint32()), DataType.long),
+    (lambda kind: kind in (pa.float16(), pa.float32()), DataType.float),
+    (pa.types.is_float64, DataType.double),
+    (lambda kind: pa.types.is_timestamp(kind) or pa.types.is_date(kind), DataType.datetime),
+)
 
 
 def save_model(explainer: Explainer, path: str | Path, *, settings: Settings | None = None) -> None:
@@ -79,6 +92,7 @@ def _parts(explainer: Explainer, settings: Settings) -> Iterator[dict[str, Any]]
         raise InputError(f"MLflow knows columns by strings, got {unnamed[0]!r}: rename the column.")
     config = asdict(settings)
     config.pop("shard_rows")
+    installed = versions()
     with TemporaryDirectory() as folder:
         data = Path(folder) / "model"
         explainer.classifier.model.save_pretrained(data / _CLASSIFIER)
@@ -91,9 +105,9 @@ def _parts(explainer: Explainer, settings: Settings) -> Iterator[dict[str, Any]]
             "signature": _signature(settings, explainer.classifier.kind),
             "input_example": pd.DataFrame({settings.text: ["A short text."]}),
             "pip_requirements": [
-                f"expnet[mlflow]=={version('expnet')}",
+                f"expnet[mlflow]=={installed['expnet']}",
                 # A build such as +cpu is not to be had everywhere.
-                *(f"{name}=={version(name).partition('+')[0]}" for name in ("torch", "transformers")),
+                *(f"{name}=={installed[name].partition('+')[0]}" for name in ("torch", "transformers")),
             ],
         }
 
@@ -104,16 +118,27 @@ def _signature(settings: Settings, kind: OutputKind) -> ModelSignature:
         ColSpec(DataType.string, str(name), required=name == settings.text) for name in settings.columns
     ]
     outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(_type(field.type), field.name, required=False) for field in added_fields(settings.prefix, kind)
+        ColSpec(column_type(field.type), field.name, required=False) for field in added_fields(settings.prefix, kind)
     ]
     return ModelSignature(Schema(inputs), Schema(outputs))
 
 
-def _type(kind: pa.DataType) -> DataType | Array:
-    if pa.types.is_list(kind):
-        return Array(_type(kind.value_type))
-    names = {"string": DataType.string, "float": DataType.float, "int32": DataType.integer, "bool": DataType.boolean}
-    return names[str(kind)]
+def column_type(kind: pa.DataType) -> DataType | Array | Object | Map | AnyType:
+    """Return MLflow's type for a column of an Arrow type, the narrowest that holds all its values.
+
+    It is `AnyType` where MLflow has no such type, as for decimals, durations and whole numbers of 64 bits without a
+    sign.
+    """
+    if pa.types.is_dictionary(kind):
+        return column_type(kind.value_type)
+    if any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)):
+        return Array(column_type(kind.value_type))
+    if pa.types.is_struct(kind):
+        fields = [kind.field(place) for place in range(kind.num_fields)]
+        return Object([Property(each.name, column_type(each.type), required=not each.nullable) for each in fields])
+    if pa.types.is_map(kind) and column_type(kind.key_type) == DataType.string:
+        return Map(column_type(kind.item_type))
+    return next((name for fits, name in _TYPES if fits(kind)), AnyType())  # type: ignore[no-untyped-call]
 
 
 class _PyfuncModel:

@@ -53,10 +53,9 @@ def explain_frame(
         progress: Show a progress bar.
 
     Returns:
-        A new frame, with the columns `label`, `probability` (`value` for a regression), `words`, `starts`, `ends`,
-        `segments`, `scores`, `uses_target` (False where the scores do not depend on the class asked for), `truncated`,
-        `status` and `error` added; lists are NumPy arrays, as `pandas.read_parquet` gives them. Where columns have
-        several levels, they have these names in the first, and "" in the others.
+        A new frame, with the columns of `expnet.batch.added_columns` added, such as `label`, `words`, `scores` and
+        `status`; lists are NumPy arrays, as `pandas.read_parquet` gives them. Where columns have several levels, they
+        have these names in the first, and "" in the others.
 
     Raises:
         MissingExtraError: If pandas or pyarrow is not installed.
@@ -114,16 +113,16 @@ def _added(explainer: Explainer, part: "pd.DataFrame", settings: "Settings") -> 
     """Return the columns to add to some rows, in their order."""
     import pyarrow as pa
 
-    from expnet.batch.rows import Chunk, added_fields, explain_rows, to_table
+    from expnet.batch.added_columns import added_table
+    from expnet.batch.rows import Chunk, explain_rows
 
     # Arrow cannot hold every column that pandas can; it only counts the rows.
     rows = pa.table({"": pa.array(range(len(part)), pa.int64())})
     columns = list(part.columns)
     cells = {name: _cells(part.iloc[:, columns.index(name)]) for name in settings.columns}
-    kind = explainer.classifier.kind
     outcomes = explain_rows(explainer, Chunk(rows, cells, {}), settings)
-    added: pd.DataFrame = to_table(rows, outcomes, "", kind).drop_columns("").to_pandas()
-    return added.set_axis([field.name for field in added_fields(settings.prefix, kind)], axis=1)
+    added: pd.DataFrame = added_table(outcomes, settings.prefix, explainer.classifier.kind).to_pandas()
+    return added
 
 
 def _cells(column: "pd.Series[Any]") -> list[Any]:

@@ -37,6 +37,8 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         start: As for `expnet.fit`.
         tier: "attention" comes with the prediction, "gradient" takes a backward pass as well.
         steps: Of training; None for what suits the start and the number of texts.
+        target: Class to explain, by name or index; None for each text's predicted class. A regression with several
+            outputs needs one.
         cache: Folder that keeps what training reads from the classifier, so that a search reads each text once.
         random_state: Seed of training; a whole number, so that the same call gives the same network.
         network_: After `fit`, the ExpNet, to be saved or pushed.
@@ -50,6 +52,7 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         start: Literal["universal", "nothing"] | ExpNet = "universal",
         tier: Tier = "attention",
         steps: int | None = None,
+        target: str | int | None = None,
         cache: str | Path | None = None,
         random_state: int = 0,
     ) -> None:
@@ -57,6 +60,7 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         self.start = start
         self.tier = tier
         self.steps = steps
+        self.target = target
         self.cache = cache
         self.random_state = random_state
 
@@ -66,8 +70,8 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         Args:
             X: The texts.
             y: Their rationales.
-            labels: The classes that the rationales are reasons for, by name; by default the predicted ones. Only the
-                gradient tier looks at them.
+            labels: The classes that the rationales are reasons for, by name; by default `target`, and without it the
+                predicted ones. Only what sees gradients looks at them.
 
         Raises:
             InputError: If there is not one rationale, and one label, for each text, or a text is none.
@@ -82,15 +86,24 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             tier=self.tier,
             steps=self.steps,
             seed=self.random_state,
+            target=self.target,
             cache=None if self.cache is None else Path(self.cache),
         )
         self.explainer_ = Explainer(classifier, self.network_)
         return self
 
-    def explain(self, X: Iterable[Any]) -> list[Explanation]:  # noqa: N803
-        """Return the explanation of each text."""
+    def explain(self, X: Iterable[Any], *, target: str | int | None = None) -> list[Explanation]:  # noqa: N803
+        """Return the explanation of each text.
+
+        Args:
+            X: The texts.
+            target: Class to explain in all of them, by name or index; by default the estimator's own `target`.
+
+        Raises:
+            InputError: If there is no such class, or a regression with several outputs has no target.
+        """
         check_is_fitted(self)
-        return self.explainer_.explain(_texts(X))
+        return self.explainer_.explain(_texts(X), target=self.target if target is None else target)
 
     def predict_proba(self, X: Iterable[Any]) -> list[np.ndarray]:  # noqa: N803
         """Return, for each text, how likely people would mark each of its words, in [0, 1]."""

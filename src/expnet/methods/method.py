@@ -1,6 +1,5 @@
 """What an attribution method is: a function, and what it declares about itself."""
 
-import difflib
 import inspect
 import types
 import typing
@@ -14,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from expnet.errors import MethodError, OptionError
+from expnet.errors import MethodError, OptionError, did_you_mean
 from expnet.methods.cost import passes
 from expnet.model.classifier import Classifier
 from expnet.runtime.ambient import torch_defaults
@@ -148,9 +147,7 @@ class Method:
         known, problems = self.options, []
         for name, value in options.items():
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                problems.append(f"there is no option {name!r}{hint}")
+                problems.append(f"there is no option {name!r}")
             elif not fits(value, known[name].annotation):
                 problems.append(f"{name} is {value!r}, expected {describe(known[name].annotation)}")
         problems += [
@@ -160,7 +157,10 @@ class Method:
         ]
         if problems:
             names = ", ".join(known) or "none"
-            raise OptionError(f"The method {self.name!r} cannot run: {'; '.join(problems)}. Its options: {names}.")
+            hints = "".join(did_you_mean(name, known) for name in options if name not in known)
+            raise OptionError(
+                f"The method {self.name!r} cannot run: {'; '.join(problems)}.{hints} Its options: {names}."
+            )
 
 
 @lru_cache(maxsize=256)  # reading a signature takes as long as explaining some words

@@ -1,6 +1,5 @@
 """The table of attribution methods: ours, and those that other packages bring."""
 
-import difflib
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
@@ -8,7 +7,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
-from expnet.errors import MethodError
+from expnet.errors import MethodError, did_you_mean
 from expnet.methods import learned
 from expnet.methods.families import (
     attention,
@@ -78,9 +77,7 @@ def find_method(name: str) -> Method:
     if name in plugins:
         return _load(plugins[name])
     names = [*(method.name for method in TABLE), *sorted(plugins)]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise MethodError(f"There is no method {name!r}.{hint} Methods: {', '.join(names)}.")
+    raise MethodError(f"There is no method {name!r}.{did_you_mean(name, names)} Methods: {', '.join(names)}.")
 
 
 @lru_cache(maxsize=8)  # looking through all that is installed takes longer than explaining a short text

@@ -1,12 +1,11 @@
 """The models of a server, by name."""
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from expnet.errors import InputError, MethodError, RefusedError
+from expnet.errors import InputError, MethodError, RefusedError, did_you_mean
 from expnet.explainer import Explainer
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method, list_methods
@@ -56,9 +55,7 @@ def find(models: Models, name: str) -> Served:
         RefusedError: If there is none (404); the message offers the nearest name.
     """
     if name not in models:
-        near = difflib.get_close_matches(name, models, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise RefusedError(404, f"There is no model {name!r}.{hint} Models: {', '.join(models)}.")
+        raise RefusedError(404, f"There is no model {name!r}.{did_you_mean(name, models)} Models: {', '.join(models)}.")
     return models[name]
 
 

@@ -1,11 +1,10 @@
 """What a classifier's outputs are called, what they mean, and which of them is asked for."""
 
-import difflib
 import operator
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from expnet.errors import InputError, ModelError
+from expnet.errors import InputError, ModelError, did_you_mean
 
 # A regression head says values in units of its own; every other head says probabilities.
 OutputKind = Literal["probability", "value"]
@@ -124,17 +123,15 @@ def class_index(labels: Sequence[str], target: str | int) -> int:
     Raises:
         InputError: If there is no such class; the message offers the nearest name.
     """
-    target = as_target(target)
+    target, hint = as_target(target), ""
     if isinstance(target, int):
         if 0 <= target < len(labels):
             return target
     elif target in labels:
         return labels.index(target)
-    elif near := difflib.get_close_matches(target, labels, n=1):
-        raise InputError(f"There is no class {target!r}; did you mean {near[0]!r}? Classes: {_names(labels)}.")
-    elif target.isdecimal() and int(target) < len(labels):
+    elif not (hint := did_you_mean(target, labels)) and target.isdecimal() and int(target) < len(labels):
         return int(target)
-    raise InputError(f"There is no class {target!r}. Classes: {_names(labels)}.")
+    raise InputError(f"There is no class {target!r}.{hint} Classes: {_names(labels)}.")
 
 
 def _names(labels: Sequence[str]) -> str:

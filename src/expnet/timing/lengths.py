@@ -4,18 +4,17 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import pipeline
 
-from expnet._version import __version__
 from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.runtime.memory import peak
 from expnet.runtime.progress import track
+from expnet.runtime.versions import versions
 from expnet.text.texts import Text
 from expnet.timing.clock import Run, interleave, quartiles
 
@@ -62,6 +61,7 @@ def measure(
     *,
     rounds: int = 15,
     methods: Mapping[str, Mapping[str, object]],
+    target: str | int | None = None,
     progress: bool = False,
 ) -> list[Timing]:
     """Time explanations and the bare prediction on the same texts, in rounds in which each runs once.
@@ -71,15 +71,16 @@ def measure(
         batches: How many texts, and how many tokens each; at most what the classifier reads.
         rounds: How often the quick ones run; what takes more than 5 predictions runs a fifth as often.
         methods: Options by name of method; "expnet" is the explainer's own network.
+        target: Class to explain, as for `Explainer.explain`.
         progress: Show a progress bar.
 
     Raises:
-        InputError: If a text of such a length cannot be read, or not be made.
+        InputError: If a text of such a length cannot be read, or not be made; and as for `Explainer.explain`.
     """
     found = []
     for batch, tokens in track(batches, lambda size: f"{size[0]} x {size[1]} tokens", show=progress):
         texts = texts_of_length(explainer, tokens, batch)
-        runs = contenders(explainer, texts, methods)
+        runs = contenders(explainer, texts, methods, target=target)
         found += compared(runs, tokens, batch, rounds, explainer.classifier.model.device)
     return found
 
@@ -111,7 +112,11 @@ def texts_of_length(explainer: Explainer, tokens: int, count: int) -> list[str]:
 
 
 def contenders(
-    explainer: Explainer, texts: Sequence[str], methods: Mapping[str, Mapping[str, object]]
+    explainer: Explainer,
+    texts: Sequence[str],
+    methods: Mapping[str, Mapping[str, object]],
+    *,
+    target: str | int | None = None,
 ) -> dict[str, Run]:
     """Return what is timed: the bare prediction, the pipeline of transformers, and each method, on strings."""
     classifier = explainer.classifier
@@ -124,7 +129,7 @@ def contenders(
             return model(**inputs).logits.softmax(-1).tolist()
 
     def explain(name: str) -> Run:
-        return lambda: explainer.explain(list(texts), method=name, options=methods[name])
+        return lambda: explainer.explain(list(texts), method=name, options=methods[name], target=target)
 
     return {BARE: predict, "pipeline": lambda: piped(list(texts), batch_size=len(texts))} | {
         name: explain(name) for name in methods
@@ -159,7 +164,7 @@ def report(explainer: Explainer, timings: Sequence[Timing]) -> dict[str, object]
         "device": torch.cuda.get_device_name() if model.device.type == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "versions": {name: version(name) for name in ("torch", "transformers")} | {"expnet": __version__},
+        "versions": versions(),
         "timings": [asdict(each) for each in timings],
     }
 
@@ -173,10 +178,10 @@ def table(found: Mapping[str, Any]) -> str:
     """Return a report as Markdown: a line per batch, and each one's time in predictions, with quartiles."""
     timings = [Timing(**each) for each in found["timings"]]
     names = [name for name in dict.fromkeys(each.name for each in timings) if name != BARE]
-    versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
+    packages = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
     lines = [
         f"{found['model']}, {found['parameters'] / 1e6:.1f} M parameters, {found['device']}, {found['threads']} "
-        f"threads, {found['dtype']}; {versions}. Medians over rounds as multiples of the prediction's time, with "
+        f"threads, {found['dtype']}; {packages}. Medians over rounds as multiples of the prediction's time, with "
         "quartiles, and memory beyond the prediction's.",
         "",
         "| tokens | batch | prediction, ms | " + " | ".join(names) + " |",

@@ -5,13 +5,11 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, pipeline
 
-from expnet._version import __version__
 from expnet.attention.borrow import borrow
 from expnet.explainer import Explainer
 from expnet.export.batches import encode, feeds
@@ -19,6 +17,7 @@ from expnet.export.explaining import OnnxExplainer
 from expnet.model.batches import predict_texts
 from expnet.model.classifier import Classifier
 from expnet.runtime.progress import track
+from expnet.runtime.versions import versions
 from expnet.text.texts import Text
 from expnet.text.windows import in_chunks
 from expnet.timing.clock import Run, Times, interleave, quartiles, timed
@@ -58,6 +57,7 @@ def measure(
     rounds: int = 5,
     batches: Sequence[int] = BATCHES,
     exported: OnnxExplainer | None = None,
+    target: str | int | None = None,
     progress: bool = False,
 ) -> list[Throughput]:
     """Time all texts, from strings to results, in rounds in which each way runs once; long texts are cut by all.
@@ -69,6 +69,7 @@ def measure(
             the texts.
         batches: Those sizes.
         exported: Also time the graph of the same explainer: explaining, and only predicting.
+        target: Class to explain, as for `Explainer.explain`.
         progress: Show a progress bar.
     """
     classifier = explainer.classifier
@@ -85,10 +86,10 @@ def measure(
         best: _pipeline(classifier, texts, size),
         "predict, sorted by length": lambda: _predict(classifier, texts),
     }
-    ways["explain"] = lambda: explainer.explain(list(texts), truncate=True)
+    ways["explain"] = lambda: explainer.explain(list(texts), target=target, truncate=True)
     if exported is not None:
         ways["onnxruntime, predict"] = lambda: _predict_exported(exported, texts)
-        ways["onnxruntime, explain"] = lambda: exported.explain(list(texts), truncate=True)
+        ways["onnxruntime, explain"] = lambda: exported.explain(list(texts), target=target, truncate=True)
     padding = {name: _padding(way, classifier.model) for name, way in ways.items()}  # which also warms up
     times = interleave(ways, reference=best, rounds=rounds, device=device, warm=True, progress=progress)
     return [_summary(name, times[name], padding[name], len(texts)) for name in ways]
@@ -103,7 +104,7 @@ def report(explainer: Explainer, texts: Sequence[str], found: Sequence[Throughpu
         "device": torch.cuda.get_device_name() if classifier.model.device.type == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),
         "dtype": str(classifier.model.dtype).removeprefix("torch."),
-        "versions": {name: version(name) for name in ("torch", "transformers")} | {"expnet": __version__},
+        "versions": versions(),
         "texts": len(texts),
         "tokens": {"median": statistics.median(lengths), "mean": statistics.fmean(lengths), "most": max(lengths)},
         "budget": classifier.budget,
@@ -113,12 +114,12 @@ def report(explainer: Explainer, texts: Sequence[str], found: Sequence[Throughpu
 
 def table(found: Mapping[str, Any]) -> str:
     """Return a report as Markdown."""
-    versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
+    packages = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
     tokens = found["tokens"]
     lines = [
         f"{found['texts']:,} texts of {tokens['median']:.0f} tokens (median), {tokens['mean']:.0f} on average and "
         f"{tokens['most']} at most; {found['model']}, {found['device']}, {found['threads']} threads, {found['dtype']}; "
-        f"{versions}.",
+        f"{packages}.",
         "",
         "| | texts/s | ratio to the pipeline | quartiles | CPU ms per text | padding |",
         "|---|---|---|---|---|---|",

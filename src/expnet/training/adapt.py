@@ -40,9 +40,10 @@ def adapt(
     tier: Tier = "attention",
     config: FitConfig | None = None,
     seed: int = 0,
+    target: str | int | None = None,
     progress: bool = False,
 ) -> ExpNet:
-    """Train an ExpNet of one classifier to say of its texts what another or a method does, of the predicted class.
+    """Train an ExpNet of one classifier to say of its texts what another or a method does.
 
     The teacher sees the heads as a set; the student sees each head of this classifier separately, and may use attention
     alone where the teacher takes gradients. The calibration is copied: the student's scores are
@@ -62,10 +63,13 @@ def adapt(
             as well. Not used with `config`.
         config: Of the new network, instead of what suits the tier; it must train by steps.
         seed: Of training; not used with `config`, which has its own.
+        target: Class that the scores of all texts are of, by name or index; by default each text's predicted class. A
+            regression with several outputs needs one, unless all that takes part sees attention alone.
         progress: Show progress bars.
 
     Raises:
-        InputError: If there is no text with a word, nobody to learn from, or the configuration does not suit.
+        InputError: If there is no text with a word, nobody to learn from, or no such class, a regression with several
+            outputs is given no target, or the configuration does not suit.
         MethodError: If there is no such method.
         MismatchError: If the teacher does not fit the classifier.
         NonFiniteError: If the teacher or the method returns NaN or infinity.
@@ -82,7 +86,10 @@ def adapt(
     student = new_network(classifier, config)
     if not config.steps:
         raise InputError("Expected a configuration that trains by steps, got steps=0.")
-    windows, scores = _distillation_windows(classifier, ask, texts, student, progress=progress)
+    explained = None
+    if target is not None or ask.uses_target or student.uses_target:
+        explained = classifier.output_index(target)
+    windows, scores = _distillation_windows(classifier, ask, texts, student, explained, progress=progress)
     if not windows:
         raise InputError(f"None of the {len(texts)} texts has a word, so there is nothing to learn from.")
 
@@ -99,6 +106,8 @@ def adapt(
     learned: dict[str, Any] = {} if teacher is None else {"teacher": dict(teacher.config.provenance)}
     if toward is not None:
         learned |= {"toward": toward} | ({} if teacher is None else {"share": share})
+    if target is not None:
+        learned |= {"target": classifier.labels[classifier.target_index(target)]}
     learned |= {"classifiers": [classifier.name or classifier.architecture], "texts": len(texts), "fit": asdict(config)}
     threshold = _ONE_DEVIATION if teacher is None else teacher.config.threshold
     student.config = replace(student.config, threshold=threshold, provenance=learned)
@@ -141,9 +150,15 @@ def _standard(values: Tensor, real: Tensor) -> Tensor:
 
 
 def _distillation_windows(
-    classifier: Classifier, teaching: _Teaching, texts: Sequence[Text], student: ExpNet, *, progress: bool
+    classifier: Classifier,
+    teaching: _Teaching,
+    texts: Sequence[Text],
+    student: ExpNet,
+    explained: int | None,
+    *,
+    progress: bool,
 ) -> tuple[list[TrainingWindow], list[Tensor]]:
-    """Return windows with what to imitate, and the scores of their tokens."""
+    """Return windows with what to imitate, and the scores of their tokens, of one class or of the predicted ones."""
     windows, scores = list[TrainingWindow](), list[Tensor]()
     batches = encoded(classifier, texts, size=TOGETHER)
     for _, encoding in track(
@@ -151,7 +166,10 @@ def _distillation_windows(
     ):
         target = None
         if teaching.uses_target or student.uses_target:
-            target = classifier.predict(encoding).chosen[encoding.text_of]
+            if explained is None:
+                target = classifier.predict(encoding).chosen[encoding.text_of]
+            else:
+                target = torch.full_like(encoding.text_of, explained)
         _, own = read_features(classifier, encoding, student.config.features, target=target)
         wanted, level = teaching.ask(classifier, encoding, target)
         wanted = wanted.masked_fill(~encoding.real, torch.nan)

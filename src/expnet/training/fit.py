@@ -35,6 +35,7 @@ def fit(
     config: FitConfig | None = None,
     steps: int | None = None,
     seed: int = 0,
+    target: str | int | None = None,
     cache: Path | None = None,
     progress: bool = False,
     name: str = "",
@@ -56,12 +57,15 @@ def fit(
         config: How to train, instead of what suits the start and the number of texts.
         steps: Of the training on marks, instead of what suits the start and the number of texts.
         seed: Of training; not used with `config`, which has its own.
+        target: Class that the marks are reasons for in texts without a label, by name or index; by default each text's
+            predicted class. Only what sees gradients looks at it; a regression with several outputs needs one there.
         cache: As for `fit_mixture`.
         progress: Show progress bars.
         name: Of the texts, for the provenance.
 
     Raises:
-        InputError: If `start` is neither of these, or there is no step.
+        InputError: If `start` is neither of these, there is no step or no such class, or a regression with several
+            outputs is given no target.
         MismatchError: If a network to start from does not fit the classifier.
         RationaleError: If there is nothing to learn from, or a label is unknown to the classifier.
     """
@@ -69,12 +73,14 @@ def fit(
         raise InputError(f"Expected to start from 'universal', 'nothing' or an ExpNet, got {start!r}.")
     if steps is not None and steps < 1:
         raise InputError(f"steps is {steps}, expected 1 or more.")
+    if target is not None:
+        train, dev = _labelled(classifier, train, target), dev and _labelled(classifier, dev, target)
     marked = sum(record.rationale is not None for record in train)
     chosen = config or replace(with_tier(FEW_MARKS if marked < _MANY_MARKS else FitConfig(), tier), seed=seed)
     known = start if isinstance(start, ExpNet) else None
     if start == "universal" and marked:
         texts = [*(record.text for record in train), *as_texts(unmarked)]
-        known = _known(classifier, texts, chosen, progress=progress)
+        known = _known(classifier, texts, chosen, target, progress=progress)
     if config is None and known is not None:
         as_it_is = start == "universal" and known.gate is not None
         chosen = replace(FEW_MARKS_UNIVERSAL, seed=seed) if as_it_is else for_warm_start(chosen, marked)
@@ -84,16 +90,23 @@ def fit(
     return fit_mixture([source], config=chosen, warm_start=known, cache=cache, progress=progress)
 
 
-def _known(classifier: Classifier, texts: Sequence[Text], config: FitConfig, *, progress: bool) -> ExpNet:
+def _labelled(classifier: Classifier, records: Sequence[Record], target: str | int) -> list[Record]:
+    label = classifier.labels[classifier.target_index(target)]
+    return [replace(record, label=label) if record.label is None else record for record in records]
+
+
+def _known(
+    classifier: Classifier, texts: Sequence[Text], config: FitConfig, target: str | int | None, *, progress: bool
+) -> ExpNet:
     """Return what the package knows, as a network for this classifier's heads if there are texts enough."""
     gradient = config.features.uses_target
     if len(texts) < ENOUGH_TO_ADAPT:
         return universal("gradient" if gradient else "attention")
     student = replace(STUDENT, features=config.features, context=config.context, hidden=config.hidden, seed=config.seed)
     try:
-        return adapt(classifier, universal("gradient"), texts, config=student, progress=progress)
+        return adapt(classifier, universal("gradient"), texts, config=student, target=target, progress=progress)
     except UnsupportedModelError:
         if gradient:
             raise
         # Where gradients cannot be had, the teacher makes do with attention, too.
-        return adapt(classifier, universal("attention"), texts, config=student, progress=progress)
+        return adapt(classifier, universal("attention"), texts, config=student, target=target, progress=progress)

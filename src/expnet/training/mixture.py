@@ -11,6 +11,7 @@ from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
 from expnet.rationales import Record
 from expnet.runtime.ambient import torch_defaults
+from expnet.runtime.versions import versions
 from expnet.training.build import continued, new_network
 from expnet.training.config import FitConfig
 from expnet.training.evaluation import AnnotatedText, annotated_texts, calibrate, evaluate
@@ -136,8 +137,6 @@ def _sign(
     warm: bool,
 ) -> ExpNet:
     """Write into the configuration where the network comes from."""
-    from importlib.metadata import version
-
     reached = evaluate(network, dev) if dev else {}
     figures = {f"dev {name}": round(value, 4) for name, value in reached.items() if not np.isnan(value)}
     provenance = {
@@ -150,7 +149,7 @@ def _sign(
         **figures,
         "warm start": warm,
         "fit": asdict(config),
-        "versions": {name: version(name) for name in ("expnet", "torch", "transformers")},
+        "versions": versions(),
     }
     network.config = replace(network.config, provenance=provenance)
     return network

@@ -5,11 +5,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from expnet._version import __version__
 from expnet.benchmark.measure.measuring import Bench
@@ -20,6 +17,7 @@ from expnet.benchmark.prepare.making import Workshop
 from expnet.benchmark.rows import EXPNETS, Row, RowFile
 from expnet.errors import BenchmarkError
 from expnet.runtime.progress import track
+from expnet.runtime.versions import versions
 from expnet.timing.clock import Stopwatch
 
 
@@ -58,7 +56,7 @@ def run(plan: Plan, folder: Path, output: Path, *, only: Sequence[str] = (), pro
     for cell in track(todo, lambda cell: cell.title, show=progress):
         watch = Stopwatch()
         found = cell.run()
-        took = {"plan": plan.name, "seconds": round(watch.read().seconds, 2), **_versions()}
+        took = {"plan": plan.name, "seconds": round(watch.read().seconds, 2), **versions()}
         file.append(cell.name, [replace(row, provenance={**row.provenance, **took}) for row in found])
     return file
 
@@ -122,7 +120,3 @@ def _next_round(who: Contestant, everyone: Sequence[Contestant]) -> Contestant |
         return same and ours == theirs and each.round == 1
 
     return next(filter(likewise, everyone), None) if who.experiment in EXPNETS else None
-
-
-def _versions() -> dict[str, str]:
-    return {"expnet": __version__, "torch": torch.__version__, "transformers": version("transformers")}

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from expnet.benchmark.plan import DOCUMENTS, Measured, Plan, TaskPlan
 from expnet.benchmark.prepare.data import Data, TestSet, draw
 from expnet.demo import base_model
 from expnet.explainer import load_classifier
+from expnet.files.atomic import atomic_folder
 from expnet.finetuning import finetune
 from expnet.methods.registry import find_method
 from expnet.model.classifier import Classifier
@@ -182,10 +182,8 @@ class Workshop:
         if (folder / "config.json").is_file():
             return ExpNet.from_pretrained(folder)
         network = make()
-        unfinished = folder.with_suffix(f".{os.getpid()}")  # another process may be making the same
-        network.save_pretrained(unfinished)
-        if not folder.is_dir():
-            unfinished.rename(folder)
+        with atomic_folder(folder) as unfinished:  # another process may be making the same
+            network.save_pretrained(unfinished)
         return network
 
 

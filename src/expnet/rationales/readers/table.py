@@ -1,12 +1,11 @@
 """The table of formats that can be read."""
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from expnet.errors import RationaleError
+from expnet.errors import RationaleError, did_you_mean
 from expnet.rationales.files import csv_rows, json_elements, json_lines, lines
 from expnet.rationales.problems import Found, Problem, SourceRow
 from expnet.rationales.readers.doccano import read_doccano
@@ -150,9 +149,7 @@ def find_format(name: str) -> RationaleFormat:
         if one.name == name:
             return one
     names = [one.name for one in FORMATS]
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise RationaleError(f"There is no format {name!r}.{hint} Formats: auto, {', '.join(names)}.")
+    raise RationaleError(f"There is no format {name!r}.{did_you_mean(name, names)} Formats: auto, {', '.join(names)}.")
 
 
 def recognise(path: Path, text: str | None = None) -> RationaleFormat | None:

@@ -1,0 +1,85 @@
+"""The columns that a file or frame gets, declared once: the name, the type, and where a row's value comes from.
+
+To add a column, add it to `added_columns`: shards, frames, the signature in MLflow and the checks of names follow from
+it. The table in docs/how-to.md says what each column means.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import pyarrow as pa
+
+from expnet.explanation.result import Explanation
+from expnet.text.labels import OutputKind
+
+OK, FAILED = "ok", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a row: its explanation, or a status other than "ok" and the reason."""
+
+    status: str
+    error: str | None = None
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddedColumn:
+    """A column that is added; `value` gives what it holds for a row, None where that is null."""
+
+    name: str
+    type: pa.DataType
+    value: Callable[[Outcome], Any]
+
+
+def added_columns(kind: OutputKind) -> tuple[AddedColumn, ...]:
+    """Return the columns that are added, in their order.
+
+    `starts` and `ends` are characters of the text, or of its pair (segment 1). Where the model is a regression the
+    column `value` stands in place of `probability`. `uses_target` says whether the scores depend on `label`.
+
+    Args:
+        kind: What the model says.
+    """
+    return (
+        AddedColumn("label", pa.string(), _explained(attrgetter("label"))),
+        AddedColumn(kind, pa.float32(), _explained(attrgetter("output"))),
+        AddedColumn("words", pa.list_(pa.string()), _each_word("text")),
+        AddedColumn("starts", pa.list_(pa.int32()), _each_word("start")),
+        AddedColumn("ends", pa.list_(pa.int32()), _each_word("end")),
+        AddedColumn("segments", pa.list_(pa.int32()), _each_word("segment")),
+        AddedColumn("scores", pa.list_(pa.float32()), _each_word("score")),
+        AddedColumn("uses_target", pa.bool_(), _explained(attrgetter("uses_target"))),
+        AddedColumn("truncated", pa.bool_(), _explained(attrgetter("truncated"))),
+        AddedColumn("status", pa.string(), attrgetter("status")),
+        AddedColumn("error", pa.string(), attrgetter("error")),
+    )
+
+
+def added_fields(prefix: str, kind: OutputKind) -> list[pa.Field]:
+    """Return names and types of the columns that are added.
+
+    Args:
+        prefix: Before each name.
+        kind: What the model says.
+    """
+    return [pa.field(prefix + column.name, column.type) for column in added_columns(kind)]
+
+
+def added_table(outcomes: Sequence[Outcome], prefix: str, kind: OutputKind) -> pa.Table:
+    """Return the added columns of some rows, without those that came in."""
+    arrays = [pa.array(map(column.value, outcomes), column.type) for column in added_columns(kind)]
+    return pa.table(arrays, schema=pa.schema(added_fields(prefix, kind)))
+
+
+def _explained(value: Callable[[Explanation], Any]) -> Callable[[Outcome], Any]:
+    """Null where a row is not explained."""
+    return lambda outcome: None if outcome.explanation is None else value(outcome.explanation)
+
+
+def _each_word(attribute: str) -> Callable[[Outcome], list[Any] | None]:
+    get = attrgetter(attribute)
+    return _explained(lambda explanation: [get(word) for word in explanation.words])
