@@ -32,8 +32,8 @@ def test_the_best_pipeline_is_compared_and_padding_and_ratios_are_those_counted_
     short, long = lengths
     assert short < long
     found = {each.name: each for each in throughput.measure(explainer, TEXTS, rounds=3, batches=(2, 6))}
-    assert list(found) == ["pipeline, 2 together", "predict, like lengths together", "explain"]
-    piped, explained = found["pipeline, 2 together"], found["explain"]
+    assert list(found) == ["pipeline, batches of 2", "predict, sorted by length", "explain"]
+    piped, explained = found["pipeline, batches of 2"], found["explain"]
     assert piped.ratio == 1
     assert piped.padding == pytest.approx((long - short) / (2 * long))
     # all six go together: so few tokens are within the budget
@@ -46,8 +46,8 @@ def test_with_a_small_budget_like_lengths_go_together_and_nothing_is_padded(expl
     explainer.classifier.budget = 24
     found = {each.name: each for each in throughput.measure(explainer, TEXTS, rounds=3, batches=(6,))}
     assert found["explain"].padding == 0
-    assert found["explain"].ratio == found["predict, like lengths together"].ratio > 1.2
-    assert found["pipeline, 6 together"].padding > 0.1
+    assert found["explain"].ratio == found["predict, sorted by length"].ratio > 1.2
+    assert found["pipeline, batches of 6"].padding > 0.1
 
 
 def test_the_command_times_a_file_of_texts_and_an_exported_explainer_as_well(tmp_path):
@@ -67,5 +67,5 @@ def test_the_command_times_a_file_of_texts_and_an_exported_explainer_as_well(tmp
     ways = {each["name"]: each for each in report["ways"]}
     assert ways.keys() >= {"explain", "onnxruntime, explain", "onnxruntime, predict"}
     assert ways["onnxruntime, explain"]["padding"] is None
-    assert "3 texts of 4 tokens in the median" in shown
+    assert "3 texts of 4 tokens (median)" in shown
     assert "| onnxruntime, predict |" in shown
