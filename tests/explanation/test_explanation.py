@@ -55,13 +55,13 @@ def test_a_score_that_is_no_number_is_not_written():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "no JSON"),
+        ("{", "Not valid JSON"),
         ("[]", "got list"),
         ("{}", "schema 1, got schema None"),
         ('{"schema": 2}', "schema 1, got schema 2"),
-        ('{"schema": 1}', "no explanation: it lacks .*'words'"),
-        (EXPLANATION.to_json().replace('"label"', '"lable"'), r"no explanation: .*'lab"),
-        (EXPLANATION.to_json().replace('"score"', '"sc"'), r"no explanation: .*'sc"),
+        ('{"schema": 1}', "Not a valid explanation: it lacks .*'words'"),
+        (EXPLANATION.to_json().replace('"label"', '"lable"'), r"Not a valid explanation: .*'lab"),
+        (EXPLANATION.to_json().replace('"score"', '"sc"'), r"Not a valid explanation: .*'sc"),
     ],
 )
 def test_what_is_no_explanation_is_refused(text, message):

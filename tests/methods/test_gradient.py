@@ -152,7 +152,7 @@ class TestIntegratedGradients:
 
     def test_more_steps_than_fit_one_pass_change_nothing(self, bert, monkeypatch):
         whole = integrated_gradients(*bert, steps=7)
-        monkeypatch.setattr("expnet.methods.families.gradient.budget", lambda _: 2 * bert[1].ids.numel())
+        monkeypatch.setattr("expnet.methods.families.gradient.budget", lambda _, **__: 2 * bert[1].ids.numel())
         assert_close(integrated_gradients(*bert, steps=7), whole, atol=1e-6, rtol=1e-4)
 
 
@@ -184,7 +184,7 @@ class TestNoise:
 
     def test_a_copy_does_not_depend_on_how_many_share_a_pass(self, bert, monkeypatch):
         whole = smooth_grad(*bert, generator=seeded(), samples=5)
-        monkeypatch.setattr("expnet.methods.families.gradient.budget", lambda _: 1)
+        monkeypatch.setattr("expnet.methods.families.gradient.budget", lambda _, **__: 1)
         assert_close(smooth_grad(*bert, generator=seeded(), samples=5), whole, atol=1e-6, rtol=1e-4)
 
 
