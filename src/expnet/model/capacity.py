@@ -11,8 +11,7 @@ from expnet.text.encoding import Encoding
 
 # Tokens, padding included, in one pass. `MOST` is what a GPU gets, and no pass over several windows has more. A
 # processor is busy with far fewer. Of different texts 1,024 tokens were quickest among 256 to 8,192, as larger batches
-# are padded more (docs/speed.md). Copies of one text are not padded: from 1,024 to 8,192 tokens the time was the same
-# within a tenth, but integrated gradients through the small demo held 344 MB with 2,048 and 1,107 MB with 8,192.
+# are padded more (docs/speed.md). Copies of one text are not padded, so a larger pass loses no time, but holds more.
 MOST = 8192
 _TEXTS_ON_CPU, _COPIES_ON_CPU = 1024, 2048
 
