@@ -46,8 +46,8 @@ def adapt(
     """Train an ExpNet of one classifier to say of its texts what another or a method does.
 
     The teacher sees the heads as a set; the student sees each head of this classifier separately, and may use attention
-    alone where the teacher takes gradients. The calibration is copied: the student's scores are
-    fitted to the teacher's.
+    alone where the teacher takes gradients. The calibration is copied: the student's scores are fitted to those of the
+    teacher.
 
     With `toward`, and no teacher, it learns from no marks to say in one pass what a method says in many, as
     FastSHAP does (Jethani et al. 2022, arXiv:2107.07436); scores then lie above 0.73, the threshold, where the
