@@ -11,7 +11,7 @@ from expnet.text.encoding import Encoding
 
 # Tokens, padding included, in one pass. `MOST` is what a GPU gets, and no pass over several windows has more. A
 # processor is busy with far fewer. Of different texts 1,024 tokens were quickest among 256 to 8,192, as larger batches
-# are padded more (docs/speed.md). Copies of one text are not padded, so a larger pass loses no time, but holds more.
+# are padded more (docs/speed.md). Copies of one text are not padded, so a larger pass mainly holds more memory.
 MOST = 8192
 _TEXTS_ON_CPU, _COPIES_ON_CPU = 1024, 2048
 
