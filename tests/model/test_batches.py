@@ -32,6 +32,14 @@ def test_every_text_is_in_one_batch_and_only_a_text_alone_exceeds_the_budget(siz
         assert len(batch) == 1 or max(lengths) * len(lengths) <= budget
 
 
+@pytest.mark.parametrize("tokens", [0, -1])
+def test_a_budget_of_no_tokens_is_refused_and_the_one_before_stays(tokens):
+    classifier = tiny_classifier()
+    with pytest.raises(InputError, match=f"budget is {tokens} tokens, expected 1 or more"):
+        classifier.budget = tokens
+    assert classifier.budget == 1024
+
+
 @given(SIZES, st.integers(1, 7))
 def test_with_a_size_batches_are_as_training_has_always_made_them(sizes, size):
     """A second way, naively: sorted by characters, texts of one length in their order, and cut."""

@@ -179,6 +179,8 @@ class Classifier:
 
     @budget.setter
     def budget(self, tokens: int) -> None:
+        if tokens < 1:
+            raise InputError(f"The budget is {tokens} tokens, expected 1 or more.")
         self._budget = tokens
 
     @torch_defaults()
