@@ -1,5 +1,6 @@
 """The versions of packages, as files of expnet say what made them."""
 
+import sys
 from importlib.metadata import version
 
 from expnet._version import __version__
@@ -11,4 +12,10 @@ def versions(*packages: str) -> dict[str, str]:
     Args:
         packages: More packages that are installed, by their names.
     """
-    return {"expnet": __version__, **{name: version(name) for name in ("torch", "transformers", *packages)}}
+    return {"expnet": __version__, **{name: _version(name) for name in ("torch", "transformers", *packages)}}
+
+
+def _version(name: str) -> str:
+    # What runs says its build as well, such as 2.13.0+cu130, which the metadata of a wheel may leave out.
+    loaded: str | None = getattr(sys.modules.get(name), "__version__", None)
+    return loaded or version(name)
