@@ -21,3 +21,16 @@ def test_they_are_those_of_what_runs_and_need_no_file(monkeypatch):
 def test_a_package_that_is_not_loaded_says_what_is_installed(monkeypatch):
     monkeypatch.delitem(sys.modules, "pytest")
     assert versions("pytest")["pytest"] == importlib.metadata.version("pytest")
+
+
+def test_versions_are_those_of_the_packages_that_run():
+    assert versions() == {
+        "expnet": expnet.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    assert {type(value) for value in versions().values()} == {str}  # torch's own is a class of its own
+
+
+def test_more_packages_are_named_after_them():
+    assert list(versions("numpy")) == ["expnet", "torch", "transformers", "numpy"]

@@ -17,5 +17,5 @@ def versions(*packages: str) -> dict[str, str]:
 
 def _version(name: str) -> str:
     # What runs says its build as well, such as 2.13.0+cu130, which the metadata of a wheel may leave out.
-    loaded: str | None = getattr(sys.modules.get(name), "__version__", None)
-    return loaded or version(name)
+    loaded = getattr(sys.modules.get(name), "__version__", None)
+    return version(name) if loaded is None else str(loaded)
