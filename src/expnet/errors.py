@@ -103,6 +103,6 @@ def did_you_mean(name: Hashable, known: Iterable[Hashable]) -> str:
         name: What came: a string, or whatever a frame calls its columns.
         known: The valid names.
     """
-    written = {str(each): each for each in known}
+    written = {str(valid): valid for valid in known}
     near = get_close_matches(str(name), written, n=1)
     return f" Did you mean {written[near[0]]!r}?" if near else ""

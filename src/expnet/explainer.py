@@ -127,9 +127,9 @@ class Explainer:
             TextTooLongError: If a pair is too long for windows.
             NonFiniteError: If the model or the method returns NaN or infinity.
         """
-        found = find_method(method) if method != _LEARNED or self.network is None else method_of(self.network)
-        found.check(options)
-        job = _Call(found, options, seed, self.classifier.output_index(target), truncate)
+        attribution = find_method(method) if method != _LEARNED or self.network is None else method_of(self.network)
+        attribution.check(options)
+        job = _Call(attribution, options, seed, self.classifier.output_index(target), truncate)
         if isinstance(texts, str | Text):
             return self._all([as_text(texts)], job, progress=False)[0]
         return self._all(as_texts(texts), job, progress=progress)
@@ -140,8 +140,8 @@ class Explainer:
         done: dict[int, Explanation] = {}
         for batch in track(batches, "explaining", show=progress, total=len(texts), size=len):
             read = list(zip(batch.texts, batch.readings, strict=True))
-            found = bisect_on_error(lambda part: self._batch(part, job), read)
-            done.update(zip(batch.places, found, strict=True))
+            explanations = bisect_on_error(lambda part: self._batch(part, job), read)
+            done.update(zip(batch.places, explanations, strict=True))
         return [done[place] for place in range(len(texts))]
 
     def _batch(self, read: Sequence[tuple[Text, TokenizedText]], job: "_Call") -> list[Explanation]:

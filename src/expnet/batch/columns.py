@@ -77,8 +77,8 @@ def sizes(batch: pa.RecordBatch, path: Path) -> list[int]:
                 "cut it into several."
             )
         total += bytes_
-    found: list[int] = total.tolist()
-    return found
+    totals: list[int] = total.tolist()
+    return totals
 
 
 def decoded(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -90,12 +90,12 @@ def common_schema(files: Sequence[InputFile]) -> pa.Schema:
 
 def places(files: Sequence[InputFile]) -> tuple[ShardSource, ...]:
     """Return where the rows of each shard come from; one shard without rows if there are none at all."""
-    found = [
+    sources = [
         ShardSource(file.name, file.sha256, end - count, count)
         for file in files
         for end, count in zip(accumulate(file.counts), file.counts, strict=True)
     ]
-    return tuple(found) or (ShardSource(files[0].name, files[0].sha256, 0, 0),)
+    return tuple(sources) or (ShardSource(files[0].name, files[0].sha256, 0, 0),)
 
 
 class Reader:

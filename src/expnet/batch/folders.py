@@ -51,15 +51,15 @@ def partition_of(root: Path, path: Path) -> dict[str, str | None]:
     Raises:
         BatchError: If two folders of a path give the same column.
     """
-    found: dict[str, str | None] = {}
+    keys: dict[str, str | None] = {}
     for folder in () if path == root else path.relative_to(root).parts[:-1]:
         name, equals, value = (spelled(unquote(part, errors="surrogateescape")) for part in folder.partition("="))
         if not (name and equals):
             continue
-        if name in found:
+        if name in keys:
             raise BatchError(f"Two folders on the way to {path} give the column {name!r}: rename one.")
-        found[name] = None if value == _NULL else value
-    return found
+        keys[name] = None if value == _NULL else value
+    return keys
 
 
 def spelled(name: str) -> str:
@@ -102,10 +102,10 @@ def _described(file: Path, key: str) -> list[Any] | None:
     if not file.is_file():
         return None
     try:
-        found = json.loads(file.read_bytes())
+        description = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
         raise BatchError(f"{file} is not valid JSON: {error}. Put it back, or take it out of the folder.") from error
-    value = found.get(key) if isinstance(found, Mapping) else None
+    value = description.get(key) if isinstance(description, Mapping) else None
     if isinstance(value, list):
         return value
     if value is not None or (file.parent / "dataset_info.json").is_file():
@@ -117,12 +117,12 @@ def _described(file: Path, key: str) -> list[Any] | None:
 
 def _inside(source: Path) -> list[Path]:
     """Return what is in a folder and in the folders in it, links to folders as they are, without hidden names."""
-    found: list[Path] = []
+    files_inside: list[Path] = []
     for root, folders, files in os.walk(source, onerror=_raise):
         folders[:] = [name for name in folders if not _hidden(name)]
         links = [name for name in folders if Path(root, name).is_symlink()]
-        found += [Path(root, name) for name in (*files, *links) if not _hidden(name)]
-    return sorted(found)
+        files_inside += [Path(root, name) for name in (*files, *links) if not _hidden(name)]
+    return sorted(files_inside)
 
 
 def _raise(error: OSError) -> None:

@@ -70,7 +70,7 @@ def measure(file: HashedFile, add: Callable[[int], None]) -> pa.Schema:
             for name, value in fields.items():
                 kinds.setdefault(name, set()).add(_kind(value))
             check_count(file.path, len(kinds))
-        schema = pa.schema([(_clean(name), _type(found)) for name, found in kinds.items()])
+        schema = pa.schema([(_clean(name), _type(types)) for name, types in kinds.items()])
     check_names(file.path, schema.names)
     return schema.remove_metadata()
 
@@ -165,8 +165,8 @@ def _values(table: pa.Table, name: Hashable) -> list[Any]:
         return [None] * table.num_rows
     column = table.column(name)
     try:
-        found: list[Any] = column.to_pylist()
-        return found
+        items: list[Any] = column.to_pylist()
+        return items
     except UnicodeDecodeError:
         return [_value(cell) for cell in column]
 
@@ -224,12 +224,12 @@ def _kind(value: Any) -> str:
 
 
 def _type(kinds: set[str]) -> pa.DataType:
-    found = kinds - {"NoneType"}
-    if found == {"bool"}:
+    types = kinds - {"NoneType"}
+    if types == {"bool"}:
         return pa.bool_()
-    if found and found <= {"int", "long"}:
+    if types and types <= {"int", "long"}:
         return pa.int64()
-    return pa.float64() if found and found <= {"int", "float"} else pa.string()
+    return pa.float64() if types and types <= {"int", "float"} else pa.string()
 
 
 def _chunk(

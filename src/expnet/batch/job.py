@@ -41,10 +41,10 @@ class Work:
         """Explain a chunk and write its shard; return how many rows have each status."""
         chunk = reader.read(number)
         outcomes = explain_rows(explainer, chunk, self.settings)
-        found = Counter(outcome.status for outcome in outcomes)
+        counts = Counter(outcome.status for outcome in outcomes)
         table = to_table(chunk.table, outcomes, self.settings.prefix, explainer.classifier.kind)
-        write_shard(shard_path(self.output, number), table, {**self.about(number), "statuses": dict(found)})
-        return found
+        write_shard(shard_path(self.output, number), table, {**self.about(number), "statuses": dict(counts)})
+        return counts
 
     def about(self, number: int) -> dict[str, Any]:
         """Return what made a shard and where its rows come from, by which it is known again."""
@@ -121,10 +121,10 @@ def explain_file(
         rows = sum(work.places[number].rows for number in left)
         for _ in track(done, "explaining", show=progress, total=rows, size=Counter.total):
             pass
-        found = sum((statuses(output, number) for number in numbers), Counter[str]())
-        failure = None if found[OK] or not found.total() else first_failure(output, settings.prefix)
+        counts = sum((statuses(output, number) for number in numbers), Counter[str]())
+        failure = None if counts[OK] or not counts.total() else first_failure(output, settings.prefix)
         asked = settings.target is not None or settings.target_column is not None
-        return Summary(found, len(numbers), tuple(not_read), failure, work.run["target_note"] if asked else "")
+        return Summary(counts, len(numbers), tuple(not_read), failure, work.run["target_note"] if asked else "")
 
 
 def _check_readable(files: Sequence[InputFile], schema: pa.Schema) -> None:

@@ -67,13 +67,13 @@ class _ShardWorker:
     def __init__(self, load: Callable[[], Explainer], work: Work, threads: int) -> None:
         torch.set_num_threads(threads)
         self.explainer, self.work, self.reader = load(), work, work.reader()
-        found = models(self.explainer)
-        if different := [name for name, value in found.items() if work.run[name] != value]:
+        models_here = models(self.explainer)
+        if different := [name for name, value in models_here.items() if work.run[name] != value]:
             raise BatchError(f"This process loaded another model than the one that began the job: {different} differ.")
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         made = (self.work.make(int(number), self.explainer, self.reader) for number in batch["number"])
-        return {"statuses": [json.dumps(found) for found in made]}
+        return {"statuses": [json.dumps(counts) for counts in made]}
 
 
 def _start(address: str | None, processors: int) -> None:

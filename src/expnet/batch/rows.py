@@ -101,8 +101,8 @@ def explain_rows(explainer: Explainer, chunk: Chunk, settings: Settings) -> list
         group = list(same)
         for places in in_chunks([request.text for request in group], _TOGETHER):
             part = [group[place] for place in places]
-            found = _explain(explainer, part, settings)
-            outcomes.update((request.row, outcome) for request, outcome in zip(part, found, strict=True))
+            part_outcomes = _explain(explainer, part, settings)
+            outcomes.update((request.row, outcome) for request, outcome in zip(part, part_outcomes, strict=True))
     if any(outcome.status == FAILED for outcome in outcomes.values()):
         explain_sample(explainer, settings)
     return [outcomes[row] for row in range(chunk.table.num_rows)]
@@ -151,8 +151,8 @@ def _explain(explainer: Explainer, requests: Sequence[_ReadableRow], settings: S
     """Explain rows together; if that fails, whatever the error, each half by itself until its row is found."""
 
     def run(part: Sequence[_ReadableRow]) -> list[Outcome]:
-        found = _explained(explainer, [request.text for request in part], part[0].target, settings)
-        return [Outcome(OK, explanation=explanation) for explanation in found]
+        explanations = _explained(explainer, [request.text for request in part], part[0].target, settings)
+        return [Outcome(OK, explanation=explanation) for explanation in explanations]
 
     return bisect_on_error(run, requests, splits=lambda _: True, alone=lambda _, error: _failed(error))
 

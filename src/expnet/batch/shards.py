@@ -95,8 +95,8 @@ def missing_shards(folder: Path, shards: Sequence[Mapping[str, Any]]) -> list[in
     for path in sorted(path for path in folder.rglob("[!._]*") if is_kind(path, ".parquet")):
         if path not in expected:
             raise BatchError(f"{path} is none of the {len(shards)} shards of this job: take it out of the folder.")
-        found = _about(path)
-        if differences := _differences({**found, "statuses": None}, {**expected[path], "statuses": None}):
+        stored = _about(path)
+        if differences := _differences({**stored, "statuses": None}, {**expected[path], "statuses": None}):
             raise BatchError(
                 f"{path} is not the shard of this job that belongs there: {'; '.join(differences)}. Take it out of the "
                 "folder and run the same again."
@@ -111,13 +111,13 @@ def read_about(file: BufferedIOBase, path: Path) -> dict[str, Any]:
         BatchError: If it is no shard of ours, or damaged.
     """
     with readable(path):
-        found = pq.read_metadata(file)
-    metadata = found.metadata or {}
+        parquet = pq.read_metadata(file)
+    metadata = parquet.metadata or {}
     if _KEY not in metadata:
         raise BatchError(f"{path} was not written by expnet: take it out of the folder.")
     about = _json(metadata[_KEY], path)
     shard, counts = about.get("shard"), about.get("statuses")
-    rows = found.num_rows
+    rows = parquet.num_rows
     if not (isinstance(shard, dict) and isinstance(counts, dict) and all(type(n) is int for n in counts.values())):
         raise BatchError(f"{path} is damaged: its metadata lacks the shard or the statuses. Take it out of the folder.")
     if shard.get("rows") != rows or sum(counts.values()) != rows:
@@ -182,12 +182,12 @@ def _read_job(file: Path) -> dict[str, Any]:
 
 def _json(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(content)
+        parsed = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise BatchError(f"{path} is damaged: what it says of its job is not valid JSON: {error}.") from error
-    if not isinstance(found, dict):
-        raise BatchError(f"{path} is damaged: what it says of its job is a {type(found).__name__}, not an object.")
-    return found
+    if not isinstance(parsed, dict):
+        raise BatchError(f"{path} is damaged: what it says of its job is a {type(parsed).__name__}, not an object.")
+    return parsed
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

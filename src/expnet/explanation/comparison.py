@@ -53,9 +53,10 @@ def caption(explanations: "Sequence[Explanation]") -> str:
 def notes(explanations: "Sequence[Explanation]", caption: str) -> list[str]:
     """Return the caption, unless there are no words, and the notes of all explanations, each once, in raw lines."""
     captions = [caption] if any(explanation.words for explanation in explanations) else []
-    free = list(dict.fromkeys(each.method for each in explanations if each.words and each.target_note))
+    targetless = (explanation for explanation in explanations if explanation.words and explanation.target_note)
+    free = list(dict.fromkeys(explanation.method for explanation in targetless))
     if free:
         captions.append(target_note(free, explanations[0].kind, alone=False))
     # What concerns the target is said once for all methods.
-    alike = [replace(each, uses_target=True) for each in explanations]
-    return captions + list(dict.fromkeys(note for each in alike for note in colour.notes(each, mark="")))
+    alike = [replace(explanation, uses_target=True) for explanation in explanations]
+    return captions + list(dict.fromkeys(note for shown in alike for note in colour.notes(shown, mark="")))

@@ -14,7 +14,7 @@ def environment(folder: Path) -> Environment:
 
     Only `Markup` goes in as it is; the filter `verbatim` escapes without changing what goes back into a form field.
     """
-    found = Environment(
+    templates = Environment(
         loader=FileSystemLoader([folder, Path(__file__).parent / "parts"]),
         autoescape=True,
         undefined=StrictUndefined,
@@ -22,8 +22,8 @@ def environment(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"verbatim": _verbatim, "percent": percent, "amount": amount, "shorten": shorten}
-    return found
+    templates.filters |= {"verbatim": _verbatim, "percent": percent, "amount": amount, "shorten": shorten}
+    return templates
 
 
 def _verbatim(text: str) -> Markup:

@@ -34,7 +34,7 @@ def parse_json(content: str | bytes) -> Any:
     except RecursionError as error:
         raise ValueError(f"its lists and objects are nested more than {MOST_LEVELS} deep") from error
     level, deep = [data], 1
-    while level := [child for each in level for child in _children(each)]:
+    while level := [child for parent in level for child in _children(parent)]:
         if (deep := deep + 1) > MOST_LEVELS:
             raise ValueError(f"its lists and objects are nested more than {MOST_LEVELS} deep")
     return data
@@ -88,7 +88,9 @@ def number(least: int | float = -math.inf, most: int | float = math.inf) -> Kind
 def one_of(*values: Any) -> Kind:
     """Return the kind of some values."""
     described = values[0] if len(values) == 1 else f"one of {', '.join(map(repr, values))}"
-    return Kind(str(described), lambda value: any(type(value) is type(each) and value == each for each in values))
+    return Kind(
+        str(described), lambda value: any(type(value) is type(allowed) and value == allowed for allowed in values)
+    )
 
 
 def listed(kind: Kind, least: int = 0, most: int | None = None) -> Kind:
@@ -110,7 +112,7 @@ def table(kind: Kind) -> Kind:
         f"an object of {kind.described}",
         lambda value: (
             isinstance(value, Mapping)
-            and all(isinstance(name, str) and kind.fits(each) for name, each in value.items())
+            and all(isinstance(name, str) and kind.fits(entry) for name, entry in value.items())
         ),
     )
 
@@ -146,7 +148,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _children(value: Any) -> list[Any]:
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [each for each in inside if isinstance(each, dict | list)]
+    return [child for child in inside if isinstance(child, dict | list)]
 
 
 def _shown(value: Any) -> str:

@@ -135,7 +135,7 @@ def column_type(kind: pa.DataType) -> DataType | Array | Object | Map | AnyType:
         return Array(column_type(kind.value_type))
     if pa.types.is_struct(kind):
         fields = [kind.field(place) for place in range(kind.num_fields)]
-        return Object([Property(each.name, column_type(each.type), required=not each.nullable) for each in fields])
+        return Object([Property(field.name, column_type(field.type), required=not field.nullable) for field in fields])
     if pa.types.is_map(kind) and column_type(kind.key_type) == DataType.string:
         return Map(column_type(kind.item_type))
     return next((name for fits, name in _TYPES if fits(kind)), AnyType())  # type: ignore[no-untyped-call]
@@ -154,8 +154,10 @@ class _PyfuncModel:
             name: None if name in optional and value not in frame.columns else value
             for name, value in self._config.items()
         }
-        found = explain_frame(self._explainer, frame, **given)
-        return found[[field.name for field in added_fields(self._config["prefix"], self._explainer.classifier.kind)]]
+        explained = explain_frame(self._explainer, frame, **given)
+        return explained[
+            [field.name for field in added_fields(self._config["prefix"], self._explainer.classifier.kind)]
+        ]
 
 
 def load_pyfunc(path: str, model_config: dict[str, Any]) -> _PyfuncModel:

@@ -107,12 +107,12 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
 
     def predict_proba(self, X: Iterable[Any]) -> list[np.ndarray]:  # noqa: N803
         """Return, for each text, how likely people would mark each of its words, in [0, 1]."""
-        return [np.array([word.score for word in found.words], dtype=float) for found in self.explain(X)]
+        return [np.array([word.score for word in explanation.words], dtype=float) for explanation in self.explain(X)]
 
     def predict(self, X: Iterable[Any]) -> list[np.ndarray]:  # noqa: N803
         """Return, for each text, whether each of its words reaches the network's threshold."""
         scores = self.predict_proba(X)
-        return [each >= self.network_.config.threshold for each in scores]
+        return [word_scores >= self.network_.config.threshold for word_scores in scores]
 
     def score(self, X: Iterable[Any], y: Iterable[Any]) -> float:  # noqa: N803
         """Return the mean average precision over the texts with a marked word, in (0, 1].
@@ -126,7 +126,9 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             raise RationaleError("No word of these texts is marked, so there is nothing to agree with.")
         scores = self.predict_proba([record.text for record in records])
         pairs = zip(scores, records, strict=True)
-        return float(np.mean([average_precision(each, np.array(record.word_marks())) for each, record in pairs]))
+        return float(
+            np.mean([average_precision(word_scores, np.array(record.word_marks())) for word_scores, record in pairs])
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -141,13 +143,13 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
 
 
 def _texts(X: Iterable[Any]) -> list[Text]:  # noqa: N803
-    return [_text(each) for each in check_list(X)]
+    return [_text(item) for item in check_list(X)]
 
 
-def _text(each: Any) -> Text:
-    if isinstance(each, Text):
-        return each
-    return Text.of(each) if isinstance(each, str) or not isinstance(each, Iterable) else Text.from_words(each)
+def _text(item: Any) -> Text:
+    if isinstance(item, Text):
+        return item
+    return Text.of(item) if isinstance(item, str) or not isinstance(item, Iterable) else Text.from_words(item)
 
 
 def _records(

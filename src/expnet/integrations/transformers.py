@@ -139,8 +139,8 @@ class TokenAttributionPipeline(Pipeline):
         workers = num_workers if kind is PipelineDataset else min(num_workers, 1)
         collate = _alone if batch_size == 1 else _together
         batches = DataLoader(texts, num_workers=workers, batch_size=batch_size, collate_fn=collate)
-        found = PipelineIterator(batches, self.forward, forward_params, loader_batch_size=batch_size)
-        return PipelineIterator(found, self.postprocess, postprocess_params)
+        outputs = PipelineIterator(batches, self.forward, forward_params, loader_batch_size=batch_size)
+        return PipelineIterator(outputs, self.postprocess, postprocess_params)
 
     def _forward(self, inputs: dict[str, Any], **asked: Any) -> dict[str, Any]:
         return {"explanation": self.explainer.explain(inputs["text"], **asked)}

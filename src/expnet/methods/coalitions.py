@@ -96,14 +96,14 @@ def values(game: Game, coalitions: Bool[Tensor, "batch coalitions players"]) -> 
     keep = _at_tokens(table[:, 1:].bool(), game.player_of[window], True) & game.part.mask[window]
     stay = keep if game.replacement == "delete" else game.part.mask[window]
     lengths, order = stay.sum(1).sort(stable=True)
-    found = torch.zeros(len(order))
+    worth = torch.zeros(len(order))
     even = game.part.pad is None
     for start, stop in _spans(
         lengths.clamp(min=1).tolist(), budget(game.classifier.model.device, copies=True), even=even
     ):
         rows = order[start:stop]
-        found[rows] = _forward(game, window[rows], keep[rows], stay[rows])
-    return found[place].view(coalitions.shape[:2])
+        worth[rows] = _forward(game, window[rows], keep[rows], stay[rows])
+    return worth[place].view(coalitions.shape[:2])
 
 
 def draw(game: Game, samples: int, seed: int) -> Float[Tensor, "batch {samples} players"]:

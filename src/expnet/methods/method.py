@@ -76,7 +76,11 @@ class Method:
     def options(self) -> Mapping[str, inspect.Parameter]:
         """Options a caller may set, with their annotations and defaults."""
         parameters = _parameters(self.function).values()
-        return {each.name: each for each in parameters if each.kind is each.KEYWORD_ONLY and each.name not in _SUPPLIED}
+        return {
+            parameter.name: parameter
+            for parameter in parameters
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in _SUPPLIED
+        }
 
     @property
     def supplied(self) -> frozenset[str]:
@@ -204,7 +208,7 @@ def fits(value: Any, annotation: Any) -> bool:
         return any(fits(value, part) for part in get_args(annotation))
     if origin is not None:
         inner = get_args(annotation)[0]
-        return isinstance(value, origin) and not isinstance(value, str) and all(fits(each, inner) for each in value)
+        return isinstance(value, origin) and not isinstance(value, str) and all(fits(item, inner) for item in value)
     if annotation in (int, float) and isinstance(value, bool):
         return False
     return isinstance(value, int | float if annotation is float else typing.cast(type, annotation))

@@ -76,8 +76,8 @@ def score_parts(
     start = 0
     for part in batches(encoding, repeats=repeats):
         stop, width = start + len(part), part.ids.shape[1]
-        found = score(part, target[start:stop]).detach().float().cpu()
-        scores[start:stop, :width] = found.masked_fill(~part.real, 0.0)
+        part_scores = score(part, target[start:stop]).detach().float().cpu()
+        scores[start:stop, :width] = part_scores.masked_fill(~part.real, 0.0)
         start = stop
     return scores
 

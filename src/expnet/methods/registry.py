@@ -88,7 +88,7 @@ def _installed(_path: tuple[str, ...]) -> tuple[Any, ...]:
 
 def _plugins() -> dict[str, Any]:
     taken = {method.name: "expnet" for method in TABLE}
-    found = {}
+    points = {}
     for point in _installed(tuple(sys.path)):
         owner = point.dist.name if point.dist else point.value
         if point.name in taken:
@@ -96,8 +96,8 @@ def _plugins() -> dict[str, Any]:
                 f"The package {owner} brings an attribution method {point.name!r}, but {taken[point.name]} has one of "
                 "that name. Rename its entry point, or uninstall one of them."
             )
-        taken[point.name], found[point.name] = owner, point
-    return found
+        taken[point.name], points[point.name] = owner, point
+    return points
 
 
 def _load(point: Any) -> Method:

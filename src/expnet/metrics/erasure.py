@@ -69,19 +69,19 @@ def soft_erasure(
     if samples < 1:
         raise InputError(f"Expected 1 sample or more, got {samples}.")
     check_words(encoding, scores)
-    if infinite := [name for name, each in scores.items() if not all(np.isfinite(words).all() for words in each)]:
+    if infinite := [name for name, texts in scores.items() if not all(np.isfinite(words).all() for words in texts)]:
         raise InputError(f"The scores of {infinite[0]!r} are infinite for some words; erasure needs their distances.")
     lengths, units = encoding.mask.sum(1).tolist(), word_units(encoding)
     numbers = [number_of_units(unit_of) for unit_of in units]
-    found = []
+    probabilities = []
     for row, (unit_of, number) in enumerate(zip(units, numbers, strict=True)):
         part = encoding.rows(row, row + 1, lengths[row])
-        importance = [_importance(unit_scores(each[row], unit_of)) for each in scores.values()]
-        chances = [chance for each in importance for chance in (each, 1 - each)]
+        importance = [_importance(unit_scores(per_text[row], unit_of)) for per_text in scores.values()]
+        chances = [chance for share in importance for chance in (share, 1 - share)]
         keep = torch.tensor(np.array([*chances, np.zeros(number), np.ones(number)])).float()
-        found.append(_probabilities(classifier, part, target[row], keep, samples, seed))
-    full = np.array([each[-1, 0] for each in found])
-    curves = np.stack(found)[:, :-1]
+        probabilities.append(_probabilities(classifier, part, target[row], keep, samples, seed))
+    full = np.array([of_text[-1, 0] for of_text in probabilities])
+    curves = np.stack(probabilities)[:, :-1]
     curves[[not number for number in numbers]] = np.nan
     return {
         name: Erasure(full, curves[:, -1, 0], curves[:, 2 * at], curves[:, 2 * at + 1])

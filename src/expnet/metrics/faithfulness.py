@@ -74,17 +74,17 @@ def perturbation_curves(
         raise InputError(f"Expected ascending fractions from 0 to 1, got {list(fractions)}.")
     check_words(encoding, scores)
     units = word_units(encoding)
-    words = np.array([number_of_units(each) for each in units])
+    words = np.array([number_of_units(unit_of) for unit_of in units])
     remains = []
     for text, unit_of in enumerate(units):
-        tops = [_tops(unit_scores(each[text], unit_of), shares) for each in scores.values()]
+        tops = [_tops(unit_scores(per_text[text], unit_of), shares) for per_text in scores.values()]
         everything = np.ones((1, words[text]), dtype=bool)
         remains.append(np.concatenate([*(remain for top in tops for remain in (~top, top)), everything]))
-    found = np.stack(_worth(classifier, encoding, target, remains, replacement))
-    curves = found[:, :-1].reshape(len(words), len(scores), 2, len(shares))
+    worth = np.stack(_worth(classifier, encoding, target, remains, replacement))
+    curves = worth[:, :-1].reshape(len(words), len(scores), 2, len(shares))
     curves[words == 0] = np.nan
     return {
-        name: Curves(shares, curves[:, at, 0], curves[:, at, 1], found[:, -1], words) for at, name in enumerate(scores)
+        name: Curves(shares, curves[:, at, 0], curves[:, at, 1], worth[:, -1], words) for at, name in enumerate(scores)
     }
 
 
@@ -142,8 +142,8 @@ def leave_one_out_deltas(
     numbers = [number_of_units(unit_of) for unit_of in units]
     # The last row takes no unit away.
     remains = [~np.eye(number + 1, number, dtype=bool) for number in numbers]
-    found = _worth(classifier, encoding, target, remains, replacement)
-    losses = [np.append(each[-1] - each[:-1], np.nan) for each in found]  # -1 points at the last
+    worths = _worth(classifier, encoding, target, remains, replacement)
+    losses = [np.append(worth[-1] - worth[:-1], np.nan) for worth in worths]  # -1 points at the last
     return [loss[unit_of] for loss, unit_of in zip(losses, units, strict=True)]
 
 
@@ -175,7 +175,8 @@ def random_ranking(encoding: Encoding, *, seed: int) -> list[Float[ndarray, " _"
         for row, text in enumerate(encoding.texts)
     ]
     return [
-        np.where(unit_of < 0, each, each[unit_of]) for each, unit_of in zip(drawn, word_units(encoding), strict=True)
+        np.where(unit_of < 0, scores, scores[unit_of])
+        for scores, unit_of in zip(drawn, word_units(encoding), strict=True)
     ]
 
 
@@ -191,13 +192,13 @@ def check_words(encoding: Encoding, scores: Mapping[str, Sequence[ndarray]]) -> 
             "several windows cannot be taken away at once. Leave them out, or encode with truncate=True."
         )
     wanted = [len(text.words) for text in encoding.texts]
-    for name, each in scores.items():
-        if [len(words) for words in each] != wanted:
+    for name, per_text in scores.items():
+        if [len(words) for words in per_text] != wanted:
             raise InputError(
                 f"The scores of {name!r} do not fit the words: the first texts have {wanted[:10]} words, "
-                f"but {[len(words) for words in each][:10]} scores."
+                f"but {[len(words) for words in per_text][:10]} scores."
             )
-        for words in each:
+        for words in per_text:
             check_scores(words)
 
 
@@ -206,15 +207,15 @@ def word_units(encoding: Encoding) -> list[Int[ndarray, " _"]]:
 
     A unit is a word, or several that a token covers together; units are numbered from 0 in reading order.
     """
-    found = [np.full(len(text.words), -1) for text in encoding.texts]
+    units = [np.full(len(text.words), -1) for text in encoding.texts]
     row, token, word = overlaps(encoding.covers)
     player = players(encoding, "word")[row, token]
-    for index, unit_of in enumerate(found):
+    for index, unit_of in enumerate(units):
         here = row == index
         unit_of[word[here].numpy()] = player[here].numpy()
         with_token = unit_of >= 0
         unit_of[with_token] = np.unique(unit_of[with_token], return_inverse=True)[1]
-    return found
+    return units
 
 
 def number_of_units(unit_of: Int[ndarray, " words"]) -> int:
@@ -245,20 +246,20 @@ def _worth(
     replacement: Replacement,
 ) -> list[Float[ndarray, " _"]]:
     """Return the target's probability for each remainder of each text, given as [remainders, units]."""
-    found: list[ndarray] = []
+    worths: list[ndarray] = []
     for part in batches(encoding):
-        start, stop = len(found), len(found) + len(part)
+        start, stop = len(worths), len(worths) + len(part)
         game = Game(classifier, part, target[start:stop], players(part, "word"), replacement, "probability")
         # Who has fewer remainders than others gets the whole text, which is run anyway or once.
-        width = max(len(each) for each in remains[start:stop])
+        width = max(len(remain) for remain in remains[start:stop])
         coalitions = game.everyone[:, None].repeat(1, width, 1)
         on_word = part.covers[..., 1] > 0
         for row, remain in enumerate(remains[start:stop]):
             # Ascending, as the units are.
             coalitions[row, : len(remain), game.player_of[row, on_word[row]].unique()] = torch.from_numpy(remain)
         worth = values(game, coalitions).double().numpy()
-        found += [worth[row, : len(remain)] for row, remain in enumerate(remains[start:stop])]
-    return found
+        worths += [worth[row, : len(remain)] for row, remain in enumerate(remains[start:stop])]
+    return worths
 
 
 def _mean_loss(curves: Curves, left: ndarray) -> ndarray:

@@ -82,12 +82,12 @@ def iou_f1(predicted: Bool[ndarray, " words"], marks: Bool[ndarray, " words"]) -
         InputError: If there is not one boolean mark per prediction.
     """
     _check_marks(predicted, marks)
-    found, wanted = _runs(predicted), _runs(marks)
-    if not found and not wanted:
+    predicted_runs, marked_runs = _runs(predicted), _runs(marks)
+    if not predicted_runs and not marked_runs:
         return 1.0
     # Two runs can each be half of the same marked run only if they touch, and then they are one: no hit counts twice.
-    hits = sum(any(2 * len(run & other) >= len(run | other) for other in wanted) for run in found)
-    return 2 * hits / (len(found) + len(wanted))
+    hits = sum(any(2 * len(run & other) >= len(run | other) for other in marked_runs) for run in predicted_runs)
+    return 2 * hits / (len(predicted_runs) + len(marked_runs))
 
 
 def best_f1(scores: Float[ndarray, " words"], marks: Bool[ndarray, " words"]) -> float:

@@ -67,7 +67,9 @@ def check(
     if not units:
         return ()
     share = min(count, units) / units
-    scores = {each.method: [np.array([word.score for word in each.words])] for each in explanations}
+    scores = {
+        explanation.method: [np.array([word.score for word in explanation.words])] for explanation in explanations
+    }
     draws = {f"{RANDOM} {seed}": random_ranking(encoding, seed=seed) for seed in range(_DRAWS)}
     curves = perturbation_curves(
         classifier,
@@ -78,8 +80,10 @@ def check(
         fractions=[share],
     )
     words = np.array([text.word(span) for span in text.words], dtype=object)
-    chosen = {name: np.flatnonzero(mark_top(unit_scores(each[0], unit_of), share)) for name, each in scores.items()}
-    top = {name: tuple(words[np.isin(unit_of, each)]) for name, each in chosen.items()}
+    chosen = {
+        name: np.flatnonzero(mark_top(unit_scores(per_text[0], unit_of), share)) for name, per_text in scores.items()
+    }
+    top = {name: tuple(words[np.isin(unit_of, units)]) for name, units in chosen.items()}
     return (
         *(_checked(name, top[name], [curves[name]]) for name in scores),
         _checked(RANDOM, (), [curves[name] for name in draws]),

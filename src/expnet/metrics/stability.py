@@ -31,7 +31,7 @@ def kendall_tau(a: Float[ndarray, " words"], b: Float[ndarray, " _"]) -> float:
     """
     _check_pair(a, b)
     # Compared, not subtracted: infinite scores have an order, but no difference.
-    first, second = ((each[:, None] > each).astype(float) - (each[:, None] < each) for each in (a, b))
+    first, second = ((values[:, None] > values).astype(float) - (values[:, None] < values) for values in (a, b))
     return _cosine(first.ravel(), second.ravel())
 
 

@@ -231,10 +231,10 @@ class Classifier:
                 f"The model returned NaN or infinity for {len(bad)} of {len(encoding.texts)} texts, first for number "
                 f"{bad[0]}. Its weights are damaged, or its precision is too low."
             )
-        each = self.outputs(logits)
-        places = encoding.text_of[:, None].expand_as(each)
-        empty = torch.zeros(len(encoding.texts), each.shape[1])
-        merged = empty.scatter_reduce(0, places, each, "mean", include_self=False)
+        outputs = self.outputs(logits)
+        places = encoding.text_of[:, None].expand_as(outputs)
+        empty = torch.zeros(len(encoding.texts), outputs.shape[1])
+        merged = empty.scatter_reduce(0, places, outputs, "mean", include_self=False)
         return Prediction(self.labels, merged, self.multi_label, self.kind)
 
     def outputs(self, logits: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch classes"]:

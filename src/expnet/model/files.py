@@ -119,8 +119,8 @@ def weight_files(name: str, revision: str | None, named: str | None = None) -> l
             raise ModelError(f"{file} of {name} is no index of weights: {error}.") from error
         for shard in sorted(shards):
             _check_file(shard, f"{file} of {name}", kinds=(".safetensors",))
-        found = [_file(name, revision, shard) for shard in sorted(shards)]
-        return [each for each in found if each is not None]
+        paths = [_file(name, revision, shard) for shard in sorted(shards)]
+        return [stored for stored in paths if stored is not None]
     raise UnsafeModelError(
         f"{name} holds no safetensors; other weight files are pickles, which can run code. Convert them where you "
         "trust them, with save_pretrained."
@@ -129,11 +129,11 @@ def weight_files(name: str, revision: str | None, named: str | None = None) -> l
 
 def shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     """Read the shape of every tensor from the headers of safetensors, whose sizes the format holds to be true."""
-    found = {}
+    by_name = {}
     for file in files:
         with safe_open(file, "pt") as weights:
-            found.update({name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()})  # noqa: SIM118
-    return found
+            by_name.update({name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()})  # noqa: SIM118
+    return by_name
 
 
 def check_files(name: str, revision: str | None, config: PreTrainedConfig) -> None:
@@ -206,12 +206,12 @@ def refuse_unsafe_tokenizer(name: str, revision: str | None = None) -> None:
     named = [told.get("tokenizer_class")]
     with suppress(OSError):  # a tokenizer needs no config of a model
         named.append(PreTrainedConfig.get_config_dict(name, revision=revision)[0].get("tokenizer_class"))
-    for each in named:
-        for alias in () if each is None else (str(each), str(each).removesuffix("Fast")):
-            found = tokenizer_class_from_name(alias)
-            known = isinstance(found, type) and issubclass(found, PreTrainedTokenizerBase)
-            if found is not None and not known and not isinstance(found, DummyObject):
-                raise UnsafeModelError(f"The tokenizer of {name} is said to be a {each}, which is no tokenizer.")
+    for class_name in named:
+        for alias in () if class_name is None else (str(class_name), str(class_name).removesuffix("Fast")):
+            tokenizer_class = tokenizer_class_from_name(alias)
+            known = isinstance(tokenizer_class, type) and issubclass(tokenizer_class, PreTrainedTokenizerBase)
+            if tokenizer_class is not None and not known and not isinstance(tokenizer_class, DummyObject):
+                raise UnsafeModelError(f"The tokenizer of {name} is said to be a {class_name}, which is no tokenizer.")
 
 
 def _check_file(file: object, source: str, kinds: tuple[str, ...] = (_SINGLE, _INDEX)) -> None:

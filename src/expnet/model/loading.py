@@ -151,10 +151,10 @@ def refuse_incomplete(
             "Fine-tune it first, for example with `expnet finetune`."
         )
     if mismatched:
-        key, found, expected = sorted(mismatched)[0]
+        key, stored, expected = sorted(mismatched)[0]
         raise ModelError(
             f"The weights and the config of {name} do not fit in {len(mismatched)} places, first {key}: its shape is "
-            f"{tuple(found)}, but the config expects {tuple(expected)}."
+            f"{tuple(stored)}, but the config expects {tuple(expected)}."
         )
 
 

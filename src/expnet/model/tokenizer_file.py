@@ -32,9 +32,9 @@ def refuse_absurd_tokenizer(file: Path) -> None:
     if ids := [number for number in _ids(data) if not (isinstance(number, int) and 0 <= number <= _MOST_ID)]:
         raise ModelError(f"{file} gives a token the id {str(ids[0])[:60]}; expected 0 to {_MOST_ID:,}.")
     for name in _STEPS:
-        if (steps := max((len(each) for each in _lists(data.get(name))), default=0)) > _MOST_STEPS:
+        if (steps := max((len(listed) for listed in _lists(data.get(name))), default=0)) > _MOST_STEPS:
             raise ModelError(f"The {name} of {file} has {steps:,} steps; expected {_MOST_STEPS:,} at most.")
-    growth = math.prod(_growth(each) for each in _objects(data.get("normalizer")))
+    growth = math.prod(_growth(step) for step in _objects(data.get("normalizer")))
     if growth > _MOST_GROWTH:
         raise ModelError(
             f"The normalizer of {file} makes texts up to {growth:.0e} times longer; expected {_MOST_GROWTH:,} at most."
@@ -46,7 +46,7 @@ def _ids(data: dict[str, Any]) -> Iterator[Any]:
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     if isinstance(vocabulary, dict):
         yield from vocabulary.values()
-    yield from (each.get("id") for each in added or () if isinstance(each, dict)) if isinstance(added, list) else ()
+    yield from (token.get("id") for token in added or () if isinstance(token, dict)) if isinstance(added, list) else ()
 
 
 def _growth(step: dict[str, Any]) -> float:
@@ -54,19 +54,19 @@ def _growth(step: dict[str, Any]) -> float:
     if step.get("type") != "Replace":
         return 1.0
     pattern = step.get("pattern")
-    found = pattern.get("String") if isinstance(pattern, dict) else None
-    return max(1.0, len(str(step.get("content"))) / max(1, len(found) if isinstance(found, str) else 1))
+    literal = pattern.get("String") if isinstance(pattern, dict) else None
+    return max(1.0, len(str(step.get("content"))) / max(1, len(literal) if isinstance(literal, str) else 1))
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
         yield value
-    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _objects(each)
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects(child)
 
 
 def _lists(value: Any) -> Iterator[list[Any]]:
     if isinstance(value, list):
         yield value
-    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _lists(each)
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _lists(child)

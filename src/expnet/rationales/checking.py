@@ -49,12 +49,12 @@ def check(readings: Mapping[str, ReadFile]) -> list[Problem]:
 def leaks(readings: Mapping[str, ReadFile]) -> list[Leak]:
     """Count, for each two splits that share texts, those of the smaller that stand in the larger."""
     splits = [(file, [normalised(r.text) for r in reading.records]) for file, reading in _large_first(readings)]
-    found = []
+    overlaps = []
     for (large, texts), (small, others) in combinations(splits, 2):
         known = set(texts)
         if shared := sum(text in known for text in others):
-            found.append(Leak(small, large, shared))
-    return found
+            overlaps.append(Leak(small, large, shared))
+    return overlaps
 
 
 def _large_first(readings: Mapping[str, ReadFile]) -> list[tuple[str, ReadFile]]:

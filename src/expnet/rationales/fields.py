@@ -44,21 +44,21 @@ def items(row: Mapping[str, Any], field: str, of: str) -> list[Any] | None:
 
 def objects(row: Mapping[str, Any], field: str) -> list[dict[str, Any]]:
     """Return a field that may be missing or a list of objects."""
-    found = items(row, field, "objects") or []
-    if wrong := [item for item in found if not isinstance(item, dict)]:
+    listed = items(row, field, "objects") or []
+    if wrong := [item for item in listed if not isinstance(item, dict)]:
         raise RowError("field", f"expected {field!r} to be a list of objects, got {wrong[0]!r} in it")
-    return found
+    return listed
 
 
 def words(row: Mapping[str, Any], field: str) -> list[str]:
     """Return a field that must hold a list of strings."""
-    found = row.get(field)
-    if not isinstance(found, list):
-        raise RowError("field", f"expected {field!r} to be a list of words, got {type(found).__name__}")
-    for place, word in enumerate(found):
+    value = row.get(field)
+    if not isinstance(value, list):
+        raise RowError("field", f"expected {field!r} to be a list of words, got {type(value).__name__}")
+    for place, word in enumerate(value):
         if not isinstance(word, str):
             raise RowError("field", f"expected {field!r} to hold strings, got {word!r} at place {place}")
-    return found
+    return value
 
 
 def person(row: Mapping[str, Any], field: str) -> str | None:

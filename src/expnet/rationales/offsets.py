@@ -52,7 +52,7 @@ def placed(parse: Callable[[Place], Iterable[T]], offsets: Offsets, *, by_charac
     for _ in parse(survey):
         pass
     undecided = not possible or {"characters", "utf-16"} <= possible
-    unit = None if undecided else next(each for each in UNITS if each in possible)
+    unit = None if undecided else next(candidate for candidate in UNITS if candidate in possible)
     return iter(parse(lambda text, mark: _place(text, mark, unit, by_characters=by_characters)))
 
 
@@ -94,7 +94,7 @@ def _place(text: Text, mark: Mark, unit: Unit | None, *, by_characters: bool) ->
     spans = _spans(text, mark, units)
     if not spans:
         raise RowError("marks", _misfit(text, mark, unit or "characters"))
-    likely = {span for each, span in spans.items() if each != "utf-8"}
+    likely = {span for candidate, span in spans.items() if candidate != "utf-8"}
     if len(likely) > 1 and not by_characters:
         words = " or ".join(repr(text.word(span)[:40]) for span in sorted(likely))
         raise RowError(
@@ -107,12 +107,12 @@ def _place(text: Text, mark: Mark, unit: Unit | None, *, by_characters: bool) ->
 
 def _spans(text: Text, mark: Mark, units: Iterable[Unit]) -> dict[Unit, Span]:
     """Return where the mark stands by each unit in which it is a mark of this text, and of what it quotes."""
-    found: dict[Unit, Span] = {}
+    spans: dict[Unit, Span] = {}
     for unit in units:
         span = _converted(text.part(mark.segment), mark, unit)
         if span is not None and mark.quote in (None, text.word(span)):
-            found[unit] = span
-    return found
+            spans[unit] = span
+    return spans
 
 
 def _converted(part: str, mark: Mark, unit: Unit) -> Span | None:
@@ -142,7 +142,7 @@ def _misfit(text: Text, mark: Mark, unit: Unit) -> str:
         counted = "" if unit == "characters" or part.isascii() else f", counted in {unit}"
         where = f"{'the pair' if mark.segment else 'the text'} of {len(part)} characters"
         return f"the mark {mark.start}:{mark.end} lies outside {where}{counted}; the end is exclusive"
-    other = next((f"; offsets={each!r} would fit" for each in _spans(text, mark, UNITS)), "")
+    other = next((f"; offsets={candidate!r} would fit" for candidate in _spans(text, mark, UNITS)), "")
     return (
         f"the mark {mark.start}:{mark.end} should be {str(mark.quote)[:40]!r}, but the text has "
         f"{text.word(span)[:40]!r} there{other}"

@@ -84,5 +84,5 @@ def _kind(error: Exception) -> Kind:
 
 
 def _id(row: SourceRow) -> str | None:
-    found = row.key if row.key is not None else row.fields.get("id")
-    return str(found) if isinstance(found, str | int) else None
+    key = row.key if row.key is not None else row.fields.get("id")
+    return str(key) if isinstance(key, str | int) else None

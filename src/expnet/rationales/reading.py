@@ -61,13 +61,13 @@ def read(
     check_offsets(offsets)
     _check_taken(path, chosen, {"offsets": offsets, "text": text, "pair": pair, "choice": choice})
     if chosen.read is None:
-        found = read_shared(path, rationale or "rationale", drop_overlap, unit_of(offsets))
+        items = read_shared(path, rationale or "rationale", drop_overlap, unit_of(offsets))
     else:
         rule = _rule(path, chosen, rationale, drop_overlap)
-        found = chosen.read(path, Options(rule, offsets, text, pair, choice))
+        items = chosen.read(path, Options(rule, offsets, text, pair, choice))
     if split is not None:
-        found = _of_split(path, chosen, found, split)
-    return gather(str(path), found, labels, on_error)
+        items = _of_split(path, chosen, items, split)
+    return gather(str(path), items, labels, on_error)
 
 
 def read_records(
@@ -101,14 +101,14 @@ def read_records(
     return records
 
 
-def gather(file: str, found: Iterable[Found], labels: Collection[str] | None, on_error: OnError) -> ReadFile:
+def gather(file: str, items: Iterable[Found], labels: Collection[str] | None, on_error: OnError) -> ReadFile:
     """Sort what a reader found into records and problems; an id used before and a label not among `labels` are one.
 
     Raises:
         RationaleError: With "refuse", if there is any problem.
     """
     reading = ReadFile([], [], [])
-    for item in _with_ids_of_their_own(file, found):
+    for item in _with_ids_of_their_own(file, items):
         if isinstance(item, Problem):
             reading.problems.append(item)
             continue
@@ -130,13 +130,13 @@ def _format(path: Path, name: str, text: str | None) -> RationaleFormat:
         return find_format(name)
     if path.is_dir():
         raise RationaleError(f"{path} is a folder: name one of its files, or say format='doccano' for a folder of its.")
-    found = recognise(path, text)
-    if found is None:
+    recognised = recognise(path, text)
+    if recognised is None:
         raise RationaleError(
             f"The format of {path} cannot be told from its name and first row. "
             "Say which with format=; `expnet data list` names all."
         )
-    return found
+    return recognised
 
 
 def _check_taken(path: Path, chosen: RationaleFormat, given: Mapping[str, str | None]) -> None:
@@ -157,19 +157,19 @@ def _rule(path: Path, chosen: RationaleFormat, rationale: str | None, drop_overl
     )
 
 
-def _of_split(path: Path, chosen: RationaleFormat, found: Iterator[Found], split: str) -> Iterator[Found]:
+def _of_split(path: Path, chosen: RationaleFormat, items: Iterator[Found], split: str) -> Iterator[Found]:
     if chosen.splits is None:
         raise RationaleError(f"{path} is {chosen.reads}, which holds one split; read the file of the split you want.")
     splits = chosen.splits(path)
     if split not in splits:
         raise RationaleError(f"There is no split {split!r} of {path}. Splits: {', '.join(splits)}.")
-    return _named(str(path), found, dict.fromkeys(splits[split]), split)
+    return _named(str(path), items, dict.fromkeys(splits[split]), split)
 
 
-def _named(file: str, found: Iterator[Found], wanted: dict[str, None], split: str) -> Iterator[Found]:
+def _named(file: str, items: Iterator[Found], wanted: dict[str, None], split: str) -> Iterator[Found]:
     """Keep the ids wanted, in the file's order; one that does not come is a problem."""
     missing = dict(wanted)
-    for item in found:
+    for item in items:
         id = item.id if isinstance(item, Problem) else item[1].id
         missing.pop(str(id), None)
         if id in wanted or id is None:
@@ -178,9 +178,9 @@ def _named(file: str, found: Iterator[Found], wanted: dict[str, None], split: st
         yield Problem(file, 0, f"the split {split!r} names {id!r}, which is not in the file", id, "id")
 
 
-def _with_ids_of_their_own(file: str, found: Iterable[Found]) -> Iterator[Found]:
+def _with_ids_of_their_own(file: str, items: Iterable[Found]) -> Iterator[Found]:
     seen: set[str] = set()
-    for item in found:
+    for item in items:
         if isinstance(item, Problem):
             yield item
         elif item[1].id in seen:

@@ -30,13 +30,13 @@ def agree(annotations: Sequence[Annotation], rule: Rule) -> tuple[Span, ...] | N
 
 def runs(offsets: Iterable[int], segment: int = 0) -> tuple[Span, ...]:
     """Join character offsets, in any order, into spans."""
-    found: list[Span] = []
+    spans: list[Span] = []
     for at in sorted(set(offsets)):
-        if found and found[-1].end == at:
-            found[-1] = Span(found[-1].start, at + 1, segment)
+        if spans and spans[-1].end == at:
+            spans[-1] = Span(spans[-1].start, at + 1, segment)
         else:
-            found.append(Span(at, at + 1, segment))
-    return tuple(found)
+            spans.append(Span(at, at + 1, segment))
+    return tuple(spans)
 
 
 def majority_label(annotations: Sequence[Annotation]) -> str | None:

@@ -39,17 +39,17 @@ def _marks(record: Record, field: str, *, of_words: bool) -> dict[str, Any]:
             return [int(marked) for marked in record.word_marks(spans)]
         return [list(span) if record.text.pair is not None else list(span[:2]) for span in spans]
 
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     if record.rationale is not None:
         whole = written(record.rationale)
         first = sum(word.segment == 0 for word in record.text.words)
         parts = {f"{field}_a": whole[:first], f"{field}_b": whole[first:]}
-        found = parts if of_words and record.text.pair is not None else {field: whole}
+        columns = parts if of_words and record.text.pair is not None else {field: whole}
     if record.annotations:
-        found["annotators"] = [written(annotation.spans) for annotation in record.annotations]
-        found["annotator_ids"] = [annotation.annotator for annotation in record.annotations]
-        found["annotator_labels"] = [annotation.label for annotation in record.annotations]
-    return found
+        columns["annotators"] = [written(annotation.spans) for annotation in record.annotations]
+        columns["annotator_ids"] = [annotation.annotator for annotation in record.annotations]
+        columns["annotator_labels"] = [annotation.label for annotation in record.annotations]
+    return columns
 
 
 def _check_spelled(record: Record) -> None:

@@ -31,8 +31,8 @@ def torch_defaults() -> Iterator[None]:
 
 
 def _accelerator() -> str:
-    found = torch.accelerator.current_accelerator()
-    return "cpu" if found is None else found.type
+    accelerator = torch.accelerator.current_accelerator()
+    return "cpu" if accelerator is None else accelerator.type
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def _leave(thread: int) -> None:
 
 
 def _leave_for_lost_threads() -> None:
-    for thread in [each for each in _INSIDE if each != threading.get_ident()]:
+    for thread in [holder for holder in _INSIDE if holder != threading.get_ident()]:
         _leave(thread)
 
 

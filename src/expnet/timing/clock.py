@@ -48,7 +48,7 @@ class Times:
 
     def median(self, clock: Clock = "seconds") -> float:
         """Return the median time of a run, in seconds."""
-        return statistics.median(each.on(clock) for each in self.took)
+        return statistics.median(seconds.on(clock) for seconds in self.took)
 
     def ratios(self, clock: Clock = "seconds") -> list[float]:
         """Return, for each round, the candidate's time over that of the reference."""
@@ -116,9 +116,9 @@ def interleave(
         due = [name for name in order if name != reference and _due(taken[name], spent[name], number, seconds, slow)]
         if not due and len(runs) > 1:
             continue
-        found = {name: timed(runs[name], device) for name in order if name in due or name == reference}
-        for name, took in found.items():
-            taken[name].append((took, found[reference]))
+        round_times = {name: timed(runs[name], device) for name in order if name in due or name == reference}
+        for name, took in round_times.items():
+            taken[name].append((took, round_times[reference]))
             spent[name] += took.seconds
     return {
         name: Times(tuple(took for took, _ in pairs), tuple(of for _, of in pairs)) for name, pairs in taken.items()

@@ -77,12 +77,12 @@ def measure(
     Raises:
         InputError: If a text of such a length cannot be read, or not be made; and as for `Explainer.explain`.
     """
-    found = []
+    timings = []
     for batch, tokens in track(batches, lambda size: f"{size[0]} x {size[1]} tokens", show=progress):
         texts = texts_of_length(explainer, tokens, batch)
         runs = contenders(explainer, texts, methods, target=target)
-        found += compared(runs, tokens, batch, rounds, explainer.classifier.model.device)
-    return found
+        timings += compared(runs, tokens, batch, rounds, explainer.classifier.model.device)
+    return timings
 
 
 def texts_of_length(explainer: Explainer, tokens: int, count: int) -> list[str]:
@@ -100,15 +100,15 @@ def texts_of_length(explainer: Explainer, tokens: int, count: int) -> list[str]:
         text = Text.of(" ".join(words[shift : shift + number]))
         return int(classifier.encode([text]).mask.sum())
 
-    found = []
+    texts = []
     for shift in (place % len(_WORDS) for place in range(count)):
         number = max(1, tokens - length(0, 0))
         while number > 1 and length(number, shift) > tokens:
             number -= 1
         if length(number, shift) > tokens:
             raise InputError(f"Not even a word fits in {tokens} tokens of this tokenizer; try a greater length.")
-        found.append(" ".join(words[shift : shift + number]))
-    return found
+        texts.append(" ".join(words[shift : shift + number]))
+    return texts
 
 
 def contenders(
@@ -146,12 +146,12 @@ def compared(runs: Mapping[str, Run], tokens: int, batch: int, rounds: int, devi
         rounds: How often.
         device: Where they run.
     """
-    found = []
+    timings = []
     for name, times in interleave(runs, reference=BARE, rounds=rounds, device=device, slow=_SLOW).items():
         low, middle, high = quartiles(times.ratios())
         megabytes = peak(runs[name], device)
-        found.append(Timing(name, tokens, batch, times.median(), middle, low, high, len(times.took), megabytes))
-    return found
+        timings.append(Timing(name, tokens, batch, times.median(), middle, low, high, len(times.took), megabytes))
+    return timings
 
 
 def report(explainer: Explainer, timings: Sequence[Timing]) -> dict[str, object]:
@@ -159,36 +159,36 @@ def report(explainer: Explainer, timings: Sequence[Timing]) -> dict[str, object]
     model = explainer.classifier.model
     return {
         "model": explainer.classifier.name,
-        "parameters": sum(each.numel() for each in model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "layers": explainer.classifier.support.layers,
         "device": torch.cuda.get_device_name() if model.device.type == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),
         "dtype": str(model.dtype).removeprefix("torch."),
         "versions": versions(),
-        "timings": [asdict(each) for each in timings],
+        "timings": [asdict(timing) for timing in timings],
     }
 
 
-def write(found: Mapping[str, object], path: Path) -> None:
+def write(measured: Mapping[str, object], path: Path) -> None:
     """Write a report as JSON."""
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
 
 
-def table(found: Mapping[str, Any]) -> str:
+def table(measured: Mapping[str, Any]) -> str:
     """Return a report as Markdown: a line per batch, and each one's time in predictions, with quartiles."""
-    timings = [Timing(**each) for each in found["timings"]]
-    names = [name for name in dict.fromkeys(each.name for each in timings) if name != BARE]
-    packages = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
+    timings = [Timing(**fields) for fields in measured["timings"]]
+    names = [name for name in dict.fromkeys(timing.name for timing in timings) if name != BARE]
+    packages = ", ".join(f"{name} {value}" for name, value in measured["versions"].items())
     lines = [
-        f"{found['model']}, {found['parameters'] / 1e6:.1f} M parameters, {found['device']}, {found['threads']} "
-        f"threads, {found['dtype']}; {packages}. Medians over rounds as multiples of the prediction's time, with "
-        "quartiles, and memory beyond the prediction's.",
+        f"{measured['model']}, {measured['parameters'] / 1e6:.1f} M parameters, {measured['device']}, "
+        f"{measured['threads']} threads, {measured['dtype']}; {packages}. Medians over rounds as multiples of the "
+        "prediction's time, with quartiles, and memory beyond the prediction's.",
         "",
         "| tokens | batch | prediction, ms | " + " | ".join(names) + " |",
         "|---|---|---|" + "---|" * len(names),
     ]
-    for size in dict.fromkeys((each.batch, each.tokens) for each in timings):
-        of = {each.name: each for each in timings if (each.batch, each.tokens) == size}
+    for size in dict.fromkeys((timing.batch, timing.tokens) for timing in timings):
+        of = {timing.name: timing for timing in timings if (timing.batch, timing.tokens) == size}
         bare = of[BARE]
         cells = " | ".join(
             f"{of[name].ratio:.2f} ({of[name].low:.2f} – {of[name].high:.2f}), "

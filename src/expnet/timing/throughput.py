@@ -95,7 +95,7 @@ def measure(
     return [_summary(name, times[name], padding[name], len(texts)) for name in ways]
 
 
-def report(explainer: Explainer, texts: Sequence[str], found: Sequence[Throughput]) -> dict[str, object]:
+def report(explainer: Explainer, texts: Sequence[str], ways: Sequence[Throughput]) -> dict[str, object]:
     """Return the figures with what they were taken on, as JSON has it."""
     classifier = explainer.classifier
     lengths = [reading.length for reading in classifier.read(_items(texts), truncate=True)]
@@ -108,23 +108,23 @@ def report(explainer: Explainer, texts: Sequence[str], found: Sequence[Throughpu
         "texts": len(texts),
         "tokens": {"median": statistics.median(lengths), "mean": statistics.fmean(lengths), "most": max(lengths)},
         "budget": classifier.budget,
-        "ways": [asdict(each) for each in found],
+        "ways": [asdict(way) for way in ways],
     }
 
 
-def table(found: Mapping[str, Any]) -> str:
+def table(measured: Mapping[str, Any]) -> str:
     """Return a report as Markdown."""
-    packages = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
-    tokens = found["tokens"]
+    packages = ", ".join(f"{name} {value}" for name, value in measured["versions"].items())
+    tokens = measured["tokens"]
     lines = [
-        f"{found['texts']:,} texts of {tokens['median']:.0f} tokens (median), {tokens['mean']:.0f} on average and "
-        f"{tokens['most']} at most; {found['model']}, {found['device']}, {found['threads']} threads, {found['dtype']}; "
-        f"{packages}.",
+        f"{measured['texts']:,} texts of {tokens['median']:.0f} tokens (median), {tokens['mean']:.0f} on average and "
+        f"{tokens['most']} at most; {measured['model']}, {measured['device']}, {measured['threads']} threads, "
+        f"{measured['dtype']}; {packages}.",
         "",
         "| | texts/s | ratio to the pipeline | quartiles | CPU ms per text | padding |",
         "|---|---|---|---|---|---|",
     ]
-    for way in (Throughput(**each) for each in found["ways"]):
+    for way in (Throughput(**fields) for fields in measured["ways"]):
         padding = "–" if way.padding is None else f"{100 * way.padding:.1f} %"
         lines.append(
             f"| {way.name} | {way.texts_per_second:.1f} | {way.ratio:.2f} | {way.low:.2f} – {way.high:.2f} | "
@@ -149,13 +149,13 @@ def _predict_exported(exported: OnnxExplainer, texts: Sequence[str]) -> list[lis
     """Run no more of the graph than the logits need."""
     from onnxruntime import RunOptions
 
-    items, found, options = _items(texts), list[list[float]](), RunOptions()
+    items, probabilities, options = _items(texts), list[list[float]](), RunOptions()
     options.only_execute_path_to_fetches = True
     for chunk in in_chunks(items):
         encoded = encode(exported.tokenizer, [items[index] for index in chunk], exported.manifest, truncate=True)
         for _, feed in feeds(encoded, exported.manifest):
-            found += torch.from_numpy(exported.session.run(["logits"], feed, options)[0]).softmax(-1).tolist()
-    return found
+            probabilities += torch.from_numpy(exported.session.run(["logits"], feed, options)[0]).softmax(-1).tolist()
+    return probabilities
 
 
 def _items(texts: Sequence[str]) -> list[Text]:

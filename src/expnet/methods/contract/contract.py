@@ -205,8 +205,8 @@ def _modes(case: _Case, scores: Tensor) -> Iterator[str]:
     if _gap(inferred, scores):
         yield "a caller in inference mode gets other scores"
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(lambda _: case.scores(), range(3)))
-    if any(_gap(each, scores) for each in found):
+        concurrent = list(pool.map(lambda _: case.scores(), range(3)))
+    if any(_gap(other, scores) for other in concurrent):
         yield "threads that run it at once get other scores"
 
 
@@ -255,7 +255,7 @@ _CHECKS: tuple[_Check, ...] = (
 )
 
 
-def _gap(found: Tensor, expected: Tensor, *, scale: float | None = None) -> float:
+def _gap(actual: Tensor, expected: Tensor, *, scale: float | None = None) -> float:
     """Return the largest difference if it is more than rounding of scores of that scale, else 0."""
-    gap = float((found - expected).abs().max())
+    gap = float((actual - expected).abs().max())
     return gap if gap > _RELATIVE * (float(expected.abs().max()) if scale is None else scale) else 0.0

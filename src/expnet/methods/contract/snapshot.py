@@ -74,7 +74,7 @@ def snapshot(model: PreTrainedModel, given: Sequence[Tensor]) -> dict[str, Any]:
         "a weight's .grad": [
             None if weight.grad is None else (id(weight.grad), weight.grad._version) for weight in weights
         ],
-        "a tensor that came in": [(each._version, each.sum().item()) for each in given],
+        "a tensor that came in": [(tensor._version, tensor.sum().item()) for tensor in given],
         "the mode of autograd": [torch.is_grad_enabled(), torch.is_inference_mode_enabled()],
         "the global source of randomness": [
             torch.get_rng_state().tolist(),

@@ -42,8 +42,8 @@ def raw_attention(
     support = classifier.support
     inputs, received = part.inputs(classifier.model.device), direction == "received"
     trace = capture(classifier.model, inputs, anchor=support.anchor, backend=support.backend, received=received)
-    found = trace.received if trace.received is not None else trace.rows if direction == "row" else trace.columns
-    attention = found.mean(2)
+    weights = trace.received if trace.received is not None else trace.rows if direction == "row" else trace.columns
+    attention = weights.mean(2)
     return attention[:, -1] if layers == "last" else attention.mean(1)
 
 
@@ -72,11 +72,11 @@ def rollout(
     """
 
     support = classifier.support
-    found: list[FusedLayer | Layer] = []
+    layers: list[FusedLayer | Layer] = []
     inputs = part.inputs(classifier.model.device)
-    each_layer(classifier.model, inputs, found.append, backend=support.backend)
+    each_layer(classifier.model, inputs, layers.append, backend=support.backend)
     row = anchor_row(part, support.anchor).to(classifier.model.device)
-    for layer in reversed(found):
+    for layer in reversed(layers):
         row = residual * row + (1 - residual) * layer.mixed(row).mean(1).float()
     return row
 
@@ -149,11 +149,11 @@ def value_norm_attention(
     """
 
     support = classifier.support
-    found: list[FusedLayer | Layer] = []
+    captured: list[FusedLayer | Layer] = []
     inputs = part.inputs(classifier.model.device)
-    each_layer(classifier.model, inputs, found.append, backend=support.backend, project=True)
+    each_layer(classifier.model, inputs, captured.append, backend=support.backend, project=True)
     anchor = anchor_row(part, support.anchor).to(classifier.model.device)
-    return torch.stack([_carried(layer, anchor) for layer in (found[-1:] if layers == "last" else found)]).mean(0)
+    return torch.stack([_carried(layer, anchor) for layer in (captured[-1:] if layers == "last" else captured)]).mean(0)
 
 
 VALUE_NORM_ATTENTION = Method(
@@ -203,7 +203,7 @@ def _flows(capacities: np.ndarray, anchor: np.ndarray, tokens: list[int]) -> lis
     stop = np.concatenate([(layer + 1) * length + above, np.full(length, sink)])
     limit = np.concatenate([capacities.ravel(), anchor])
     # Older releases of scipy find flows in graphs of 32 bits only.
-    whole, start, stop = (each.astype(np.int32) for each in (np.rint(limit * _GRAIN), start, stop))
+    whole, start, stop = (array.astype(np.int32) for array in (np.rint(limit * _GRAIN), start, stop))
     graph = csr_array(coo_array((whole, (start, stop)), shape=(sink + 1, sink + 1)))
     graph.eliminate_zeros()
     return [maximum_flow(graph, token, sink).flow_value / _GRAIN for token in tokens]

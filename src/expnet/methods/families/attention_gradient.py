@@ -183,9 +183,9 @@ def _maps(classifier: Classifier, part: Encoding, target: Tensor, *, hidden: boo
     """Run one forward and one backward pass over the windows of a part together."""
     model, states = classifier.model, list[Tensor]()
 
-    def keep(_index: int, found: Tensor) -> Tensor:
-        states.append(found)
-        return found
+    def keep(_index: int, state: Tensor) -> Tensor:
+        states.append(state)
+        return state
 
     with differentiable():
         with between_layers(model, enter=keep) if hidden else nullcontext():
@@ -194,11 +194,14 @@ def _maps(classifier: Classifier, part: Encoding, target: Tensor, *, hidden: boo
             done = run(model, inputs, embed=lambda raw: raw.detach().requires_grad_(), attend=lambda _, layer: layer)
         maps = [layer.probabilities for layer in done.layers]
         wanted = maps + states
-        found = gradients(model, of_target(done.logits, target).sum(), wanted)
-    attention, hidden_states = ([each.detach() for each in part] for part in (maps, states))
-    return _Maps(attention, found[: len(maps)], hidden_states, found[len(maps) :])
+        grads = gradients(model, of_target(done.logits, target).sum(), wanted)
+    attention, hidden_states = ([tensor.detach() for tensor in part] for part in (maps, states))
+    return _Maps(attention, grads[: len(maps)], hidden_states, grads[len(maps) :])
 
 
 def _anchor_mean(maps: list[Tensor], anchor: Tensor, layers: Literal["last", "all"]) -> Float[Tensor, "batch tokens"]:
-    rows = [(anchor.to(each)[:, None] @ each.mean(1))[:, 0] for each in (maps[-1:] if layers == "last" else maps)]
+    rows = [
+        (anchor.to(attention)[:, None] @ attention.mean(1))[:, 0]
+        for attention in (maps[-1:] if layers == "last" else maps)
+    ]
     return torch.stack(rows).mean(0)

@@ -113,10 +113,10 @@ def contributions(block: Block) -> Iterator[tuple[slice, Float[Tensor, "batch so
         yield span, vectors
 
 
-def _check(found: Tensor, whole: Tensor, mask: Tensor, dtype: torch.dtype) -> None:
+def _check(parts: Tensor, whole: Tensor, mask: Tensor, dtype: torch.dtype) -> None:
     if not mask.any():
         return
-    gap = float((found - whole)[mask].abs().max() / whole[mask].abs().max())
+    gap = float((parts - whole)[mask].abs().max() / whole[mask].abs().max())
     if not gap <= (1e-3 if dtype in (torch.float32, torch.float64) else 5e-2):
         raise UnsupportedModelError(
             f"What tokens contribute to the output of an attention block misses it by {gap:.2g} of its size: between "
@@ -182,4 +182,4 @@ class _Recorder:
 
 
 def _same_shape(residual: Tensor, *args: Any) -> bool:
-    return len(args) == 2 and all(isinstance(each, Tensor) and each.shape == residual.shape for each in args)
+    return len(args) == 2 and all(isinstance(arg, Tensor) and arg.shape == residual.shape for arg in args)

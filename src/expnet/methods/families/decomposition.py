@@ -35,7 +35,7 @@ def value_zeroing(
     always starts from what it finds in the untouched pass. Scores lie in [0, 1].
     """
     with torch.no_grad():
-        return _rolled(classifier, part, [_shares(each) for each in _turns(classifier, part)])
+        return _rolled(classifier, part, [_shares(distances) for distances in _turns(classifier, part)])
 
 
 VALUE_ZEROING = Method(
@@ -139,38 +139,38 @@ def _shares(values: Tensor) -> Tensor:
 def _turns(classifier: Classifier, part: Encoding) -> list[Mixing]:
     """Return for each layer how far each token's output (row) turns without each token's value (column)."""
     model, length = classifier.model, part.ids.shape[1]
-    found: list[Tensor] = []
-    given: list[Tensor] = []
+    inputs: list[Tensor] = []
+    directions: list[Tensor] = []
 
     def enter(_index: int, hidden: Tensor) -> Tensor:
-        found.append(hidden)
+        inputs.append(hidden)
         return hidden
 
-    with between_layers(model, enter=enter, leave=lambda _, hidden: given.append(_direction(hidden))):
+    with between_layers(model, enter=enter, leave=lambda _, hidden: directions.append(_direction(hidden))):
         run(model, inputs_of(part, model.device), attend=lambda _, layer: layer, keep=False)
     size = max(1, budget(model.device, copies=True) // part.ids.numel())
     columns = [
-        _without(classifier, part, range(start, min(start + size, length)), found, given)
+        _without(classifier, part, range(start, min(start + size, length)), inputs, directions)
         for start in range(0, length, size)
     ]
-    return [torch.cat(each, dim=2) for each in zip(*columns, strict=True)]
+    return [torch.cat(blocks, dim=2) for blocks in zip(*columns, strict=True)]
 
 
 def _without(
-    classifier: Classifier, part: Encoding, sources: range, found: Sequence[Tensor], given: Sequence[Tensor]
+    classifier: Classifier, part: Encoding, sources: range, inputs: Sequence[Tensor], directions: Sequence[Tensor]
 ) -> list[Float[Tensor, "batch tokens sources"]]:
     """Run each layer on what it found in the untouched pass, once without the value of each of the sources."""
     model, copies, turns = classifier.model, len(sources), []
     gone = F.one_hot(torch.tensor(sources, device=model.device), part.ids.shape[1]).bool().repeat(len(part), 1)
 
     def enter(index: int, _hidden: Tensor) -> Tensor:
-        return found[index].repeat_interleave(copies, 0)
+        return inputs[index].repeat_interleave(copies, 0)
 
     def attend(_index: int, layer: Layer) -> Layer:
         return Layer(layer.probabilities, layer.value.masked_fill(gone[:, None, :, None], 0.0))
 
     def leave(index: int, hidden: Tensor) -> None:
-        change = _direction(hidden).unflatten(0, (-1, copies)) - given[index][:, None]
+        change = _direction(hidden).unflatten(0, (-1, copies)) - directions[index][:, None]
         # Half the squared distance of unit vectors is one minus their cosine, without its cancellation.
         turns.append(change.square().sum(-1).div(2).transpose(1, 2))
 

@@ -93,8 +93,8 @@ def _owen_values(shap: Any, game: Game, samples: int) -> "np.ndarray[Any, np.dty
         return np.array([all_of_it - nothing])
     explainer = shap.PartitionExplainer(worth, _Masker(_tree(shap, game)))
     text = np.ones((1, players), dtype=bool)
-    found = explainer(text, max_evals=samples, batch_size=_BATCH, silent=True).values[0]
-    return np.asarray(found, dtype=np.float64)
+    owen_values = explainer(text, max_evals=samples, batch_size=_BATCH, silent=True).values[0]
+    return np.asarray(owen_values, dtype=np.float64)
 
 
 class _Masker:
@@ -117,8 +117,8 @@ def _tree(shap: Any, game: Game) -> "np.ndarray[Any, np.dtype[np.float64]]":
     def tokens(string: str, **_: Any) -> dict[str, Any]:
         return {"input_ids": list(range(len(spans))), "offset_mapping": spans} if string else {"input_ids": []}
 
-    found = shap.maskers.Text(tokens, mask_token=0).clustering(f"{text.text}\n{text.pair or ''}")
-    return np.asarray(found, dtype=np.float64)
+    merges = shap.maskers.Text(tokens, mask_token=0).clustering(f"{text.text}\n{text.pair or ''}")
+    return np.asarray(merges, dtype=np.float64)
 
 
 @contextmanager

@@ -82,8 +82,8 @@ def occlusion(
         ahead = place - place[:, None]
         run = starts[:, :, None] & everyone[:, None] & (ahead >= 0) & (ahead < window)
         # A run that does not exist takes nobody away, and so costs no pass.
-        found = values(game, torch.cat([everyone[:, None], everyone[:, None] & ~run], dim=1))
-        loss = found[:, :1] - found[:, 1:]
+        worth = values(game, torch.cat([everyone[:, None], everyone[:, None] & ~run], dim=1))
+        loss = worth[:, :1] - worth[:, 1:]
         return (loss[:, :, None] * run).sum(1) / run.sum(1).clamp(min=1)
 
     return play(classifier, encoding, target, solve, replacement=replacement, output=output, unit=unit)

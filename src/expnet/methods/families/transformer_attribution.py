@@ -116,16 +116,16 @@ def _divide(relevance: Tensor, value: Tensor) -> Tensor:
 
 def _proportional(function: Function, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
     """Give each input according to its part in the value: itself times its derivative."""
-    points = [each.detach().requires_grad_() for each in inputs]
+    points = [value.detach().requires_grad_() for value in inputs]
     with torch.enable_grad():
         value = function(*points)
     slopes = torch.autograd.grad(value, points, _divide(relevance, value.detach()))
-    return [each * slope for each, slope in zip(inputs, slopes, strict=True)]
+    return [value * slope for value, slope in zip(inputs, slopes, strict=True)]
 
 
 def _halved(function: Function, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
     """Give each factor of a product half, each number of it according to its part in the value."""
-    return [each / 2 for each in _proportional(function, inputs, relevance)]
+    return [share / 2 for share in _proportional(function, inputs, relevance)]
 
 
 def _whole(_function: Function, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
@@ -192,7 +192,7 @@ def _over_vectors(share: Share) -> Rule:
 
     def rule(function: Function, a: Any, b: Any, **kwargs: Any) -> Tensor:
         if _free(a) and _free(b) and a.shape[-1:] != b.shape[-1:]:
-            a, b = (each.detach() if each.shape[-1:] in ((), (1,)) else each for each in (a, b))
+            a, b = (operand.detach() if operand.shape[-1:] in ((), (1,)) else operand for operand in (a, b))
         return _binary(share)(function, a, b, **kwargs)
 
     return rule

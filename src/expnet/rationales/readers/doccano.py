@@ -28,8 +28,8 @@ def read_doccano(path: Path, options: Options) -> Iterator[Found]:
     def parse(place: Place) -> Iterator[tuple[int, Answers] | Problem]:
         return chain.from_iterable(_examples(file, place, options.text) for file in files)
 
-    found = placed(parse, options.offsets, by_characters=False)
-    return merge(path, found, options.rule, told_by_marks=True)
+    answers = placed(parse, options.offsets, by_characters=False)
+    return merge(path, answers, options.rule, told_by_marks=True)
 
 
 def _examples(file: Path, place: Place, key: str | None) -> Iterator[tuple[int, Answers] | Problem]:
@@ -52,8 +52,12 @@ def _example(row: SourceRow, place: Place, who: str, key: str | None) -> Answers
     cats = [str(cat) for cat in items(fields, "cats", "labels") or []]
     answers = tuple(
         # A category in the place of marks: this row was to be sorted, not marked.
-        Answer(each, None if named[each] and not spans[each] else tuple(spans[each]), _only(cats + named[each]))
-        for each in spans
+        Answer(
+            annotator,
+            None if named[annotator] and not spans[annotator] else tuple(spans[annotator]),
+            _only(cats + named[annotator]),
+        )
+        for annotator in spans
     )
     return Answers(name(fields, "id") or text.text, text, answers)
 

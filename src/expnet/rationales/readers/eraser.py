@@ -50,17 +50,17 @@ def _pieces(group: Any) -> list[dict[str, Any]]:
 def _parts(fields: dict[str, Any], evidence: list[dict[str, Any]]) -> list[str]:
     """Return the ids of the one document, or of premise and hypothesis."""
     named = {str(name(piece, "docid")) for piece in evidence} | {str(d) for d in items(fields, "docids", "names") or ()}
-    found = sorted(named or {str(name(fields, "annotation_id"))})
-    if all(docid.endswith(("_premise", "_hypothesis")) for docid in found):
-        stem = found[0].rpartition("_")[0]
-        found = sorted({*found, f"{stem}_premise", f"{stem}_hypothesis"}, reverse=True)
-        if len(found) == 2:
-            return found
-    if len(found) > 1:
+    docids = sorted(named or {str(name(fields, "annotation_id"))})
+    if all(docid.endswith(("_premise", "_hypothesis")) for docid in docids):
+        stem = docids[0].rpartition("_")[0]
+        docids = sorted({*docids, f"{stem}_premise", f"{stem}_hypothesis"}, reverse=True)
+        if len(docids) == 2:
+            return docids
+    if len(docids) > 1:
         raise RowError(
-            "field", f"the evidence lies in {len(found)} documents ({', '.join(found[:3])}); one is expected"
+            "field", f"the evidence lies in {len(docids)} documents ({', '.join(docids[:3])}); one is expected"
         )
-    return found
+    return docids
 
 
 def _span(text: Text, parts: list[str], piece: dict[str, Any]) -> Span:

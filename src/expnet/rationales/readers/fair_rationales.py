@@ -52,7 +52,7 @@ def _places(row: SourceRow, words: int) -> list[int]:
 
 def _numbers(row: SourceRow, field: str) -> list[int]:
     written = string(row.fields, field).strip(" []")
-    found = [_NUMBER.fullmatch(number) for number in written.split(",")] if written else []
-    if not all(found):
+    matches = [_NUMBER.fullmatch(number) for number in written.split(",")] if written else []
+    if not all(matches):
         raise RowError("marks", f"expected numbers in {field!r}, got {written[:40]!r}")
-    return [int(number[1]) for number in found if number]
+    return [int(number[1]) for number in matches if number]

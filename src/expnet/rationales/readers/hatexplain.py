@@ -31,8 +31,8 @@ def hatexplain_splits(path: Path) -> Mapping[str, Sequence[str]]:
     """
     divisions = path.with_name("post_id_divisions.json")
     try:
-        found = json.loads(divisions.read_text(encoding="utf-8-sig"))
-        return {split: [str(post) for post in posts] for split, posts in found.items()}
+        posts_of = json.loads(divisions.read_text(encoding="utf-8-sig"))
+        return {split: [str(post) for post in posts] for split, posts in posts_of.items()}
     except (OSError, ValueError, RecursionError, AttributeError, TypeError) as error:
         raise RationaleError(f"The splits of {path} stand in {divisions}, which cannot be read: {error}") from error
 

@@ -33,8 +33,8 @@ def read_label_studio(path: Path, options: Options) -> Iterator[Found]:
     def parse(place: Place) -> Iterator[tuple[int, Answers] | Problem]:
         return parsed(str(path), rows, lambda row: _answers(row, layout, place))
 
-    found = placed(parse, options.offsets, by_characters=False)
-    return merge(path, found, options.rule, told_by_marks=True)
+    answers = placed(parse, options.offsets, by_characters=False)
+    return merge(path, answers, options.rule, told_by_marks=True)
 
 
 def _answers(row: SourceRow, layout: Layout, place: Place) -> Answers:
@@ -83,9 +83,9 @@ def _min_task(fields: dict[str, Any], options: Options) -> LabelStudioTask:
     """Read a task of JSON-MIN: results by the name of their control, one annotation a row."""
     results = [
         _result(value, None, control)
-        for control, found in fields.items()
-        for value in (found if isinstance(found, list) else [found])
-        if isinstance(value, dict) and (value is not found or "choices" in value)
+        for control, answer in fields.items()
+        for value in (answer if isinstance(answer, list) else [answer])
+        if isinstance(value, dict) and (value is not answer or "choices" in value)
     ]
     places = {field: place for place, field in enumerate(fields)}
     start, end = places.get("id", len(places)), places.get("annotator", -1)

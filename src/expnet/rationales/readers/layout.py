@@ -59,13 +59,13 @@ class Layout:
         """Which part of a pair people marked, None for both."""
         if len(self.texts) < 2:
             return None
-        found = {
+        parts = {
             part
             for part, names in enumerate(self.texts)
-            for each in self.marked
-            if self.fields[each] and self.fields[each][0] in names
+            for on in self.marked
+            if self.fields[on] and self.fields[on][0] in names
         }
-        return found.pop() if len(found) == 1 else None
+        return parts.pop() if len(parts) == 1 else None
 
     def of(self, task: LabelStudioTask) -> list[str]:
         """Return the fields of a task that hold the text and, if there is one, the pair.
@@ -73,8 +73,8 @@ class Layout:
         Raises:
             RowError: If there is no such field.
         """
-        found = [next((name for name in names if name in task.data), None) for names in self.texts]
-        present = list(dict.fromkeys(name for name in found if name is not None))
+        columns = [next((name for name in names if name in task.data), None) for names in self.texts]
+        present = list(dict.fromkeys(name for name in columns if name is not None))
         if not present and self.options.text is None:
             present = list(_by_name(None, list(task.data)))
         if not present or (self.options.text is not None and len(present) < len(self.texts)):
@@ -129,14 +129,13 @@ def find_layout(tasks: Sequence[LabelStudioTask], options: Options) -> Layout:
     marks: dict[str | None, list[tuple[LabelStudioTask, Mark]]] = {}
     objects: dict[str | None, None] = {}
     for task in tasks:
-        for result in (each for _, results in task.people for each in results):
+        for result in (item for _, results in task.people for item in results):
             objects[result.on] = None
             if result.mark is not None:
                 marks.setdefault(result.on, []).append((task, result.mark))
     alone = len(marks or objects) == 1
     fields = {
-        each: _fields(each, marks.get(each, []), names, options, alone=alone and (each in marks or not marks))
-        for each in objects
+        on: _fields(on, marks.get(on, []), names, options, alone=alone and (on in marks or not marks)) for on in objects
     }
     return Layout(
         _texts(fields, frozenset(marks) or frozenset(objects), names, options), fields, frozenset(marks), options
@@ -148,13 +147,13 @@ def _texts(
 ) -> tuple[tuple[str, ...], ...]:
     if options.text is not None:
         return ((options.text,),) if options.pair is None else ((options.text,), (options.pair,))
-    found = {fields[each][0]: fields[each] for each in fields if each in about and fields[each]}
-    if len(found) > 2:
+    columns = {fields[on][0]: fields[on] for on in fields if on in about and fields[on]}
+    if len(columns) > 2:
         raise RationaleError(
-            f"People marked words of {len(found)} texts in a task ({', '.join(found)}); a record holds two at most. "
-            "Say which to read: text=FIELD, pair=FIELD."
+            f"People marked words of {len(columns)} texts in a task ({', '.join(columns)}); a record holds two at "
+            "most. Say which to read: text=FIELD, pair=FIELD."
         )
-    return tuple(found[name] for name in sorted(found, key=names.index))
+    return tuple(columns[name] for name in sorted(columns, key=names.index))
 
 
 def _fields(

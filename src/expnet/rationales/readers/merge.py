@@ -33,7 +33,7 @@ class Answers:
 
 def merge(
     path: Path,
-    found: Iterable[tuple[int, Answers] | Problem],
+    items: Iterable[tuple[int, Answers] | Problem],
     rule: Rule,
     *,
     own_label: bool = False,
@@ -49,7 +49,7 @@ def merge(
         told_by_marks: The file does not say what people were asked for: where nobody marked a word, nobody was asked.
     """
     groups: dict[str, list[tuple[int, Answers]]] = {}
-    for item in found:
+    for item in items:
         if isinstance(item, Problem):
             yield item
             continue

@@ -56,7 +56,7 @@ def _has(*fields: str) -> Callable[[Mapping[str, Any]], bool]:
 
 def _is_doccano(row: Mapping[str, Any]) -> bool:
     marks = [row.get(field) for field in ("label", "labels", "entities", "annotations")]
-    return ("text" in row or "data" in row) and any(isinstance(found, list) for found in marks)
+    return ("text" in row or "data" in row) and any(isinstance(mark, list) for mark in marks)
 
 
 def _is_prodigy(row: Mapping[str, Any]) -> bool:
