@@ -203,26 +203,26 @@ class _FolderSummary:
 
 def _read(folder: Folder, seed: int, progress: bool) -> _FolderSummary:
     reservoir = Reservoir(_SAMPLE, seed=seed)
-    found = _FolderSummary(folder, Counter(), Counter(), {}, Totals(), Extremes(_EXTREME), 0, pa.table({}))
+    summary = _FolderSummary(folder, Counter(), Counter(), {}, Totals(), Extremes(_EXTREME), 0, pa.table({}))
     turns = track(shards_in_turn(folder), f"reading {folder.path.name}", show=progress, total=len(folder.shards))
     for table, statuses in turns:
-        found.statuses.update(statuses)
-        each = figures(table)
-        _count_labels(found, table, each)
-        found.totals.add(table)
-        found.extremes.add(table, each)
-        found.unclear += int(np.isnan(each.clarity).sum())
+        summary.statuses.update(statuses)
+        shard_figures = figures(table)
+        _count_labels(summary, table, shard_figures)
+        summary.totals.add(table)
+        summary.extremes.add(table, shard_figures)
+        summary.unclear += int(np.isnan(shard_figures.clarity).sum())
         reservoir.add(table)
-        found.sample = reservoir.rows()
-    return found
+        summary.sample = reservoir.rows()
+    return summary
 
 
-def _count_labels(found: _FolderSummary, table: pa.Table, each: Figures) -> None:
+def _count_labels(summary: _FolderSummary, table: pa.Table, shard_figures: Figures) -> None:
     labels = np.array(table.column("label").to_pylist(), dtype=object)
     for label in sorted(set(labels)):
-        counts, _ = np.histogram(each.probability[labels == label], BINS, (0, 1))
-        found.labels[label] += int((labels == label).sum())
-        found.histogram[label] = found.histogram.get(label, 0) + counts
+        counts, _ = np.histogram(shard_figures.probability[labels == label], BINS, (0, 1))
+        summary.labels[label] += int((labels == label).sum())
+        summary.histogram[label] = summary.histogram.get(label, 0) + counts
 
 
 def _check_same(folder: Folder, explainer: Explainer) -> None:
@@ -244,17 +244,17 @@ def _row(row: Mapping[str, Any], keep_text: bool) -> AuditedRow:
 
 def _compare(here: _FolderSummary, there: _FolderSummary, least_rows: int, seed: int) -> Comparison:
     both, label_drift, word_drift = (here, there), None, None
-    tables = [each.totals.table() for each in both]
-    if all(len(each.sample) for each in both):
-        samples = [each.sample for each in both]
+    tables = [summary.totals.table() for summary in both]
+    if all(len(summary.sample) for summary in both):
+        samples = [summary.sample for summary in both]
         names = sorted({*here.labels, *there.labels})
-        counts = [np.array([each.labels[name] for name in names], float) for each in both]
+        counts = [np.array([summary.labels[name] for name in names], float) for summary in both]
         label_drift = drift((counts[0], counts[1]), _pair(label_rows(samples)), seed=seed)
         words = word_mass(pa.concat_tables(tables)).sort_by([("mass", "descending"), ("word", "ascending")])
         vocabulary = words["word"].to_pylist()
         rows = _pair(word_rows(samples, vocabulary))
         word_drift = drift(_masses(tables, vocabulary), rows, seed=seed)
-    runs = [each.folder.run for each in both]
+    runs = [summary.folder.run for summary in both]
     return Comparison(
         folder=spelled(there.folder.path.resolve().name),
         sha256=there.folder.sha256(),
@@ -271,8 +271,8 @@ def _masses(tables: Sequence[pa.Table], vocabulary: Sequence[str]) -> tuple[np.n
     places = {word: at for at, word in enumerate(vocabulary)}
     masses = np.zeros((2, len(vocabulary)))
     for mass, table in zip(masses, tables, strict=True):
-        found = word_mass(table)
-        mass[[places[word] for word in found["word"].to_pylist()]] = found["mass"].to_numpy()
+        by_word = word_mass(table)
+        mass[[places[word] for word in by_word["word"].to_pylist()]] = by_word["mass"].to_numpy()
     return masses[0], masses[1]
 
 
@@ -285,8 +285,8 @@ def _plain(value: Any) -> Any:
         case float():
             return None if math.isnan(value) else value
         case dict():
-            return {key: _plain(each) for key, each in value.items()}
+            return {key: _plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(each) for each in value]
+            return [_plain(item) for item in value]
         case _:
             return value

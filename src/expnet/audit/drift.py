@@ -51,8 +51,8 @@ def distance(a: Float[ndarray, "draws categories"], b: Float[ndarray, "draws cat
     with np.errstate(divide="ignore", invalid="ignore"):
         p, q = a / a.sum(1, keepdims=True), b / b.sum(1, keepdims=True)
         middle = (p + q) / 2
-        surprises = [np.where(each == 0, 0.0, each * np.log2(each / middle)) for each in (p, q)]
-    divergence = sum(each.sum(1) for each in surprises) / 2
+        surprises = [np.where(weights == 0, 0.0, weights * np.log2(weights / middle)) for weights in (p, q)]
+    divergence = sum(weights.sum(1) for weights in surprises) / 2
     root: ndarray = np.sqrt(np.maximum(divergence, 0))  # rounding may bring 0 below it
     return root
 
@@ -74,17 +74,19 @@ def drift(
     """
     stacked, first = np.concatenate(rows), len(rows[0])
     total = stacked.sum(0)
-    generator, found = np.random.default_rng(seed), []
+    generator, distances = np.random.default_rng(seed), []
     for start in range(0, draws, _BLOCK):
         dealt = np.zeros((min(_BLOCK, draws - start), len(stacked)))
         for one in dealt:
             one[generator.permutation(len(stacked))[:first]] = 1
         here = dealt @ stacked
-        found.append(distance(here, total - here))
-    apart, by_chance = float(distance(*(each.sum(0)[None] for each in rows))[0]), np.concatenate(found)
+        distances.append(distance(here, total - here))
+    apart, by_chance = float(distance(*(sample.sum(0)[None] for sample in rows))[0]), np.concatenate(distances)
     # Ways that are equal but for rounding are as far apart.
     p = (1 + int((by_chance >= apart - 1e-9).sum())) / (1 + draws)
-    return Drift(float(distance(*(each[None] for each in whole))[0]), apart, float(np.quantile(by_chance, 0.95)), p)
+    return Drift(
+        float(distance(*(weights[None] for weights in whole))[0]), apart, float(np.quantile(by_chance, 0.95)), p
+    )
 
 
 def label_rows(tables: Sequence[pa.Table]) -> list[Float[ndarray, "_ labels"]]:
@@ -96,22 +98,22 @@ def label_rows(tables: Sequence[pa.Table]) -> list[Float[ndarray, "_ labels"]]:
 def word_rows(tables: Sequence[pa.Table], vocabulary: Sequence[str]) -> list[Float[ndarray, "_ words"]]:
     """Return the part of its scores that each row gives to each word, and last to all other words."""
     places = {word: at for at, word in enumerate(vocabulary[:_VOCABULARY])}
-    found = []
+    weights_of_tables = []
     for table in tables:
         weights = np.zeros((len(table), len(places) + 1))
         words = [places.get(word, len(places)) for word in normalised(column(table, "words").flatten()).to_pylist()]
         np.add.at(weights, (row_of_words(table), np.array(words, dtype=int)), shares(table))
-        found.append(weights)
-    return found
+        weights_of_tables.append(weights)
+    return weights_of_tables
 
 
 def changes(here: pa.Table, there: pa.Table, *, least: int, count: int) -> list[Change]:
     """Return the words whose part of the scores changed most, of those in enough rows of either file."""
     rows = [{row["word"]: row for row in word_mass(table).to_pylist()} for table in (here, there)]
     absent = {"mass": 0.0, "rows": 0, "score": None}
-    found = []
+    changed = []
     for word in sorted({*rows[0], *rows[1]}):
-        a, b = (each.get(word, absent) for each in rows)
+        a, b = (by_word.get(word, absent) for by_word in rows)
         if max(a["rows"], b["rows"]) >= least:
-            found.append(Change(word, a["mass"], b["mass"], a["rows"], b["rows"], a["score"], b["score"]))
-    return sorted(found, key=lambda change: -abs(change.mass - change.other_mass))[:count]
+            changed.append(Change(word, a["mass"], b["mass"], a["rows"], b["rows"], a["score"], b["score"]))
+    return sorted(changed, key=lambda change: -abs(change.mass - change.other_mass))[:count]

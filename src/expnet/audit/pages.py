@@ -42,7 +42,7 @@ def file_page(record: "FileRecord") -> str:
     content = _TEMPLATES.get_template("file.html").render(
         record=record,
         explained=sum(record.labels.values()),
-        scale=max((driver.score for each in record.drivers.values() for driver in each), default=0),
+        scale=max((driver.score for drivers in record.drivers.values() for driver in drivers), default=0),
         tallest=max(counts, default=0),
         date=_date(record.created),
         faithful="" if record.faithfulness is None else _faithful(record.faithfulness),
@@ -53,7 +53,7 @@ def file_page(record: "FileRecord") -> str:
 def verdict(checks: tuple[Checked, ...]) -> str:
     """Say in a sentence what taking the top words away did, beside taking random words away."""
     named, chance = checks[0], checks[-1]
-    lost, by_chance = (each.full - each.without for each in (named, chance))
+    lost, by_chance = (check.full - check.without for check in (named, chance))
     if lost >= by_chance + _CLEARLY:
         return (
             "Without these words the model is less sure, and clearly less than without as many words drawn at random: "
@@ -70,35 +70,35 @@ def verdict(checks: tuple[Checked, ...]) -> str:
     )
 
 
-def _faithful(found: "Faithfulness") -> str:
-    if not found.rows:
+def _faithful(measured: "Faithfulness") -> str:
+    if not measured.rows:
         return "None of the sampled rows could be tried, as they are longer than the model reads at once."
-    if found.gain.low > 0:
+    if measured.gain.low > 0:
         return (
             "On average the words that the explanations name matter more to the model than random words do; the "
             "interval of the difference excludes 0."
         )
-    if found.gain.high < 0:
+    if measured.gain.high < 0:
         return "On average the words that the explanations name matter less to the model than random words do."
     return "On this sample nobody can tell whether the words that the explanations name matter more than random ones."
 
 
-def _apart(found: "Drift") -> str:
+def _apart(drift: "Drift") -> str:
     """Say whether two files differ by more than chance."""
-    if found.p >= 0.05:
+    if drift.p >= 0.05:
         return "no more apart than two random halves of the same rows would be"
-    return f"further apart than chance would put them (p {'< 0.01' if found.p < 0.01 else f'= {found.p:.2f}'})"
+    return f"further apart than chance would put them (p {'< 0.01' if drift.p < 0.01 else f'= {drift.p:.2f}'})"
 
 
 def _date(created: str) -> str:
     return created.replace("T", ", ").replace("+00:00", " UTC")
 
 
-def _interval(found: Estimate, digits: int = 1) -> str:
+def _interval(estimated: Estimate, digits: int = 1) -> str:
     """Write a mean difference of probabilities with its interval, in points of a hundred."""
-    if math.isnan(found.mean):
+    if math.isnan(estimated.mean):
         return "–"
-    return f"{100 * found.mean:.{digits}f} [{100 * found.low:.{digits}f}, {100 * found.high:.{digits}f}]"
+    return f"{100 * estimated.mean:.{digits}f} [{100 * estimated.low:.{digits}f}, {100 * estimated.high:.{digits}f}]"
 
 
 def _figure(value: float | None, digits: int = 2) -> str:

@@ -122,7 +122,7 @@ class AuditRecord:
             explanation["words"] = [{**word, "text": None} for word in explanation["words"]]
         data = {"kind": KIND, "schema": SCHEMA, **asdict(self), "explanation": explanation}
         del data["changed"]
-        data["checks"] = [asdict(each) | {"words": list(each.words)} for each in self.checks]
+        data["checks"] = [asdict(check) | {"words": list(check.words)} for check in self.checks]
         return data | {"sha256": seal(data)}
 
     def to_json(self) -> str:
@@ -140,9 +140,9 @@ class AuditRecord:
             data = parse_json(content)
         except ValueError as error:
             raise InputError(f"The record is no JSON: {error}.") from error
-        found = (data.get("kind"), data.get("schema")) if isinstance(data, dict) else type(data).__name__
-        if found != (KIND, SCHEMA):
-            raise InputError(f"Expected a record of the kind {KIND!r}, schema {SCHEMA}; got {found}.")
+        header = (data.get("kind"), data.get("schema")) if isinstance(data, dict) else type(data).__name__
+        if header != (KIND, SCHEMA):
+            raise InputError(f"Expected a record of the kind {KIND!r}, schema {SCHEMA}; got {header}.")
         fields = {name: value for name, value in data.items() if name not in ("kind", "schema", "sha256")}
         changed = data.get("sha256") != seal(data)
         try:
@@ -246,7 +246,7 @@ def _without_text(record: AuditRecord) -> AuditRecord:
         pair=pair,
         asked=replace(record.asked, options=options),
         explanation=_blanked(record.explanation, record.text, pair),
-        checks=tuple(replace(each, words=()) for each in record.checks),
+        checks=tuple(replace(check, words=()) for check in record.checks),
     )
 
 
@@ -277,14 +277,14 @@ def _parsed(fields: Mapping[str, Any]) -> dict[str, Any]:
     contents = {"text": _content(text), "pair": pair and _content(pair)}
     explanation = Explanation.from_dict({**told, **contents})
     check_fields(fields["asked"], _ASKED_FIELDS)
-    for each in fields["checks"]:
-        check_fields(each, _CHECKED_FIELDS)
+    for checked in fields["checks"]:
+        check_fields(checked, _CHECKED_FIELDS)
     return {
         "text": text,
         "pair": pair,
         "asked": Asked(**fields["asked"]),
         "explanation": explanation if text.content is not None else _blanked(explanation, text, pair),
-        "checks": tuple(Checked(**each | {"words": tuple(each["words"])}) for each in fields["checks"]),
+        "checks": tuple(Checked(**checked | {"words": tuple(checked["words"])}) for checked in fields["checks"]),
     }
 
 

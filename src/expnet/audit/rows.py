@@ -75,14 +75,14 @@ class Extremes:
         self._most: list[dict[str, Any]] = []
         self._least: list[dict[str, Any]] = []
 
-    def add(self, table: pa.Table, found: Figures) -> None:
+    def add(self, table: pa.Table, figures: Figures) -> None:
         """Consider the rows of a shard."""
-        defined = np.flatnonzero(~np.isnan(found.clarity))
-        ascending, descending = (defined[np.argsort(way * found.clarity[defined], kind="stable")] for way in (1, -1))
+        defined = np.flatnonzero(~np.isnan(figures.clarity))
+        ascending, descending = (defined[np.argsort(way * figures.clarity[defined], kind="stable")] for way in (1, -1))
         # No other row of the shard can be among the extremes of the whole.
         for at in {*ascending[: self._count].tolist(), *descending[: self._count].tolist()}:
             row = table.slice(at, 1).to_pylist()[0]
-            row |= {name: float(getattr(found, name)[at]) for name in ("margin", "concentration", "clarity")}
+            row |= {name: float(getattr(figures, name)[at]) for name in ("margin", "concentration", "clarity")}
             self._most.append(row)
             self._least.append(row)
         self._most = heapq.nsmallest(self._count, self._most, key=lambda row: (-row["clarity"], row["row"]))

@@ -100,9 +100,9 @@ def _losses(
     every[fits] = np.stack(
         [
             top.full - top.removed[:, 0],
-            top.full - np.mean([each.removed[:, 0] for each in draws], 0),
+            top.full - np.mean([draw.removed[:, 0] for draw in draws], 0),
             top.full - top.kept[:, 0],
-            top.full - np.mean([each.kept[:, 0] for each in draws], 0),
+            top.full - np.mean([draw.kept[:, 0] for draw in draws], 0),
             np.abs(top.full - [rows[at]["probability"] for at in fits]),
         ],
         1,

@@ -55,11 +55,11 @@ class Folder:
         named = {name: table.column(column) for name, column in {**given, **added}.items()}
         named.setdefault("pair", pa.chunked_array([pa.nulls(len(table), pa.string())]))
         named["row"] = pa.chunked_array([pa.array(range(len(table)), pa.int64())])
-        found = Counter(named["status"].to_pylist())
-        if told != found:
-            raise BatchError(f"{shard.path} is damaged: it holds {dict(found)}, and its metadata says {told}.")
+        counts = Counter(named["status"].to_pylist())
+        if told != counts:
+            raise BatchError(f"{shard.path} is damaged: it holds {dict(counts)}, and its metadata says {told}.")
         kept: pa.Table = pa.table(named).filter(pc.equal(named["status"], OK))
-        return kept.combine_chunks(), found
+        return kept.combine_chunks(), counts
 
 
 def open_explained(path: Path) -> Folder:

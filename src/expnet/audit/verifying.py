@@ -55,13 +55,17 @@ def verify(
     if lost := [name for name, value in record.asked.options.items() if isinstance(value, Mapping)]:
         raise InputError(f"The record holds only a hash of {', '.join(lost)}, so that it cannot be computed again.")
     again = record_decision(explainer, item, asked=record.asked, keep_text=record.text.content is not None)
-    found = [Difference("the file", "as it was written", "edited since")] if record.changed else []
+    differences = [Difference("the file", "as it was written", "edited since")] if record.changed else []
     if other := list(_texts(record, again)):
-        return [*found, *other]
+        return [*differences, *other]
     was, now = _computed(record), _computed(again)
-    found += [each for name in was for each in _compared(was[name], now[name], (name,), tolerance)]
+    differences += [difference for name in was for difference in _compared(was[name], now[name], (name,), tolerance)]
     # The explanation repeats names of models and versions: what differs in both is told once.
-    return list({(each.what, repr(each.was), repr(each.now)): each for each in found}.values())
+    return list(
+        {
+            (difference.what, repr(difference.was), repr(difference.now)): difference for difference in differences
+        }.values()
+    )
 
 
 def _kept(record: AuditRecord) -> Text:

@@ -46,7 +46,7 @@ class Totals:
         """Count the words of a shard."""
         row_of = row_of_words(table)
         words = normalised(column(table, "words").flatten())
-        each = pa.table(
+        occurrences = pa.table(
             {
                 "label": column(table, "label").take(pa.array(row_of)),
                 "word": words,
@@ -55,7 +55,7 @@ class Totals:
                 "share": shares(table),
             }
         ).filter(pc.match_substring_regex(words, r"[\p{L}\p{N}]"))
-        by_row = _summed(_with_ones(each, "count"), [*_KEYS, "row"], _SUMS[1:])
+        by_row = _summed(_with_ones(occurrences, "count"), [*_KEYS, "row"], _SUMS[1:])
         self._parts.append(_with_ones(by_row, "rows").select([*_KEYS, *_SUMS]))
         if sum(map(len, self._parts)) > self._limit:
             self._compact()
@@ -72,9 +72,9 @@ class Totals:
             least: Rows of the class in which a word must be.
             count: How many words at most.
         """
-        found = self.table()
-        everywhere = _summed(found, ["word"], ["rows"]).rename_columns({"rows": "all"})
-        joined = found.filter(pc.greater_equal(found["rows"], least)).join(everywhere, "word")
+        totals = self.table()
+        everywhere = _summed(totals, ["word"], ["rows"]).rename_columns({"rows": "all"})
+        joined = totals.filter(pc.greater_equal(totals["rows"], least)).join(everywhere, "word")
         return {label: _strongest(joined, label, labels, count) for label in labels}
 
     def _compact(self) -> None:
@@ -93,14 +93,14 @@ def normalised(words: pa.Array) -> pa.Array:
 
 def word_mass(table: pa.Table) -> pa.Table:
     """Return for each word of `Totals.table` its part of all the scores, over the classes, with rows and mean score."""
-    found = _summed(table, ["word"], _SUMS)
-    total = pc.sum(found["share"]).as_py() or 1.0
+    by_word = _summed(table, ["word"], _SUMS)
+    total = pc.sum(by_word["share"]).as_py() or 1.0
     return pa.table(
         {
-            "word": found["word"],
-            "rows": found["rows"],
-            "mass": pc.divide(found["share"], total),
-            "score": pc.divide(found["score"], pc.cast(found["count"], pa.float64())),
+            "word": by_word["word"],
+            "rows": by_word["rows"],
+            "mass": pc.divide(by_word["share"], total),
+            "score": pc.divide(by_word["score"], pc.cast(by_word["count"], pa.float64())),
         }
     )
 
@@ -121,5 +121,5 @@ def _with_ones(table: pa.Table, name: str) -> pa.Table:
 
 def _summed(table: pa.Table, keys: Sequence[str], names: Sequence[str]) -> pa.Table:
     # One thread, so that sums come out the same each time.
-    found = table.group_by(list(keys), use_threads=False).aggregate([(name, "sum") for name in names])
-    return found.rename_columns({f"{name}_sum": name for name in names})
+    sums = table.group_by(list(keys), use_threads=False).aggregate([(name, "sum") for name in names])
+    return sums.rename_columns({f"{name}_sum": name for name in names})

@@ -210,13 +210,13 @@ _LISTED: dict[tuple[type, str], type] = {(Plan, "tasks"): TaskPlan, (TaskPlan, "
 def _parse(cls: type[P], data: Any, where: str) -> P:
     if not isinstance(data, Mapping):
         raise BenchmarkError(f"{where}: expected a table, got {data!r}.")
-    known = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]  # they are dataclasses
+    known = {declared.name: declared for declared in fields(cls)}  # type: ignore[arg-type]  # they are dataclasses
     for name in data:
         if name not in known:
             hint = did_you_mean(name, known)
             raise BenchmarkError(f"{where}: there is no key {name!r}.{hint} Keys: {', '.join(known)}.")
-    for name, each in known.items():
-        if each.default is MISSING and each.default_factory is MISSING and name not in data:
+    for name, declared in known.items():
+        if declared.default is MISSING and declared.default_factory is MISSING and name not in data:
             raise BenchmarkError(f"{where}: {name!r} is missing.")
     return cls(**{name: _value(cls, name, value, f"{where}, {name}") for name, value in data.items()})
 
@@ -229,7 +229,7 @@ def _value(cls: type, name: str, value: Any, where: str) -> Any:
     if inner := _LISTED.get((cls, name)):
         if not isinstance(value, list):
             raise BenchmarkError(f"{where}: expected tables, got {value!r}.")
-        return tuple(_parse(inner, each, f"{where} {number}") for number, each in enumerate(value, start=1))
+        return tuple(_parse(inner, item, f"{where} {number}") for number, item in enumerate(value, start=1))
     kind = get_type_hints(cls)[name]
     value = tuple(value) if isinstance(value, list) else value
     if not fits(value, kind):
@@ -249,5 +249,5 @@ def _check(plan: Plan, where: str) -> None:
         if not (task.classifier.of or task.classifier.load or task.classifier.train):
             raise BenchmarkError(f"{where}: the classifier of {task.name!r} needs 'load', 'train' or 'of'.")
     for method in plan.methods.measured():
-        found = find_method(method.name)
-        found.check(method.options | ({DOCUMENTS: [""]} if DOCUMENTS in found.options else {}))
+        attribution = find_method(method.name)
+        attribution.check(method.options | ({DOCUMENTS: [""]} if DOCUMENTS in attribution.options else {}))

@@ -76,7 +76,8 @@ class Row:
             content["texts"] = tuple(content["texts"])
             for name in ("values", "curves"):
                 content[name] = {
-                    key: tuple(math.nan if x is None else float(x) for x in each) for key, each in content[name].items()
+                    key: tuple(math.nan if x is None else float(x) for x in column)
+                    for key, column in content[name].items()
                 }
             return cls(**content)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -108,11 +109,11 @@ class RowFile:
 
     def read(self) -> list[Row]:
         """Return the rows of whole cells; where a plan was changed and measured again, the newer of two."""
-        found = [Row.from_dict(row) for rows in self._cells().values() for row in rows]
-        return list({row.key: row for row in found}.values())
+        stored = [Row.from_dict(row) for rows in self._cells().values() for row in rows]
+        return list({row.key: row for row in stored}.values())
 
     def _cells(self) -> dict[str, list[dict[str, Any]]]:
-        found: dict[str, dict[int, dict[str, Any]]] = {}
+        rows_of: dict[str, dict[int, dict[str, Any]]] = {}
         sizes: dict[str, int] = {}
         if not self.path.is_file():
             return {}
@@ -126,9 +127,9 @@ class RowFile:
                 cell, part, size = row["cell"], row["part"], row["of"]
             except (ValueError, KeyError, TypeError):
                 continue  # cut off when the process died; its cell is not whole and is run again
-            found.setdefault(cell, {})[part] = row
+            rows_of.setdefault(cell, {})[part] = row
             sizes[cell] = size
-        return {cell: list(rows.values()) if len(rows) == sizes[cell] else [] for cell, rows in found.items()}
+        return {cell: list(rows.values()) if len(rows) == sizes[cell] else [] for cell, rows in rows_of.items()}
 
     def _ends_with_newline(self) -> bool:
         with self.path.open("rb") as file:
@@ -145,13 +146,13 @@ def read_rows(paths: Iterable[str | Path]) -> list[Row]:
     rows: list[Row] = []
     for path in map(Path, paths):
         files = sorted(path.glob("*.jsonl*")) if path.is_dir() else [path]
-        found = [row for file in files if file.is_file() for row in RowFile(file).read()]
-        if not found:
+        found_rows = [row for file in files if file.is_file() for row in RowFile(file).read()]
+        if not found_rows:
             raise BenchmarkError(
                 f"There are no benchmark rows in {path}; expected a .jsonl file that `expnet benchmark` wrote, or a "
                 "folder with such files."
             )
-        rows += found
+        rows += found_rows
     return rows
 
 

@@ -40,7 +40,7 @@ class Served:
         return await self.worker.do(task, items)
 
     def _allow(self, method: str) -> None:
-        names = [each.name for each in self.methods]
+        names = [offered.name for offered in self.methods]
         if method not in names and find_method(method):
             raise MethodError(f"This server does not offer the method {method!r}. It offers: {', '.join(names)}.")
 

@@ -72,11 +72,11 @@ def router(models: Models) -> APIRouter:
     async def download(request: Request) -> Response:
         fields = read_form(await request.body())
         served = find(models, last(fields, "model", first))
-        found = await _result(served, _form(fields))
+        result = await _result(served, _form(fields))
         kind = "json" if last(fields, "format", "html") == "json" else "html"
-        content: str | bytes = _record(found)
+        content: str | bytes = _record(result)
         if kind == "html":
-            content = html.document([_card(found), _checked(found)], served.name)
+            content = html.document([_card(result), _checked(result)], served.name)
         name = {"content-disposition": f'attachment; filename="explanation.{kind}"'}
         return Response(content, media_type={"json": "application/json", "html": "text/html"}[kind], headers=name)
 
@@ -107,13 +107,13 @@ async def _result(served: Served, form: _Form) -> _Result:
     target = int(form.target) if form.target.isdecimal() and len(form.target) < 9 else form.target or None
     asked = (served.do(Explain(method, target=target), [item]) for method in form.methods)
     explanations, left_out, failure = [], {}, None
-    for method, found in zip(form.methods, await asyncio.gather(*asked, return_exceptions=True), strict=True):
-        if isinstance(found, ExpnetError):
-            left_out[method], failure = str(found), failure or found
-        elif isinstance(found, BaseException):
-            raise found
+    for method, outcome in zip(form.methods, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+        if isinstance(outcome, ExpnetError):
+            left_out[method], failure = str(outcome), failure or outcome
+        elif isinstance(outcome, BaseException):
+            raise outcome
         else:
-            explanations += found
+            explanations += outcome
     if not explanations and failure is not None:
         raise failure
     try:

@@ -52,7 +52,10 @@ class PredictRequest(_Strict):
 
     def items(self) -> list[Item]:
         """Return each text with its pair."""
-        return [(each, None) if isinstance(each, str) else (each.text, each.pair) for each in self.instances]
+        return [
+            (instance, None) if isinstance(instance, str) else (instance.text, instance.pair)
+            for instance in self.instances
+        ]
 
     def task(self) -> Predict | Explain:
         """Return what is to be done with them."""

@@ -77,8 +77,8 @@ def router(models: Models, metrics: Metrics) -> APIRouter:
         dependencies=[Depends(_json_only)],
     )
     async def explain(name: str, request: schema.ExplainRequest) -> Response:
-        found = await find(models, name).do(request.task(), request.items())
-        return await _json(answer(found))
+        explanations = await find(models, name).do(request.task(), request.items())
+        return await _json(answer(explanations))
 
     @routes.get("/healthz", summary="Does the server live?")
     async def healthz() -> schema.State:
@@ -101,8 +101,8 @@ def router(models: Models, metrics: Metrics) -> APIRouter:
 def answer(explanations: list[Explanation]) -> dict[str, Any]:
     """Return explanations as `:explain` does, beside what was predicted."""
     return {
-        "predictions": [prediction(each.outputs, each.kind) for each in explanations],
-        "explanations": [each.to_dict() for each in explanations],
+        "predictions": [prediction(explanation.outputs, explanation.kind) for explanation in explanations],
+        "explanations": [explanation.to_dict() for explanation in explanations],
     }
 
 

@@ -111,8 +111,8 @@ class Worker:
                 await asyncio.sleep(self._limits.pause)
             self._arrived.clear()
             while batch := self._take():
-                found = await asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
-                for job, answer in zip(batch, found, strict=True):
+                answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
+                for job, answer in zip(batch, answers, strict=True):
                     if job.answer.done():  # nobody waits for it any more
                         continue
                     if isinstance(answer, BaseException):
@@ -135,7 +135,7 @@ class Worker:
 
     def _answers(self, batch: Sequence[_Pending]) -> list[list[Any] | Exception]:
         """Return what each job gets: answers, or what went wrong with it. Runs in the thread of the model."""
-        places, failed, found = list[_BatchedText](), dict[int, Exception](), dict[_BatchedText, Any]()
+        places, failed, answers = list[_BatchedText](), dict[int, Exception](), dict[_BatchedText, Any]()
         for number, job in enumerate(batch):
             try:
                 texts = job.task.prepare(self._explainer, job.items, self._limits)
@@ -143,9 +143,9 @@ class Worker:
                 failed[number] = self._reason(job.task, error)
             else:
                 places += [_BatchedText(number, instance, text) for instance, text in enumerate(texts)]
-        self._together(batch, places, found, failed)
+        self._together(batch, places, answers, failed)
         return [
-            failed.get(number) or [found[place] for place in places if place.job == number]
+            failed.get(number) or [answers[place] for place in places if place.job == number]
             for number in range(len(batch))
         ]
 
@@ -153,23 +153,23 @@ class Worker:
         self,
         batch: Sequence[_Pending],
         places: Sequence[_BatchedText],
-        found: dict[_BatchedText, Any],
+        answers: dict[_BatchedText, Any],
         failed: dict[int, Exception],
     ) -> None:
-        """Run texts as one batch; if that fails, each half by itself, until the error has found its text.
+        """Run texts as one batch; if that fails, bisect it until each error belongs to one text.
 
         Args:
             batch: The jobs, with equal tasks.
             places: The texts; those of jobs that have failed already are left out.
-            found: Gets the answers.
-            failed: Gets what went wrong, by the number of the job.
+            answers: Receives the answer to each text that ran.
+            failed: Receives the error of each job that failed, by the job's number.
         """
         places = [place for place in places if place.job not in failed]
         if not places:
             return
         task = batch[0].task
         try:
-            found.update(zip(places, task.run(self._explainer, [place.text for place in places]), strict=True))
+            answers.update(zip(places, task.run(self._explainer, [place.text for place in places]), strict=True))
             self._ran(len(places))
             return
         except BaseException as error:  # likewise
@@ -181,7 +181,7 @@ class Worker:
         # Outside the `except` block: inside it, the error still holds the memory of the failed attempt.
         middle = len(places) // 2
         for half in (places[:middle], places[middle:]):
-            self._together(batch, half, found, failed)
+            self._together(batch, half, answers, failed)
 
     def _reason(self, task: Task, error: BaseException) -> Exception:
         """Return what to tell whoever asked; a text is to blame for what the model does not do to another."""

@@ -53,24 +53,24 @@ def cross_validated(
     classifier: Classifier, records: Sequence[Record], fit: Callable[[list[Record]], ExpNet]
 ) -> list[Float[np.ndarray, " _"]]:
     """Return the word scores of each text by a network that learned from the others, those of its fold left out."""
-    found: dict[int, np.ndarray] = {}
+    scores_of: dict[int, np.ndarray] = {}
     for held in folds(len(records)):
         network = fit([record for place, record in enumerate(records) if place not in held])
         scores = word_scores(Explainer(classifier, network), [records[place] for place in held])
-        found.update(zip(held, scores, strict=True))
-    return [found[place] for place in range(len(records))]
+        scores_of.update(zip(held, scores, strict=True))
+    return [scores_of[place] for place in range(len(records))]
 
 
 def word_scores(explainer: Explainer, records: Sequence[Record]) -> list[Float[np.ndarray, " _"]]:
     """Return scores for the class of each record, which its marks are reasons for; for the predicted one without."""
-    found: dict[int, np.ndarray] = {}
+    scores_of: dict[int, np.ndarray] = {}
     for label in dict.fromkeys(record.label for record in records):
         places = [place for place, record in enumerate(records) if record.label == label]
         for place, explanation in zip(
             places, explainer.explain([records[place].text for place in places], target=label), strict=True
         ):
-            found[place] = np.array([word.score for word in explanation.words])
-    return [found[place] for place in range(len(records))]
+            scores_of[place] = np.array([word.score for word in explanation.words])
+    return [scores_of[place] for place in range(len(records))]
 
 
 def agreement(
@@ -89,7 +89,7 @@ def agreement(
     figures, gains = [], []
     for name, metric in (("average precision", average_precision), ("AUROC", auroc)):
         first, second = (
-            np.array([metric(each, mark) for each, mark in zip(scores, marks, strict=True)])
+            np.array([metric(word_scores, mark) for word_scores, mark in zip(scores, marks, strict=True)])
             for scores in (before, after)
         )
         gains.append(second - first)

@@ -89,8 +89,8 @@ class Desk:
 
     def entries(self) -> list[Entry]:
         """Return what is in the file of each text."""
-        found = self.marks.entries()
-        return [found.get(key_of(record)) or Entry(record) for record in self.texts]
+        stored = self.marks.entries()
+        return [stored.get(key_of(record)) or Entry(record) for record in self.texts]
 
     def progress(self) -> Progress:
         """Count."""
@@ -145,7 +145,7 @@ class Desk:
         """Return how many texts several people marked, and the mean token F1 of each two of them; NaN if none did."""
         agreed = []
         for entry in self.entries():
-            marks = [np.array(entry.record.word_marks(each.spans)) for each in entry.record.annotations]
+            marks = [np.array(entry.record.word_marks(annotation.spans)) for annotation in entry.record.annotations]
             if len(marks) > 1:
                 agreed.append(float(np.mean([token_f1(*pair) for pair in combinations(marks, 2)])))
         return len(agreed), float(np.mean(agreed)) if agreed else float("nan")

@@ -58,7 +58,7 @@ class Entry:
 
     def annotation(self, annotator: str) -> Annotation | None:
         """Return what a person marked, None if nobody of that name did."""
-        return next((each for each in self.record.annotations if each.annotator == annotator), None)
+        return next((marked for marked in self.record.annotations if marked.annotator == annotator), None)
 
 
 class ConflictError(Exception):
@@ -103,7 +103,7 @@ class Marks:
 
     def records(self) -> list[Record]:
         """Return the records that somebody marked."""
-        return [each.record for each in self.entries().values() if each.record.rationale is not None]
+        return [entry.record for entry in self.entries().values() if entry.record.rationale is not None]
 
     def save(
         self, record: Record, annotator: str, spans: Sequence[Span], label: str | None, *, seen: str | None = None
@@ -154,7 +154,7 @@ class Marks:
         """
         marked: dict[Key, Record] = {}
         brought: dict[Key, tuple[Annotation, ...]] = {}
-        for record in (_named(each) for each in records if each.rationale is not None):
+        for record in (_named(given) for given in records if given.rationale is not None):
             key = key_of(record)
             marked.setdefault(key, record)
             brought[key] = named_apart((*brought.get(key, ()), *record.annotations))
@@ -162,7 +162,11 @@ class Marks:
 
         def change(entry: Entry) -> Entry:
             nonlocal news
-            new = [each for each in brought[key_of(entry.record)] if entry.annotation(each.annotator) is None]
+            new = [
+                annotation
+                for annotation in brought[key_of(entry.record)]
+                if entry.annotation(annotation.annotator) is None
+            ]
             news += bool(new)
             return replace(entry, record=_joined(entry.record, *new)) if new else entry
 
@@ -215,8 +219,11 @@ class Marks:
 
 def _joined(record: Record, *new: Annotation) -> Record:
     """Return a record with more annotations, each in place of an earlier one of the same person."""
-    names = {each.annotator for each in new}
-    all_of_them = (*(each for each in _named(record).annotations if each.annotator not in names), *new)
+    names = {annotation.annotator for annotation in new}
+    all_of_them = (
+        *(annotation for annotation in _named(record).annotations if annotation.annotator not in names),
+        *new,
+    )
     label = majority_label(all_of_them) or (new[-1].label if new else None) or record.label
     return replace(record, rationale=agree(all_of_them, "union"), annotations=all_of_them, label=label)
 

@@ -182,7 +182,9 @@ def _text(
         labels=classifier.labels,
         mine=mine,
         doing=doing,
-        others=[each.annotator for each in entry.record.annotations if each.annotator != desk.annotator],
+        others=[
+            annotation.annotator for annotation in entry.record.annotations if annotation.annotator != desk.annotator
+        ],
         saved=saved,
         explanation=Markup(explanation),  # the renderer escapes
     )

@@ -84,9 +84,9 @@ def _table(path: Path, column: str, pair: str | None, notes: list[str]) -> Itera
 
     wanted = [column] + ([] if pair is None else [pair])
     paths, unknown = find_files(path)
-    notes += [f"{each} was not read: its file type is not supported." for each in unknown]
+    notes += [f"{file} was not read: its file type is not supported." for file in unknown]
     bad = 0
-    for file in (survey(each, path, _ROWS) for each in paths):
+    for file in (survey(source, path, _ROWS) for source in paths):
         if missing := [name for name in wanted if name not in file.schema.names]:
             columns = ", ".join(file.schema.names)
             raise InputError(

@@ -93,10 +93,10 @@ def _known(given: str) -> str:
 
 
 def _answered(host: str, names: frozenset[str]) -> bool:
-    found = _parted(host)
-    if found is None:
+    parts = _parted(host)
+    if parts is None:
         return False
-    return found[0] in names or (_is_address(found[0]) and not names.isdisjoint(_EVERY_ADDRESS))
+    return parts[0] in names or (_is_address(parts[0]) and not names.isdisjoint(_EVERY_ADDRESS))
 
 
 def _same(origin: str, host: str) -> bool:

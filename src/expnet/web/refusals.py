@@ -57,9 +57,9 @@ def headers(error: RefusedError) -> dict[str, str]:
 
 def _problems(error: RequestValidationError) -> str:
     """Say where a body differs from what was expected, without what it says there."""
-    found = error.errors()
-    lines = [_problem(each) for each in found[:_PROBLEMS]]
-    more = f"; and {len(found) - _PROBLEMS} more" if len(found) > _PROBLEMS else ""
+    problems = error.errors()
+    lines = [_problem(problem) for problem in problems[:_PROBLEMS]]
+    more = f"; and {len(problems) - _PROBLEMS} more" if len(problems) > _PROBLEMS else ""
     return "; ".join(lines) + more
 
 
@@ -73,8 +73,8 @@ def _unreadable(cause: BaseException) -> str:
             return "it holds a number of too many digits"  # all else that `json` raises is no JSON, and said so
 
 
-def _problem(found: dict[str, Any]) -> str:
-    place = found["loc"][1:]
-    if found["type"] == "json_invalid":
-        return f"The body is no JSON: {found['ctx']['error']} (character {place[0]})"
-    return f"{'.'.join(map(str, place)) or 'body'}: {found['msg']}"
+def _problem(problem: dict[str, Any]) -> str:
+    place = problem["loc"][1:]
+    if problem["type"] == "json_invalid":
+        return f"The body is no JSON: {problem['ctx']['error']} (character {place[0]})"
+    return f"{'.'.join(map(str, place)) or 'body'}: {problem['msg']}"

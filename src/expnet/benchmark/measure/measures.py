@@ -68,18 +68,18 @@ def people(annotators: Sequence[Marks], share: float) -> Values:
     """
 
     def one(mine: Bool[ndarray, " words"], others: Bool[ndarray, " words"]) -> dict[str, float]:
-        found = _plausibility(mine.astype(float), others, share, None)
+        figures = _plausibility(mine.astype(float), others, share, None)
         own = _chosen(mine, others)
-        return found | own | {"best_f1": own["f1"]}
+        return figures | own | {"best_f1": own["f1"]}
 
-    pairs = [leave_one_annotator_out(each) if each else [] for each in annotators]
-    return _columns(_mean([one(mine, others) for mine, others in each]) for each in pairs)
+    pairs = [leave_one_annotator_out(marks) if marks else [] for marks in annotators]
+    return _columns(_mean([one(mine, others) for mine, others in of_text]) for of_text in pairs)
 
 
 def mark_all(marks: Marks) -> Values:
     """Mark every word: the floor that F1 alone does not see."""
 
-    return _columns(_plausibility(np.zeros(len(each)), each, 1.0, None) for each in marks)
+    return _columns(_plausibility(np.zeros(len(text_marks)), text_marks, 1.0, None) for text_marks in marks)
 
 
 def faithfulness(
@@ -102,7 +102,7 @@ def faithfulness(
     for places, encoding in encoded(classifier, texts):
         order += places
         wanted = torch.tensor([target[place] for place in places])
-        some = {name: [each[place] for place in places] for name, each in scores.items()}
+        some = {name: [per_text[place] for place in places] for name, per_text in scores.items()}
         curves = perturbation_curves(classifier, encoding, wanted, some, replacement=replacement)
         deltas = leave_one_out_deltas(classifier, encoding, wanted, replacement=replacement)
         softly = _softly(classifier, encoding, wanted, some, seed) if soft else {}
@@ -117,7 +117,7 @@ def faithfulness(
                 "kendall": taus,
             }
             parts[name].append((values | softly.get(name, {}), curve.removed, curve.kept))
-    return {name: _joined(each, order, fractions) for name, each in parts.items()}
+    return {name: _joined(batches, order, fractions) for name, batches in parts.items()}
 
 
 def agreement(first: Scores, second: Scores, share: float) -> Values:
@@ -133,10 +133,10 @@ def _softly(
 ) -> dict[str, Values]:
     return {
         name: {
-            "soft_comprehensiveness": soft_comprehensiveness(each).tolist(),
-            "soft_sufficiency": soft_sufficiency(each).tolist(),
+            "soft_comprehensiveness": soft_comprehensiveness(erasure).tolist(),
+            "soft_sufficiency": soft_sufficiency(erasure).tolist(),
         }
-        for name, each in soft_erasure(classifier, encoding, target, scores, seed=seed).items()
+        for name, erasure in soft_erasure(classifier, encoding, target, scores, seed=seed).items()
     }
 
 
@@ -144,8 +144,8 @@ def _joined(
     parts: Sequence[tuple[Values, ndarray, ndarray]], order: Sequence[int], fractions: list[float]
 ) -> tuple[Values, Curve]:
     back = np.argsort(order).tolist()  # to the order of the texts
-    found = {name: [x for part, _, _ in parts for x in part[name]] for name in parts[0][0]}
-    values = {name: [each[at] for at in back] for name, each in found.items()}
+    joined = {name: [x for part, _, _ in parts for x in part[name]] for name in parts[0][0]}
+    values = {name: [of_texts[at] for at in back] for name, of_texts in joined.items()}
     deletion, insertion = (np.nanmean(np.concatenate([part[at] for part in parts]), axis=0) for at in (1, 2))
     return values, {"fractions": fractions, "deletion": deletion.tolist(), "insertion": insertion.tolist()}
 
@@ -153,11 +153,11 @@ def _joined(
 def _plausibility(
     scores: Float[ndarray, " words"], marks: Bool[ndarray, " words"], share: float, threshold: float | None
 ) -> dict[str, float]:
-    found = {"auroc": auroc(scores, marks), "average_precision": average_precision(scores, marks)}
-    found |= _chosen(mark_top(scores, share), marks) | {"best_f1": best_f1(scores, marks)}
+    figures = {"auroc": auroc(scores, marks), "average_precision": average_precision(scores, marks)}
+    figures |= _chosen(mark_top(scores, share), marks) | {"best_f1": best_f1(scores, marks)}
     if threshold is not None:
-        found["own_f1"] = token_f1(scores >= threshold, marks)
-    return found if marks.any() else dict.fromkeys(found, float("nan"))
+        figures["own_f1"] = token_f1(scores >= threshold, marks)
+    return figures if marks.any() else dict.fromkeys(figures, float("nan"))
 
 
 def _chosen(chosen: Bool[ndarray, " words"], marks: Bool[ndarray, " words"]) -> dict[str, float]:
@@ -165,10 +165,10 @@ def _chosen(chosen: Bool[ndarray, " words"], marks: Bool[ndarray, " words"]) -> 
     return {"precision": precision, "recall": recall, "f1": token_f1(chosen, marks), "iou_f1": iou_f1(chosen, marks)}
 
 
-def _mean(found: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    if not found:
+def _mean(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    if not rows:
         return {}
-    return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def _columns(texts: Iterable[Mapping[str, float]]) -> Values:

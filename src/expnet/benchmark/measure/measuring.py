@@ -35,34 +35,34 @@ class Bench:
 
     def floors(self, task: TaskPlan, test: SetPlan) -> list[Row]:
         """Mark everything; and where each annotator's marks are known, hold people against people."""
-        texts, share, found = self.texts(task, test), self.data.share(task), []
+        texts, share, rows = self.texts(task, test), self.data.share(task), []
         for marks in test.marks:
             if marks == "each annotator":
-                everything = [np.zeros(len(each)) for each in texts.marks()]
+                everything = [np.zeros(len(word_marks)) for word_marks in texts.marks()]
                 floor = measures.against_each(everything, texts.annotators(), 1.0)
             else:
                 floor = measures.mark_all(texts.marks(marks))
-            found.append(self._reference("floor", "mark_all", task, texts, floor, marks))
+            rows.append(self._reference("floor", "mark_all", task, texts, floor, marks))
             if any(record.annotations for record in texts.records):
                 ceiling = measures.people(texts.annotators(), share)
-                found.append(self._reference("human", "human", task, texts, ceiling, marks))
-        return found
+                rows.append(self._reference("human", "human", task, texts, ceiling, marks))
+        return rows
 
     def plausibility(self, task: TaskPlan, test: SetPlan, who: Contestant) -> list[Row]:
         """Hold a method's scores against what people marked."""
         texts = self.texts(task, test, self.plan.methods.sample_texts if who.sample else 0)
         job, share = who.job(), self.data.share(task)
         scores = self.workshop.scores(task, who.round, texts, job)
-        judged = [each[words] for each, words in zip(scores, texts.judged, strict=True)]
+        judged = [word_scores[words] for word_scores, words in zip(scores, texts.judged, strict=True)]
         threshold = None if job.network is None else job.network.config.threshold
-        found = []
+        rows = []
         for marks in test.marks:
             if marks == "each annotator":
                 values = measures.against_each(judged, texts.annotators(), share, threshold)
             else:
                 values = measures.plausibility(judged, texts.marks(marks), share, threshold)
-            found.append(self._row("plausibility", task, texts, who, job, values, marks=marks))
-        return found
+            rows.append(self._row("plausibility", task, texts, who, job, values, marks=marks))
+        return rows
 
     def faithfulness(
         self, task: TaskPlan, test: SetPlan, group: Sequence[Contestant], replacement: Replacement
@@ -83,12 +83,12 @@ class Bench:
         measured = measures.faithfulness(
             classifier, inputs, explained, scores, replacement, soft=soft, seed=self.plan.seed
         )
-        found = []
+        rows = []
         for (values, curves), who, job in zip(measured.values(), group, jobs, strict=True):
-            found.append(
+            rows.append(
                 self._row("faithfulness", task, texts, who, job, values, curves=curves, replacement=replacement)
             )
-        return found
+        return rows
 
     def stability(self, task: TaskPlan, test: SetPlan, who: Contestant, other: Contestant | None) -> list[Row]:
         """Compare scores with those of the same text again, alone, with another seed, of another classifier.
@@ -161,11 +161,11 @@ class Bench:
         scores: Scores,
         against: Mapping[str, Scores],
     ) -> list[Row]:
-        found, share = [], self.data.share(task)
+        rows, share = [], self.data.share(task)
         for name, other in against.items():
             values = measures.agreement(scores, other, share)
-            found.append(self._row(kind, task, texts, who, job, values, against=name))
-        return found
+            rows.append(self._row(kind, task, texts, who, job, values, against=name))
+        return rows
 
     def _row(
         self,

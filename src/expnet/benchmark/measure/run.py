@@ -55,9 +55,9 @@ def run(plan: Plan, folder: Path, output: Path, *, only: Sequence[str] = (), pro
     todo = [cell for cell in cells(bench, only) if cell.name not in done]
     for cell in track(todo, lambda cell: cell.title, show=progress):
         watch = Stopwatch()
-        found = cell.run()
+        rows = cell.run()
         took = {"plan": plan.name, "seconds": round(watch.read().seconds, 2), **versions()}
-        file.append(cell.name, [replace(row, provenance={**row.provenance, **took}) for row in found])
+        file.append(cell.name, [replace(row, provenance={**row.provenance, **took}) for row in rows])
     return file
 
 
@@ -67,7 +67,9 @@ def cells(bench: Bench, only: Sequence[str] = ()) -> Iterator[Cell]:
     sets = [(task, test) for task in plan.tasks for test in task.tests if not only or task.name in only]
     examined = [(task, test) for task, test in sets if not plan.examined or test.file in plan.examined]
     everyone = {task.name: contestants(plan, bench.workshop, task) for task in plan.tasks}
-    first = {name: [who for who in each if who.round == 0 and who.closely] for name, each in everyone.items()}
+    first = {
+        name: [who for who in contestants if who.round == 0 and who.closely] for name, contestants in everyone.items()
+    }
     for task, test in sets:
         yield _cell(bench, "floors", task, test, [], partial(bench.floors, task, test))
         for who in everyone[task.name]:
@@ -96,11 +98,12 @@ def _cell(
 ) -> Cell:
     plan = bench.plan
     depends: list[Any] = [__version__, what, asdict(task), asdict(test), bench.data.digest(test.file), plan.seed]
-    for each in who:
-        depends.append([each.experiment, each.label, dict(each.condition), plan.methods.options.get(each.label)])
-        depends.append(plan.methods.sample_texts if each.sample else 0)
-        if each.experiment in EXPNETS:  # it learned from other tasks, maybe
-            depends += [asdict(each) for each in (plan.cross, plan.student, plan.few, plan.own)]
+    for contestant in who:
+        label, condition = contestant.label, dict(contestant.condition)
+        depends.append([contestant.experiment, label, condition, plan.methods.options.get(label)])
+        depends.append(plan.methods.sample_texts if contestant.sample else 0)
+        if contestant.experiment in EXPNETS:  # it learned from other tasks, maybe
+            depends += [asdict(config) for config in (plan.cross, plan.student, plan.few, plan.own)]
             depends.append(plan.unmarked)
             depends += [asdict(replace(other, tests=())) for other in plan.tasks]
     if not what.startswith(("floors", "plausibility")):
@@ -114,9 +117,11 @@ def _next_round(who: Contestant, everyone: Sequence[Contestant]) -> Contestant |
     """Return the ExpNet that learned likewise with the next seed."""
     seeds = ("seed", "classifier")
 
-    def likewise(each: Contestant) -> bool:
-        ours, theirs = ({k: v for k, v in each.condition.items() if k not in seeds} for each in (who, each))
-        same = (each.label, each.experiment) == (who.label, who.experiment)
-        return same and ours == theirs and each.round == 1
+    def likewise(other: Contestant) -> bool:
+        ours, theirs = (
+            {k: v for k, v in contestant.condition.items() if k not in seeds} for contestant in (who, other)
+        )
+        same = (other.label, other.experiment) == (who.label, who.experiment)
+        return same and ours == theirs and other.round == 1
 
     return next(filter(likewise, everyone), None) if who.experiment in EXPNETS else None

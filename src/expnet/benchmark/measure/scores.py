@@ -46,24 +46,28 @@ def targets(classifier: Classifier, records: Sequence[Record], names: Mapping[st
     return chosen
 
 
-class Seen:
-    """What networks were shown last: most of a set's networks see the same, so that it is read once for all."""
+class FeatureCache:
+    """The features that networks read last: most networks of a set read the same, which are then extracted once."""
 
     def __init__(self, most: int = 2) -> None:
         self.most = most
-        self._found: dict[Hashable, list[Features]] = {}
+        self._cached: dict[Hashable, list[Features]] = {}
 
     def batches(self, key: Hashable) -> list[Features]:
-        """Return what was kept under a key, to be filled if it is empty; the oldest beyond `most` is forgotten."""
-        found = self._found.pop(key, [])
-        self._found[key] = found
-        if len(self._found) > self.most:
-            self._found.pop(next(iter(self._found)))
-        return found
+        """Return the features cached under a key, to be filled if empty; drop the oldest key beyond `most`."""
+        cached = self._cached.pop(key, [])
+        self._cached[key] = cached
+        if len(self._cached) > self.most:
+            self._cached.pop(next(iter(self._cached)))
+        return cached
 
 
 def word_scores(
-    classifier: Classifier, records: Sequence[Record], target: Sequence[int], job: ScoringJob, seen: Seen | None = None
+    classifier: Classifier,
+    records: Sequence[Record],
+    target: Sequence[int],
+    job: ScoringJob,
+    cache: FeatureCache | None = None,
 ) -> Scores:
     """Return the scores of each text's words, as `Explainer.explain` pools them from tokens.
 
@@ -72,9 +76,9 @@ def word_scores(
     """
     network = job.network
     kept: list[Features] = []
-    if network is not None and seen is not None:
-        kept = seen.batches((id(classifier), tuple(target), tuple(r.text for r in records), network.config.features))
-    found: dict[int, ndarray] = {}
+    if network is not None and cache is not None:
+        kept = cache.batches((id(classifier), tuple(target), tuple(r.text for r in records), network.config.features))
+    scores_of: dict[int, ndarray] = {}
     for number, (chosen, encoding) in enumerate(encoded(classifier, [record.text for record in records])):
         wanted = torch.tensor([target[i] for i in chosen])[encoding.text_of]
         if network is None:
@@ -84,17 +88,17 @@ def word_scores(
                 kept.append(read_features(classifier, encoding, network.config.features, target=wanted)[1])
             scores = network.score(kept[number]).masked_fill(~encoding.real, 0)
         words = pool_words(scores, encoding, pool="sum" if job.method.signed else "max")
-        if not all(each.isfinite().all() for each in words):
+        if not all(word_scores.isfinite().all() for word_scores in words):
             raise NonFiniteError(f"The method {job.method.name!r} returned NaN or infinity for some of the texts.")
-        found.update(zip(chosen, (each.numpy().astype(np.float64) for each in words), strict=True))
-    return [found[i] for i in range(len(records))]
+        scores_of.update(zip(chosen, (word_scores.numpy().astype(np.float64) for word_scores in words), strict=True))
+    return [scores_of[i] for i in range(len(records))]
 
 
 def keep(path: Path, scores: Scores) -> None:
     """Write scores atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     flat = np.concatenate(scores) if scores else np.zeros(0)
-    write_atomic(path, save({"scores": flat, "lengths": np.array([len(each) for each in scores])}))
+    write_atomic(path, save({"scores": flat, "lengths": np.array([len(word_scores) for word_scores in scores])}))
 
 
 def kept(path: Path) -> Scores | None:

@@ -38,11 +38,15 @@ class TestSet:
 
     def annotators(self) -> list[Marks]:
         """Return for each text the marks of each annotator who marked any of its judged words."""
-        found = [
-            [np.array(record.word_marks(each.spans), bool)[judged] for each in record.annotations if each.spans]
+        marks_of_texts = [
+            [
+                np.array(record.word_marks(annotation.spans), bool)[judged]
+                for annotation in record.annotations
+                if annotation.spans
+            ]
             for record, judged in zip(self.records, self.judged, strict=True)
         ]
-        return [[marks for marks in each if marks.any()] for each in found]
+        return [[marks for marks in of_text if marks.any()] for of_text in marks_of_texts]
 
     def take(self, places: Sequence[int]) -> "TestSet":
         """Return some of the texts."""
@@ -72,7 +76,7 @@ class Data:
 
     def records(self, files: str, rationale: str = "rationale", overlap: Sequence[str] = ()) -> list[Record]:
         """Read `set/split`, or several joined by `+`, without texts whose `overlap` names one of these sets."""
-        found: list[Record] = []
+        records: list[Record] = []
         for file in files.split("+"):
             if (file, rationale) not in self._files:
                 self._files[file, rationale] = read_records(self.path(file), rationale=rationale)
@@ -80,8 +84,8 @@ class Data:
             for name in overlap:
                 ids = {record.id for record in read_records(self.path(file), drop_overlap=name)}
                 kept = [record for record in kept if record.id in ids]
-            found += kept
-        return found
+            records += kept
+        return records
 
     def path(self, file: str) -> Path:
         """Return the path of `set/split`.
@@ -96,10 +100,10 @@ class Data:
 
     def _digest(self, files: str) -> str:
         """Return a hash of what the files hold."""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for file in files.split("+"):
-            found.update(self.path(file).read_bytes())
-        return found.hexdigest()[:16]
+            digest.update(self.path(file).read_bytes())
+        return digest.hexdigest()[:16]
 
     @cached_property
     def tested(self) -> frozenset[str]:
@@ -123,17 +127,17 @@ class Data:
 
     def _to_train_explainer(self, task: TaskPlan) -> tuple[list[Record], list[Record] | None]:
         """Return marked texts to learn from and to choose the epoch by (None: `fit` holds some out)."""
-        found: list[list[Record]] = []
+        drawn: list[list[Record]] = []
         for files, most in ((task.train, task.train_texts), (task.dev, task.dev_texts)):
             records = self.records(files) if files else []
             marked = [r for r in records if _wanted(r, task) and _reduced(r) not in self.tested and _marks(r).any()]
-            found.append([marked[i] for i in draw(marked, most, self.plan.seed)])
-        return found[0], found[1] or None
+            drawn.append([marked[i] for i in draw(marked, most, self.plan.seed)])
+        return drawn[0], drawn[1] or None
 
     def unmarked(self, task: TaskPlan, count: int) -> list[Record]:
         """Return so many of the task's training texts, marked or not, for whoever is to learn without marks."""
-        found = [r for r in self.records(task.train) if _wanted(r, task) and _reduced(r) not in self.tested]
-        return [found[i] for i in draw(found, count, self.plan.seed)]
+        unmarked = [r for r in self.records(task.train) if _wanted(r, task) and _reduced(r) not in self.tested]
+        return [unmarked[i] for i in draw(unmarked, count, self.plan.seed)]
 
     def _share(self, task: TaskPlan) -> float:
         """Return the share of words that F1 marks: the marked share of the development texts, never of a test.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expnet._version import __version__
-from expnet.benchmark.measure.scores import Scores, ScoringJob, Seen, keep, kept, targets, word_scores
+from expnet.benchmark.measure.scores import FeatureCache, Scores, ScoringJob, keep, kept, targets, word_scores
 from expnet.benchmark.plan import DOCUMENTS, Measured, Plan, TaskPlan
 from expnet.benchmark.prepare.data import Data, TestSet, draw
 from expnet.demo import base_model
@@ -38,7 +38,7 @@ class Workshop:
         self._classifiers: dict[tuple[str, str | int], Classifier] = {}
         self._explained: dict[tuple[str, str, str | int], dict[int, int]] = {}
         self._prints: dict[int, str] = {}
-        self._seen = Seen()
+        self._features = FeatureCache()
 
     def version(self, task: TaskPlan, round: int) -> str | int:
         """Return which of a task's classifiers takes part in a round: its seed, or what was loaded."""
@@ -75,9 +75,9 @@ class Workshop:
     ) -> ExpNet:
         """Return the ExpNet that learned from these tasks, by their classifiers of several `rounds` if asked to."""
         sources = {
-            (task.name, self.version(task, each)): self._source(task, each)
+            (task.name, self.version(task, turn)): self._source(task, turn)
             for task in tasks
-            for each in rounds or (round,)
+            for turn in rounds or (round,)
         }
         return self._trained(list(sources.values()), self._seeded(config, round))
 
@@ -111,18 +111,18 @@ class Workshop:
         key = task.name, texts.name, self.version(task, round)
         if key not in self._explained:
             whole = self.data.test_set(task, next(test for test in task.tests if test.file == texts.name))
-            found = targets(self.classifier(task, round), whole.records, self._owner(task).classifier.names)
-            self._explained[key] = dict(zip(whole.numbers, found, strict=True))
+            classes = targets(self.classifier(task, round), whole.records, self._owner(task).classifier.names)
+            self._explained[key] = dict(zip(whole.numbers, classes, strict=True))
         return [self._explained[key][number] for number in texts.numbers]
 
     def job(self, task: TaskPlan, method: Measured) -> ScoringJob:
         """Return a method as the plan wants it; one that counts words is handed the texts the classifier learned."""
-        found, options = find_method(method.name), dict(method.options)
-        if DOCUMENTS in found.options:
+        attribution, options = find_method(method.name), dict(method.options)
+        if DOCUMENTS in attribution.options:
             files = self._owner(task).classifier.train or task.train or task.tests[0].file
             records = self.data.records(files)
             options[DOCUMENTS] = [records[i].text.text for i in draw(records, _DOCUMENTS, self.plan.seed)]
-        return ScoringJob(found, options, self.plan.seed)
+        return ScoringJob(attribution, options, self.plan.seed)
 
     def scores(self, task: TaskPlan, round: int, texts: TestSet, job: ScoringJob) -> Scores:
         """Return the scores of each text's words."""
@@ -131,11 +131,11 @@ class Workshop:
         network = "" if job.network is None else fingerprint(job.network)
         asked = [self.fingerprint(classifier), target, job.method.name, options, job.seed, network, __version__]
         path = self.work / "scores" / f"{_digest(asked, texts.records)}.safetensors"
-        found = kept(path)
-        if found is None:
-            found = word_scores(classifier, texts.records, target, job, self._seen)
-            keep(path, found)
-        return found
+        scores = kept(path)
+        if scores is None:
+            scores = word_scores(classifier, texts.records, target, job, self._features)
+            keep(path, scores)
+        return scores
 
     def _owner(self, task: TaskPlan) -> TaskPlan:
         """Return the task whose classifier this one shares, itself if it has one."""
@@ -195,7 +195,7 @@ def fingerprint(network: ExpNet) -> str:
 
 
 def _digest(asked: Any, records: Sequence[Record]) -> str:
-    found = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode())
     for record in records:
-        found.update(repr((record.text, record.label, record.rationale)).encode())
-    return found.hexdigest()
+        digest.update(repr((record.text, record.label, record.rationale)).encode())
+    return digest.hexdigest()

@@ -82,7 +82,7 @@ def gain(ours: Sequence[Row], theirs: Sequence[Row], metric: str) -> Gain | None
     a, b = by_text(ours, metric), by_text(theirs, metric)
     if not (shared := sorted(a.keys() & b.keys())):
         return None
-    first, second = (np.array([each[text] for text in shared]) for each in (a, b))
+    first, second = (np.array([values[text] for text in shared]) for values in (a, b))
     difference = estimate(first - second)
     return Gain(difference.mean, difference.low, difference.high, difference.n, paired_test(first, second))
 
@@ -98,15 +98,15 @@ def best(
         metric: What is compared.
         sample: Choose among those measured on a sample, instead of among those measured on the whole set.
     """
-    found = systems((row for row in rows if row.sample == sample), experiments)
-    means = {name: mean(by_text(each, metric).values()) for name, each in found.items()}
+    by_system = systems((row for row in rows if row.sample == sample), experiments)
+    means = {name: mean(by_text(of_system, metric).values()) for name, of_system in by_system.items()}
     known = [name for name, value in means.items() if not math.isnan(value)]
-    return found[max(known, key=lambda name: better("", metric) * means[name])] if known else []
+    return by_system[max(known, key=lambda name: better("", metric) * means[name])] if known else []
 
 
 def contests(rows: Sequence[Row], metric: str = HEADLINE, *, sample: bool = False) -> list[Contest]:
     """Return each ExpNet against the best baseline of each set, as `best` chooses it."""
-    found = []
+    contests = []
     for place, here in places(main_marks(rows)).items():
         theirs = best(here, metric=metric, sample=sample)
         for name, ours in systems((row for row in here if not row.sample), EXPNETS).items():
@@ -114,20 +114,20 @@ def contests(rows: Sequence[Row], metric: str = HEADLINE, *, sample: bool = Fals
                 continue
             shared = by_text(ours, metric).keys() & by_text(theirs, metric).keys()
             figures = figure(ours, metric, shared), figure(theirs, metric, shared)
-            found.append(
+            contests.append(
                 Contest(place, name, ours[0].experiment, figures[0], system(theirs[0]), figures[1], gain=ahead)
             )
     adjusted: dict[int, float] = {}
-    for name in dict.fromkeys(each.system for each in found):
-        same = [i for i, each in enumerate(found) if each.system == name]
-        adjusted.update(zip(same, holm(np.array([found[i].gain.p for i in same])).tolist(), strict=True))
-    return [replace(each, holm=adjusted[i]) for i, each in enumerate(found)]
+    for name in dict.fromkeys(contest.system for contest in contests):
+        same = [i for i, contest in enumerate(contests) if contest.system == name]
+        adjusted.update(zip(same, holm(np.array([contests[i].gain.p for i in same])).tolist(), strict=True))
+    return [replace(contest, holm=adjusted[i]) for i, contest in enumerate(contests)]
 
 
 def main_replacement(rows: Iterable[Row]) -> str | None:
     """Return the replacement that overviews show: "mask" if it was measured, else the first, None if none was."""
-    found = [str(row.condition.get("replacement")) for row in rows if row.kind == "faithfulness"]
-    return "mask" if "mask" in found else next(iter(found), None)
+    replacements = [str(row.condition.get("replacement")) for row in rows if row.kind == "faithfulness"]
+    return "mask" if "mask" in replacements else next(iter(replacements), None)
 
 
 def trade_off(rows: Sequence[Row]) -> list[Point]:
@@ -140,26 +140,34 @@ def trade_off(rows: Sequence[Row]) -> list[Point]:
         main_marks(rows),
         [row for row in rows if row.kind == "faithfulness" and str(row.condition.get("replacement")) == shown],
     )
-    plausible, faithful = (group(each, lambda row: (system(row), row.set, row.classifier)) for each in kinds)
+    plausible, faithful = (group(of_kind, lambda row: (system(row), row.set, row.classifier)) for of_kind in kinds)
     both = group((row for key in plausible.keys() & faithful.keys() for row in plausible[key]), system)
-    found = []
-    for name, each in both.items():
-        keys = sorted({(name, row.set, row.classifier) for row in each})
+    points = []
+    for name, of_system in both.items():
+        keys = sorted({(name, row.set, row.classifier) for row in of_system})
         means = [
             mean([mean(by_text(side[key], metric).values()) for key in keys])
             for side, metric in ((plausible, HEADLINE), (faithful, "comprehensiveness"))
         ]
         sample = any(row.sample for key in keys for row in (*plausible[key], *faithful[key]))
-        found.append(
-            Point(name, each[0].experiment, means[0], means[1], _cost(rows, name, each[0].method), len(keys), sample)
+        points.append(
+            Point(
+                name,
+                of_system[0].experiment,
+                means[0],
+                means[1],
+                _cost(rows, name, of_system[0].method),
+                len(keys),
+                sample,
+            )
         )
-    return sorted(found, key=lambda point: (-point.sets, -point.plausibility, point.system))
+    return sorted(points, key=lambda point: (-point.sets, -point.plausibility, point.system))
 
 
 def comparable(points: Sequence[Point]) -> list[Point]:
     """Return the points whose means are defined, and over the same sets: those with the most."""
     known = [point for point in points if not math.isnan(point.plausibility + point.faithfulness)]
-    return [point for point in known if point.sets == max(each.sets for each in known)]
+    return [point for point in known if point.sets == max(other.sets for other in known)]
 
 
 def _cost(rows: Iterable[Row], name: str, method: str) -> float:

@@ -36,7 +36,7 @@ def _of_set(plan: Plan, data: Data, workshop: Workshop, task: TaskPlan, test: Se
     shown = [who for who in shown if who.experiment != "control"]
     scores = {_called(who): workshop.scores(task, 0, texts, who.job()) for who in shown}
     learned = next((name for name, who in zip(scores, shown, strict=True) if who.experiment in EXPNETS), None)
-    precision = {name: _precision(each, texts) for name, each in scores.items()}
+    precision = {name: _precision(of_texts, texts) for name, of_texts in scores.items()}
     chosen = [(place, "example") for place in draw(texts.records, plan.examples, plan.seed)] if plan.examples else []
     if learned is not None:
         worst = np.argsort(precision[learned], kind="stable")[: plan.examples].tolist()
@@ -57,13 +57,13 @@ def _line(
         "label": record.label,
         "words": [record.text.word(word) for word in record.text.words],
         "marked": [int(mark) for mark in record.word_marks()],
-        "scores": {name: [round(x, 4) for x in each[place].tolist()] for name, each in scores.items()},
-        "average_precision": {name: round(float(each[place]), 4) for name, each in precision.items()},
+        "scores": {name: [round(x, 4) for x in of_texts[place].tolist()] for name, of_texts in scores.items()},
+        "average_precision": {name: round(float(of_texts[place]), 4) for name, of_texts in precision.items()},
     }
 
 
 def _precision(scores: Scores, texts: TestSet) -> np.ndarray:
-    judged = [each[words] for each, words in zip(scores, texts.judged, strict=True)]
+    judged = [word_scores[words] for word_scores, words in zip(scores, texts.judged, strict=True)]
     return np.array([average_precision(s, m) for s, m in zip(judged, texts.marks(), strict=True)])
 
 

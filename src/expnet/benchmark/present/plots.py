@@ -51,8 +51,8 @@ _COLUMNS = 3
 def plots(rows: Sequence[Row]) -> dict[str, Figure]:
     """Return the plots for which there are rows, by name."""
     with matplotlib.rc_context(_STYLE):
-        found = {"trade_off": trade_off(rows), "few_marks": few_marks(rows), "deletion": deletion(rows)}
-    return {name: figure for name, figure in found.items() if figure is not None}
+        figures = {"trade_off": trade_off(rows), "few_marks": few_marks(rows), "deletion": deletion(rows)}
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def save(figures: Mapping[str, Figure], folder: Path) -> None:
@@ -74,11 +74,18 @@ def cost_by_length(timings: Sequence[Timing]) -> Figure:
     with matplotlib.rc_context(_STYLE):
         figure = _figure(3.2)
         axes = figure.subplots()
-        for name, each in summary.group(timings, lambda timing: timing.name).items():
-            at = [timing.tokens for timing in each]
-            (line,) = axes.plot(at, [timing.ratio for timing in each], marker="o", ms=3, lw=1, label=printable(name))
+        for name, of_contender in summary.group(timings, lambda timing: timing.name).items():
+            at = [timing.tokens for timing in of_contender]
+            (line,) = axes.plot(
+                at, [timing.ratio for timing in of_contender], marker="o", ms=3, lw=1, label=printable(name)
+            )
             axes.fill_between(
-                at, [x.low for x in each], [x.high for x in each], color=line.get_color(), alpha=0.2, lw=0
+                at,
+                [x.low for x in of_contender],
+                [x.high for x in of_contender],
+                color=line.get_color(),
+                alpha=0.2,
+                lw=0,
             )
         lengths = sorted({timing.tokens for timing in timings})
         axes.set_xscale("log", base=2)
@@ -181,54 +188,58 @@ def _free_place(
             box = Bbox([place - half, place + half])
             outside = not (room.contains(*box.p0) and room.contains(*box.p1))
             tried.append((outside + sum(box.overlaps(other) for other in taken), place, box))
-    _, place, box = min(tried, key=lambda each: each[0])
+    _, place, box = min(tried, key=lambda candidate: candidate[0])
     return place, box
 
 
 def few_marks(rows: Sequence[Row]) -> Figure | None:
     """Plot average precision over the number of marked texts, a panel per set."""
-    found = {
+    rows_of = {
         place: here
         for place, here in summary.places([row for row in summary.main_marks(rows) if not row.sample]).items()
         if any(row.experiment == "few marks" for row in here)
     }
-    steps = sorted({summary.shots(row) for here in found.values() for row in here if row.experiment in EXPNETS})
+    steps = sorted({summary.shots(row) for here in rows_of.values() for row in here if row.experiment in EXPNETS})
 
     def panel(axes: Axes, here: Sequence[Row]) -> None:
         for name, lesson in summary.lessons(here).items():
             at = [steps.index(count) for count in lesson]
-            figures = [summary.figure(each, HEADLINE) for each in lesson.values()]
+            figures = [summary.figure(of_step, HEADLINE) for of_step in lesson.values()]
             colour = _GREEN if "gradient" in name else _BLUE
             marker, dashes = ("s", "--") if name.endswith(summary.FROM_SCRATCH) else ("o", "-")
-            axes.plot(at, [each.mean for each in figures], dashes, color=colour, marker=marker, ms=3, lw=1, label=name)
+            axes.plot(
+                at, [point.mean for point in figures], dashes, color=colour, marker=marker, ms=3, lw=1, label=name
+            )
             axes.fill_between(at, [x.low for x in figures], [x.high for x in figures], color=colour, alpha=0.2, lw=0)
         bounds = (("best baseline", comparison.best(here), "--"), ("human", comparison.best(here, ("human",)), ":"))
-        for label, each, dashes in bounds:
-            if each:
-                axes.axhline(summary.figure(each, HEADLINE).mean, color=_INK, ls=dashes, lw=1, label=label)
+        for label, bound, dashes in bounds:
+            if bound:
+                axes.axhline(summary.figure(bound, HEADLINE).mean, color=_INK, ls=dashes, lw=1, label=label)
         axes.set_xticks(range(len(steps)), [summary.shots_name(count) for count in steps])
 
-    return _panels(found, panel, ("marked texts of the task", "average precision"))
+    return _panels(rows_of, panel, ("marked texts of the task", "average precision"))
 
 
 def deletion(rows: Sequence[Row]) -> Figure | None:
     """Plot how the probability falls while words are taken away, the first of each method coming first."""
     replacement = comparison.main_replacement(rows)
-    found = summary.places(
+    rows_of = summary.places(
         [row for row in rows if "deletion" in row.curves and str(row.condition.get("replacement")) == replacement]
     )
     notable = _notable(comparison.trade_off(rows))
 
     def panel(axes: Axes, here: Sequence[Row]) -> None:
-        for name, each in summary.group(here, summary.system).items():
-            curve, fractions = (np.mean([row.curves[key] for row in each], axis=0) for key in ("deletion", "fractions"))
+        for name, of_system in summary.group(here, summary.system).items():
+            curve, fractions = (
+                np.mean([row.curves[key] for row in of_system], axis=0) for key in ("deletion", "fractions")
+            )
             label, colour, dashes = notable.get(name, ("other methods", _GREY, "-"))
             other = name not in notable
             width, order = (0.5, 1) if other else (1.5, 3)
             axes.plot(100 * fractions, curve, color=colour, ls=dashes, lw=width, zorder=order, label=label)
 
     what = f"words replaced ({replacement}), %"
-    return _panels(found, panel, (what, "probability of the class"))
+    return _panels(rows_of, panel, (what, "probability of the class"))
 
 
 _KINDS = {"*": "ExpNet", "o": "baseline", "D": "baseline, on a sample", "X": "control"}
@@ -242,32 +253,32 @@ def _marker(point: Point) -> str:
 
 def _notable(points: Sequence[Point]) -> dict[str, tuple[str, str, str]]:
     """Return label, colour and dashes of the systems whose curves stand out."""
-    found = {"random": ("random", _INK, ":")}
+    notable = {"random": ("random", _INK, ":")}
     whole = [point for point in comparison.comparable(points) if _marker(point) == "o"]
     if whole:
         plausible = max(whole, key=lambda point: point.plausibility).system
         faithful = max(whole, key=lambda point: point.faithfulness).system
-        found[plausible] = (f"most plausible baseline: {plausible}", _ORANGE, "-")
-        found[faithful] = (f"most faithful baseline: {faithful}", _GREEN, "--")
+        notable[plausible] = (f"most plausible baseline: {plausible}", _ORANGE, "-")
+        notable[faithful] = (f"most faithful baseline: {faithful}", _GREEN, "--")
     ours = [point.system for point in points if point.experiment in EXPNETS]
-    found |= {name: (name, colour, "-") for name, colour in zip(ours, (_BLUE, _PURPLE), strict=False)}
-    return found
+    notable |= {name: (name, colour, "-") for name, colour in zip(ours, (_BLUE, _PURPLE), strict=False)}
+    return notable
 
 
 def _panels(
-    found: Mapping[str, Sequence[Row]], draw: Callable[[Axes, Sequence[Row]], None], labels: tuple[str, str]
+    rows_of: Mapping[str, Sequence[Row]], draw: Callable[[Axes, Sequence[Row]], None], labels: tuple[str, str]
 ) -> Figure | None:
     """Draw a panel per place with one legend for all, or nothing if there is no place."""
-    if not found:
+    if not rows_of:
         return None
-    lines = math.ceil(len(found) / _COLUMNS)
+    lines = math.ceil(len(rows_of) / _COLUMNS)
     figure = _figure(0.7 + 1.75 * lines)
     grid = figure.subplots(lines, _COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes, (place, here) in zip(grid, found.items(), strict=False):
+    for axes, (place, here) in zip(grid, rows_of.items(), strict=False):
         draw(axes, here)
         axes.set_title(printable(place), loc="left")
         axes.tick_params(labelbottom=True)
-    for axes in grid[len(found) :]:
+    for axes in grid[len(rows_of) :]:
         axes.remove()
     figure.supxlabel(printable(labels[0]), size=8)
     figure.supylabel(labels[1], size=8)

@@ -57,10 +57,10 @@ def check_rows(rows: Iterable[Row]) -> None:
 
 def group(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     """Return rows by a key, in order of appearance."""
-    found: dict[K, list[T]] = defaultdict(list)
+    groups: dict[K, list[T]] = defaultdict(list)
     for row in rows:
-        found[key(row)].append(row)
-    return dict(found)
+        groups[key(row)].append(row)
+    return dict(groups)
 
 
 def system(row: Row) -> str:
@@ -110,13 +110,13 @@ def lessons(rows: Iterable[Row]) -> dict[str, dict[float, list[Row]]]:
         first = row.condition.get("start") or (row.experiment if row.experiment != "in-domain" else "nothing")
         return f"{_NAMES.get(row.method, row.method)}, {_from(first)}"
 
-    return {name: group(each, shots) for name, each in group(ours, start).items()}
+    return {name: group(of_start, shots) for name, of_start in group(ours, start).items()}
 
 
 def places(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Return rows by set, marks and classifier, each named as shortly as it can be told apart."""
     classifiers = group(rows, lambda row: row.set)
-    several = {name for name, each in classifiers.items() if len({row.classifier for row in each}) > 1}
+    several = {name for name, of_set in classifiers.items() if len({row.classifier for row in of_set}) > 1}
 
     def name(row: Row) -> str:
         marks = row.condition.get("marks")
@@ -128,28 +128,28 @@ def places(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def main_marks(rows: Iterable[Row]) -> list[Row]:
     """Return plausibility rows against the first marks of each set: the rationale where there is one."""
-    found = [row for row in rows if row.kind == "plausibility"]
+    measured = [row for row in rows if row.kind == "plausibility"]
     first = {}
-    for name, each in group((row for row in found if row.experiment != "human"), lambda row: row.set).items():
-        marks = [row.condition.get("marks") for row in each]
+    for name, of_set in group((row for row in measured if row.experiment != "human"), lambda row: row.set).items():
+        marks = [row.condition.get("marks") for row in of_set]
         first[name] = "rationale" if "rationale" in marks else marks[0]
-    return [row for row in found if row.set in first and row.condition.get("marks") == first[row.set]]
+    return [row for row in measured if row.set in first and row.condition.get("marks") == first[row.set]]
 
 
 def by_text(rows: Iterable[Row], metric: str) -> dict[int, float]:
     """Return the mean of each text over rows, which differ by seed; texts without a value are left out."""
-    found: dict[int, list[float]] = defaultdict(list)
+    values_of: dict[int, list[float]] = defaultdict(list)
     for row in rows:
         for text, value in zip(row.texts, row.values.get(metric, ()), strict=metric in row.values):
             if not math.isnan(value):
-                found[text].append(value)
-    return {text: mean(values) for text, values in found.items()}
+                values_of[text].append(value)
+    return {text: mean(values) for text, values in values_of.items()}
 
 
 def mean(values: Iterable[float]) -> float:
     """Return the mean, NaN of nothing."""
-    found = list(values)
-    return sum(found) / len(found) if found else math.nan
+    known = list(values)
+    return sum(known) / len(known) if known else math.nan
 
 
 def figure(rows: Sequence[Row], metric: str, texts: Iterable[int] | None = None) -> MeanOverSeeds:

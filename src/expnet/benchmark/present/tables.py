@@ -49,7 +49,7 @@ _HUMAN = "Human: one annotator against the majority of the others. Annotators ma
 def all_tables(rows: Sequence[Row]) -> dict[str, list[Table]]:
     """Return the tables of each section for which there are rows, by the name of the section."""
     contests = comparison.contests(rows), comparison.contests(rows, sample=True)
-    found = {
+    sections = {
         "headline": headline(rows),
         "ahead": ahead(contests[0]),
         "gains": gains(contests[0], "the best method measured on the whole set"),
@@ -58,7 +58,7 @@ def all_tables(rows: Sequence[Row]) -> dict[str, list[Table]]:
         "trade_off": [trade_off(comparison.trade_off(rows))],
         **{kind: measured(rows, kind) for kind in _TITLES},
     }
-    filled = {name: [table for table in tables if table.rows] for name, tables in found.items()}
+    filled = {name: [table for table in tables if table.rows] for name, tables in sections.items()}
     return {name: tables for name, tables in filled.items() if tables}
 
 
@@ -67,22 +67,22 @@ def headline(rows: Sequence[Row]) -> list[Table]:
     chosen = [row for row in summary.main_marks(rows) if not row.sample]
     started = [row for row in chosen if row.condition.get("start") != "nothing" or row.experiment != "few marks"]
     tiers = summary.group((row for row in started if row.experiment in EXPNETS), lambda row: row.method)
-    ours = [list(summary.systems(each, EXPNETS)) for _, each in sorted(tiers.items())]
-    return [_headline(chosen, each) for each in ours or [[]]]
+    ours = [list(summary.systems(of_tier, EXPNETS)) for _, of_tier in sorted(tiers.items())]
+    return [_headline(chosen, of_tier) for of_tier in ours or [[]]]
 
 
 def _headline(chosen: Sequence[Row], ours: Sequence[str]) -> Table:
     lines: list[tuple[Cell, ...]] = []
     bold = set()
     for place, here in summary.places(chosen).items():
-        found = summary.systems(here, EXPNETS)
+        expnets = summary.systems(here, EXPNETS)
         best, control = comparison.best(here), comparison.best(here, ("control", "floor"))
         human = [row for row in here if row.experiment == "human"]
-        figures = [_figure(each) for each in (best, *(found.get(name, []) for name in ours))]
-        means = {i: each.mean for i, each in enumerate(figures) if each and each.n}
+        figures = [_figure(of_system) for of_system in (best, *(expnets.get(name, []) for name in ours))]
+        means = {i: figure.mean for i, figure in enumerate(figures) if figure and figure.n}
         if means:
             bold.add((len(lines), 3 + max(means, key=lambda i: means[i])))
-        texts = max((each.n for each in figures if each), default=0)
+        texts = max((figure.n for figure in figures if figure), default=0)
         lines.append((place, texts, _who(best), *figures, _who(control), _figure(control), _figure(human)))
     header = (
         "set",
@@ -110,20 +110,22 @@ def _headline(chosen: Sequence[Row], ours: Sequence[str]) -> Table:
 
 def ahead(contests: Sequence[Contest]) -> list[Table]:
     """Return a table per tier with a line per set: how far each ExpNet is ahead of the best baseline of the set."""
-    started = [each for each in contests if not each.system.endswith(summary.FROM_SCRATCH)]
-    found = []
-    for tier, same in summary.group(started, lambda each: each.system.split(",")[0]).items():
-        names = list(dict.fromkeys(each.system for each in same))
+    started = [contest for contest in contests if not contest.system.endswith(summary.FROM_SCRATCH)]
+    tables = []
+    for tier, same in summary.group(started, lambda contest: contest.system.split(",")[0]).items():
+        names = list(dict.fromkeys(contest.system for contest in same))
         lines: list[tuple[Cell, ...]] = []
-        for place, here in summary.group(same, lambda each: each.place).items():
-            of = {each.system: each.gain for each in here}
+        for place, here in summary.group(same, lambda contest: contest.place).items():
+            of = {contest.system: contest.gain for contest in here}
             lines.append((place, here[0].baseline, here[0].theirs.mean, *(of.get(name) for name in names)))
-        signs = [[each.gain.sign for each in same if each.system == name] for name in names]
-        lines.append(("ahead / behind", None, None, *(f"{each.count(1)} / {each.count(-1)}" for each in signs)))
+        signs = [[contest.gain.sign for contest in same if contest.system == name] for name in names]
+        lines.append(
+            ("ahead / behind", None, None, *(f"{of_system.count(1)} / {of_system.count(-1)}" for of_system in signs))
+        )
         header = ("set", "best baseline", "its value", *(name.partition(", ")[2] for name in names))
         note = "Last row: the number of sets whose interval lies above 0 / below 0. " + _INTERVALS
-        found.append(Table(f"{tier}: gain in average precision over the best baseline", header, tuple(lines), (note,)))
-    return found
+        tables.append(Table(f"{tier}: gain in average precision over the best baseline", header, tuple(lines), (note,)))
+    return tables
 
 
 def gains(contests: Sequence[Contest], rival: str) -> list[Table]:
@@ -135,25 +137,25 @@ def gains(contests: Sequence[Contest], rival: str) -> list[Table]:
         "p: two-sided sign-flip permutation test on the texts that both have; Holm: adjusted for the number of sets. "
         "Ahead or behind: the interval of the gain lies on one side of 0.",
     )
-    found = []
-    for name in dict.fromkeys(each.system for each in contests):
+    tables = []
+    for name in dict.fromkeys(contest.system for contest in contests):
         lines = [
             (
-                each.place,
-                each.gain.n,
-                each.ours,
-                each.baseline,
-                each.theirs,
-                each.gain,
-                each.gain.p,
-                each.holm,
-                verdicts[each.gain.sign],
+                contest.place,
+                contest.gain.n,
+                contest.ours,
+                contest.baseline,
+                contest.theirs,
+                contest.gain,
+                contest.gain.p,
+                contest.holm,
+                verdicts[contest.gain.sign],
             )
-            for each in contests
-            if each.system == name
+            for contest in contests
+            if contest.system == name
         ]
-        found.append(Table(f"{name}, against {rival}", header, tuple(lines), notes))
-    return found
+        tables.append(Table(f"{name}, against {rival}", header, tuple(lines), notes))
+    return tables
 
 
 def few_marks(rows: Sequence[Row]) -> list[Table]:
@@ -174,8 +176,8 @@ def few_marks(rows: Sequence[Row]) -> list[Table]:
 def trade_off(points: Sequence[Point]) -> Table:
     """Return plausibility, faithfulness and cost of each system."""
     rows = tuple(
-        (each.system + SAMPLE * each.sample, each.plausibility, each.faithfulness, each.cost, each.sets)
-        for each in points
+        (point.system + SAMPLE * point.sample, point.plausibility, point.faithfulness, point.cost, point.sets)
+        for point in points
     )
     note = "Means over the sets where both were measured; rows with fewer sets than others cannot be compared."
     header = ("method", "average precision", "comprehensiveness", "time, in predictions", "sets")
@@ -186,17 +188,17 @@ def measured(rows: Sequence[Row], kind: str) -> list[Table]:
     """Return the tables with every system and every figure of one kind, one for each place and replacement."""
     tables = []
     for place, here in summary.places([row for row in rows if row.kind == kind]).items():
-        for replacement, each in summary.group(here, lambda row: str(row.condition.get("replacement", ""))).items():
+        for replacement, same in summary.group(here, lambda row: str(row.condition.get("replacement", ""))).items():
             title = f"{_TITLES[kind]}: {place}" + (f", replacement: {replacement}" if replacement else "")
-            tables.append(_grid(each, kind, title))
+            tables.append(_grid(same, kind, title))
     return tables
 
 
 def _grid(rows: Sequence[Row], kind: str, title: str) -> Table:
     """Build a line per system, the best first, and a column per figure and `against`."""
-    found = {
-        name: summary.group(each, lambda row: row.condition.get("against"))
-        for name, each in summary.group(rows, _label).items()
+    by_method = {
+        name: summary.group(of_method, lambda row: row.condition.get("against"))
+        for name, of_method in summary.group(rows, _label).items()
     }
     names = [*METRICS, *sorted({metric for row in rows for metric in row.values} - METRICS.keys())]
     columns = [
@@ -206,8 +208,8 @@ def _grid(rows: Sequence[Row], kind: str, title: str) -> Table:
         if any(metric in row.values and row.condition.get("against") == against for row in rows)
     ]
     cells = {
-        name: [summary.figure(each.get(against, []), metric) for against, metric in columns]
-        for name, each in found.items()
+        name: [summary.figure(of_against.get(against, []), metric) for against, metric in columns]
+        for name, of_against in by_method.items()
     }
     signs = [comparison.better(kind, metric) for _, metric in columns]
     order = sorted(cells, key=lambda name: (math.isnan(cells[name][0].mean), -signs[0] * cells[name][0].mean))
@@ -226,7 +228,7 @@ def _grid(rows: Sequence[Row], kind: str, title: str) -> Table:
         ),
     )
     lines: tuple[tuple[Cell, ...], ...] = tuple(
-        (name, max(each.n for each in cells[name]), *cells[name]) for name in order
+        (name, max(figure.n for figure in cells[name]), *cells[name]) for name in order
     )
     notes = ("↑ more is better, ↓ less is better. " + _INTERVALS, *_sampled(lines))
     return Table(title, header, lines, notes, frozenset(bold))

@@ -36,15 +36,15 @@ def read_examples(path: str | Path) -> list[ReportExample]:
         lines = list(texts(Path(path)))
     except InputError as error:
         raise BenchmarkError(f"The examples cannot be read: {error}") from error
-    found = []
+    examples = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                found.append(_example(json.loads(line)))
+                examples.append(_example(json.loads(line)))
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
                 raise BenchmarkError(f"Line {number} of {path} is no example: {what}") from error
-    return found
+    return examples
 
 
 def _example(data: Mapping[str, Any]) -> ReportExample:
@@ -91,18 +91,18 @@ def _spans(words: Sequence[str], text: str, pair: str | None) -> list[tuple[int,
     """Return segment, start and end of each word. Words of both parts never fit into the pair alone."""
     orders = [[(0, text)]] if pair is None else [[(1, pair)], [(0, text), (1, pair)]]
     for parts in orders:
-        if (found := _found(words, parts)) is not None:
-            return found
+        if (spans := _spans_within(words, parts)) is not None:
+            return spans
     raise ValueError(f"its words, first {list(words[:5])}, do not stand in its text in this order")
 
 
-def _found(words: Sequence[str], parts: Sequence[tuple[int, str]]) -> list[tuple[int, int, int]] | None:
-    found, part, at = [], 0, 0
+def _spans_within(words: Sequence[str], parts: Sequence[tuple[int, str]]) -> list[tuple[int, int, int]] | None:
+    spans, part, at = [], 0, 0
     for word in words:
         while part < len(parts) and (start := parts[part][1].find(word, at)) < 0:
             part, at = part + 1, 0
         if part == len(parts):
             return None
         at = start + len(word)
-        found.append((parts[part][0], start, at))
-    return found
+        spans.append((parts[part][0], start, at))
+    return spans

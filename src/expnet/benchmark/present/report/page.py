@@ -34,8 +34,8 @@ def page(
         f'<section class="verdict" aria-label="In short"><h2>In short</h2>{sentences}</section>',
         f"<section><h2>What was asked</h2>{prose.ASKED}</section>",
         *(_measured(name, tables, figures) for name in prose.SECTIONS),
-        _examples("Examples", [each for each in examples if each.why != "worst case"]),
-        _examples("Where it goes wrong", [each for each in examples if each.why == "worst case"]),
+        _examples("Examples", [example for example in examples if example.why != "worst case"]),
+        _examples("Where it goes wrong", [example for example in examples if example.why == "worst case"]),
         f"<section><h2>What these figures do not say</h2>{prose.LIMITS}</section>",
         _provenance(rows),
         "</article>",
@@ -45,15 +45,15 @@ def page(
 
 def _measured(name: str, tables: Mapping[str, Sequence[Table]], figures: Mapping[str, Plot]) -> str:
     title, lead = prose.SECTIONS[name]
-    found = [*tables.get(name, ()), *tables.get(f"{name}_sample", ())]
+    shown = [*tables.get(name, ()), *tables.get(f"{name}_sample", ())]
     body = [f"<p>{lead}</p>" if lead else ""]
     if (plot := _PLOTTED.get(name, "")) in figures:
         element = plots.svg(figures[plot], name=plot, label=escape(title))
         body.append(f'<figure tabindex="0">{element}<figcaption>{escape(prose.FIGURES[plot])}</figcaption></figure>')
-    in_view = _IN_VIEW.get(name, len(found))
-    body += [_table(table) for table in found[:in_view]]
-    body += [f"<details><summary>{escape(table.title)}</summary>{_table(table)}</details>" for table in found[in_view:]]
-    if not found:
+    in_view = _IN_VIEW.get(name, len(shown))
+    body += [_table(table) for table in shown[:in_view]]
+    body += [f"<details><summary>{escape(table.title)}</summary>{_table(table)}</details>" for table in shown[in_view:]]
+    if not shown:
         body.append("<p>Not measured in this run.</p>")
     return f"<section><h2>{title}</h2>{''.join(body)}</section>"
 
@@ -90,9 +90,9 @@ def _cell(cell: Cell, column: int, best: bool) -> str:
 
 def _examples(title: str, examples: Iterable[ReportExample]) -> str:
     blocks = [
-        f'<div class="example"><h3 dir="auto">{escape(each.set)}: {escape(each.explanations[0].label)}</h3>'
-        f"{html.headless(each.explanations)}</div>"
-        for each in examples
+        f'<div class="example"><h3 dir="auto">{escape(example.set)}: {escape(example.explanations[0].label)}</h3>'
+        f"{html.headless(example.explanations)}</div>"
+        for example in examples
     ]
     lead = (
         "<p>The first line is what people marked; a figure before a method is its average precision on this text.</p>"

@@ -21,26 +21,28 @@ def verdict(rows: Sequence[Row]) -> list[str]:
     baselines = [row for row in rows if row.kind == "plausibility" and row.experiment == "baseline"]
     dear = len({row.method for row in baselines if row.sample})
     fixed = _count(len({row.method for row in baselines if not row.sample}), "fixed method")
-    found = []
+    sentences = []
     for experiment in _LEARNED:
-        found += _compared(contests, experiment, f"the best of {fixed}")
+        sentences += _compared(contests, experiment, f"the best of {fixed}")
         if experiment == "adapted":
-            found += _few(contests)
+            sentences += _few(contests)
     rival = f"the best of {_count(dear, 'expensive method')}, on their samples,"
-    found += _compared(comparison.contests(rows, sample=True), "cross-task", rival)
+    sentences += _compared(comparison.contests(rows, sample=True), "cross-task", rival)
     if not contests:
-        found.append("No ExpNet was measured beside a fixed method, so nothing can be said about who is ahead.")
-    return [*found, *_faithful(points)]
+        sentences.append("No ExpNet was measured beside a fixed method, so nothing can be said about who is ahead.")
+    return [*sentences, *_faithful(points)]
 
 
 def _compared(contests: Sequence[Contest], experiment: str, rival: str) -> list[str]:
-    same = summary.group((each for each in contests if each.experiment == experiment), lambda each: each.system)
+    same = summary.group(
+        (contest for contest in contests if contest.experiment == experiment), lambda contest: contest.system
+    )
     return [f"An {name.split(',')[0]} {_LEARNED[experiment]} {_standing(some, rival)}" for name, some in same.items()]
 
 
 def _standing(contests: Sequence[Contest], rival: str) -> str:
-    ahead, even, behind = ([each for each in contests if each.gain.sign == sign] for sign in (1, 0, -1))
-    sure = sum(each.holm < _ALPHA for each in ahead)
+    ahead, even, behind = ([contest for contest in contests if contest.gain.sign == sign] for sign in (1, 0, -1))
+    sure = sum(contest.holm < _ALPHA for contest in ahead)
     return (
         f"ranks the words that people marked better than {rival} on {len(ahead)} of {_count(len(contests), 'set')} "
         f"and worse on {len(behind)}; on {len(even)} the 95 % interval of the difference includes 0. "
@@ -49,11 +51,11 @@ def _standing(contests: Sequence[Contest], rival: str) -> str:
 
 
 def _few(contests: Sequence[Contest]) -> list[str]:
-    some = [each for each in contests if each.experiment == "few marks"]
+    some = [contest for contest in contests if contest.experiment == "few marks"]
     parts = [
-        f"on {sum(each.gain.sign > 0 for each in same)} of {len(same)} with {name.removeprefix('ExpNet, ')}"
-        for name in dict.fromkeys(each.system for each in some)
-        if (same := [each for each in some if each.system == name])
+        f"on {sum(contest.gain.sign > 0 for contest in same)} of {len(same)} with {name.removeprefix('ExpNet, ')}"
+        for name in dict.fromkeys(contest.system for contest in some)
+        if (same := [contest for contest in some if contest.system == name])
     ]
     return [f"After a few marked texts of the task it is ahead of that method {'; '.join(parts)}."] if parts else []
 
@@ -68,15 +70,15 @@ def _faithful(points: Sequence[Point]) -> list[str]:
         1 + sum(getattr(point, what) > getattr(first, what) for point in points)
         for what in ("plausibility", "faithfulness")
     ]
-    found = (
+    trade_off = (
         f"Plausible is not faithful: among {len(points)} methods on {_count(first.sets, 'set')}, {first.system} is "
         f"number {places[0]} by agreement with people and number {places[1]} by how much the prediction loses without "
         f"its top words; number 1 there is {most.system}."
     )
     if math.isnan(first.cost):
-        return [found]
+        return [trade_off]
     theirs = "" if math.isnan(most.cost) else f"; {most.system} takes {most.cost:,.1f}"
-    return [found, f"{first.system} takes the time of {first.cost:,.1f} predictions{theirs}."]
+    return [trade_off, f"{first.system} takes the time of {first.cost:,.1f} predictions{theirs}."]
 
 
 def _count(number: int, noun: str) -> str:
