@@ -137,8 +137,8 @@ def rule(classifier: Classifier, held: Sequence[Record], name: str) -> dict[str,
     target = [classifier.target_index(record.label) for record in held]
     scores = word_scores(classifier, held, target, ScoringJob(find_method(name), {}))
     pairs = [
-        (found[words], np.array(record.word_marks(), bool)[words])
-        for found, record in zip(scores, held, strict=True)
+        (text_scores[words], np.array(record.word_marks(), bool)[words])
+        for text_scores, record in zip(scores, held, strict=True)
         for words in [np.array(record.judged_words(), bool)]
     ]
     with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from expnet.timing.throughput import table as mixed_table
 
 def speed(measured: dict[str, Any]) -> str:
     """Return the cost of an explanation beside the bare prediction."""
-    of = {(each["batch"], each["tokens"], each["name"]): each for each in measured["timings"]}
+    of = {(timing["batch"], timing["tokens"], timing["name"]): timing for timing in measured["timings"]}
     versions = ", ".join(f"{name} {value}" for name, value in measured["versions"].items())
     lines = [
         f"{measured['model']}, {measured['device']}, {measured['threads']} threads, {measured['timings'][0]['rounds']} "
@@ -57,13 +57,13 @@ def costs(docs: Path) -> dict[str, str]:
     """Return the tables of the page on speed; one whose figures nobody has measured yet says how to."""
     tables = {
         "lengths": (docs / "lengths.json", lengths_table),
-        "float32": (docs / "throughput.json", lambda found: mixed_table(found["float32"])),
+        "float32": (docs / "throughput.json", lambda report: mixed_table(report["float32"])),
         "bfloat16": (docs / "throughput.json", bfloat16),
-        "int8": (docs / "throughput.json", lambda found: mixed_table(found["int8"])),
-        "budgets": (docs / "throughput.json", lambda found: budgets(found["budgets"])),
-        "long": (docs / "long.json", lambda found: "\n\n".join(map(lengths_table, found.values()))),
+        "int8": (docs / "throughput.json", lambda report: mixed_table(report["int8"])),
+        "budgets": (docs / "throughput.json", lambda report: budgets(report["budgets"])),
+        "long": (docs / "long.json", lambda report: "\n\n".join(map(lengths_table, report.values()))),
         "overhead": (docs / "overhead.json", overhead),
-        "peers": (docs / "peers.json", lambda found: "\n\n".join(starmap(peers_of, found.items()))),
+        "peers": (docs / "peers.json", lambda report: "\n\n".join(starmap(peers_of, report.items()))),
     }
     return {
         name: show(json.loads(path.read_text())) if path.exists() else f"Not measured yet: {path.name} is missing."
@@ -136,9 +136,9 @@ def serve(measured: dict[str, Any]) -> str:
     ]
     for row in measured["rows"]:
         times = (row["median_ms"], row["p99_ms"], row["processor_ms"])
-        figures = " | ".join(f"{each:.1f}" for each in (row["requests_a_second"], *times))
+        figures = " | ".join(f"{value:.1f}" for value in (row["requests_a_second"], *times))
         lines.append(f"| {row['clients']} | `:{row['verb']}` | {figures} |")
-    held = ", ".join(f"{each['megabytes']:.0f}" for each in measured["memory"])
+    held = ", ".join(f"{reading['megabytes']:.0f}" for reading in measured["memory"])
     lines += [
         "",
         f"Memory after each tenth of {measured['memory'][-1]['requests']:,} more explanations, in MB: {held}.",

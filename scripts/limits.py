@@ -56,7 +56,7 @@ def unmarked(rows: Sequence[Row]) -> str:
         of = group(here, system)
         control = best(here, ("control", "floor"))
         columns = (of["ExpNet, adapted"], of["ExpNet with gradients, adapted"], best(here), control, of.get("human"))
-        means = [figure(each, HEADLINE).mean if each else None for each in columns]
+        means = [figure(column, HEADLINE).mean if column else None for column in columns]
         lines.append((place, *means[:4], system(control[0]), means[4]))
     names = ("ExpNet", "with gradients", "best fixed method", "best control", "which control", "one annotator")
     return _markdown(("set", *names), lines)
@@ -73,18 +73,20 @@ def faithful(rows: Sequence[Row]) -> str:
         "tau with leave-one-out ↑": (erased, "kendall"),
     }
     sets = {row.set for row in erased}
-    found = [
+    means = [
         _means([row for row in chosen if row.set in sets], metric, FAITHFUL) for chosen, metric in columns.values()
     ]
-    return _markdown(("method", *columns), [(name, *(each[name] for each in found)) for name in FAITHFUL])
+    return _markdown(("method", *columns), [(name, *(of_column[name] for of_column in means)) for name in FAITHFUL])
 
 
 def steady(rows: Sequence[Row]) -> str:
     """Return means over sets of the rank correlation of scores before and after each change."""
     changed = [row for row in rows if row.kind in ("stability", "sanity")]
     by = group(changed, lambda row: str(row.condition.get("against")))
-    found = [_means(by[against], "rank_correlation", STEADY) for against in CHANGES]
-    return _markdown(("method", *CHANGES.values()), [(name, *(each.get(name) for each in found)) for name in STEADY])
+    means = [_means(by[against], "rank_correlation", STEADY) for against in CHANGES]
+    return _markdown(
+        ("method", *CHANGES.values()), [(name, *(of_change.get(name) for of_change in means)) for name in STEADY]
+    )
 
 
 def elsewhere(report: Mapping[str, Any]) -> str:
@@ -92,24 +94,24 @@ def elsewhere(report: Mapping[str, Any]) -> str:
     systems = ("the demo's explainer", "universal/attention", "universal/gradient", "generic_relevance", "random")
     last = "gain of universal/gradient over the demo's"
     lines: list[Sequence[str | float | None]] = []
-    for place, found in report.items():
+    for place, systems_here in report.items():
         if "/" in place:
-            gain = found[last]
-            means = [found[name]["mean"] for name in systems]
+            gain = systems_here[last]
+            means = [systems_here[name]["mean"] for name in systems]
             interval = f"{gain['mean']:.3f} [{gain['low']:.3f}, {gain['high']:.3f}]"
-            lines.append((place, str(found[systems[0]]["n"]), *means, interval))
+            lines.append((place, str(systems_here[systems[0]]["n"]), *means, interval))
     return _markdown(("set", "texts", *systems, last), lines)
 
 
 def _means(rows: Sequence[Row], metric: str, names: Sequence[str]) -> dict[str, float]:
     """Return each system's mean over sets and classifiers, of means over the texts that all these systems have."""
-    found: dict[str, list[float]] = {}
+    means_of: dict[str, list[float]] = {}
     for here in group([row for row in rows if system(row) in names], lambda row: (row.set, row.classifier)).values():
-        texts = {name: by_text(each, metric) for name, each in group(here, system).items()}
+        texts = {name: by_text(of_system, metric) for name, of_system in group(here, system).items()}
         shared = set.intersection(*map(set, texts.values()))
         for name, values in texts.items():
-            found.setdefault(name, []).append(mean(values[text] for text in shared))
-    return {name: mean(values) for name, values in found.items()}
+            means_of.setdefault(name, []).append(mean(values[text] for text in shared))
+    return {name: mean(values) for name, values in means_of.items()}
 
 
 def _markdown(header: Sequence[str], lines: Sequence[Sequence[str | float | None]]) -> str:

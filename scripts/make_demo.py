@@ -165,7 +165,7 @@ def answers(classifier: Classifier, records: Sequence[Record], names: Mapping[st
     """Return the labels of the records and the classes the classifier gives them."""
     chosen = predict_texts(classifier, [record.text for record in records]).chosen.tolist()
     expected = [names.get(str(record.label), str(record.label)) for record in records]
-    return expected, [classifier.labels[each] for each in chosen]
+    return expected, [classifier.labels[index] for index in chosen]
 
 
 def marked_share(records: Sequence[Record]) -> float:
@@ -190,24 +190,26 @@ def evaluate(
     own, attention = (word_scores(classifier, records, [0] * len(records), job) for job in jobs)
     chance = np.random.default_rng(0)
     learned = plausibility(own, marks, share, network.config.threshold)
-    found = {
+    by_method = {
         "ExpNet": learned,
         "ExpNet, own threshold": learned | {"f1": learned["own_f1"]},
         "raw attention": plausibility(attention, marks, share),
-        "random": plausibility([chance.random(len(each)) for each in marks], marks, share),
+        "random": plausibility([chance.random(len(word_marks)) for word_marks in marks], marks, share),
         "mark all": mark_all(marks),
     }
     about = {"set": name, "n": len(records)}
-    return [about | {"method": method} | means(each, found["raw attention"]) for method, each in found.items()]
+    return [
+        about | {"method": method} | means(values, by_method["raw attention"]) for method, values in by_method.items()
+    ]
 
 
 def means(values: Values, reference: Values) -> dict[str, Any]:
     """Return means and intervals of what the cards show."""
     columns = {metric: np.array(values[metric]) for metric in ("auroc", "average_precision", "f1")}
     columns["gain"] = columns["average_precision"] - np.array(reference["average_precision"])
-    reached = {metric: estimate(each) for metric, each in columns.items()}
-    return {metric: each.mean for metric, each in reached.items()} | {
-        f"{metric}_interval": [each.low, each.high] for metric, each in reached.items()
+    reached = {metric: estimate(values) for metric, values in columns.items()}
+    return {metric: estimated.mean for metric, estimated in reached.items()} | {
+        f"{metric}_interval": [estimated.low, estimated.high] for metric, estimated in reached.items()
     }
 
 

@@ -61,13 +61,13 @@ def learned(plan: Plan, folder: Path) -> dict[str, Any]:
 def card(sets: Mapping[str, Mapping[str, Any]]) -> str:
     """Return what a model card says beside the provenance: protocol, results, limits."""
     lines = [
-        f"| {name} | {each['texts']} | {each['ours']:.3f} [{each['interval'][0]:.3f}, {each['interval'][1]:.3f}] "
-        f"| {each['best']:.3f} {each['best method']} | {each['random']:.3f} |"
-        for name, each in sets.items()
+        f"| {name} | {figures['texts']} | {figures['ours']:.3f} [{figures['interval'][0]:.3f}, "
+        f"{figures['interval'][1]:.3f}] | {figures['best']:.3f} {figures['best method']} | {figures['random']:.3f} |"
+        for name, figures in sets.items()
     ]
     return f"""## On tasks it had not learned from
 
-Average precision, means over texts and {max(each["seeds"] for each in sets.values())} seeds, 95 % bootstrap
+Average precision, means over texts and {max(figures["seeds"] for figures in sets.values())} seeds, 95 % bootstrap
 intervals over texts. The network here learned from all families of tasks named above; each line is of networks made
 the same way without the family of that set (`benchmarks/ring.toml`). The best of all fixed methods is chosen on the
 very test, which favours it.

@@ -50,9 +50,9 @@ def main() -> None:
         for way in args.ways:
             command = [sys.executable, __file__, str(source), "--way", way, "--model", args.model]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found = json.loads(done.stdout.splitlines()[-1])
-            processor, memory = ("", "") if "Ray" in way else (f"{found['processor']:.0f}", f"{found['memory']:.0f}")
-            print(f"| {way} | {args.rows / found['seconds']:.1f} | {processor} | {memory} |", flush=True)
+            child = json.loads(done.stdout.splitlines()[-1])
+            processor, memory = ("", "") if "Ray" in way else (f"{child['processor']:.0f}", f"{child['memory']:.0f}")
+            print(f"| {way} | {args.rows / child['seconds']:.1f} | {processor} | {memory} |", flush=True)
 
 
 def draw(data: Path, rows: int) -> list[str]:

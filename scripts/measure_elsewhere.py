@@ -42,10 +42,12 @@ def main() -> None:
     explainers = {name: expnet.load(explainer=name) for name, _ in SYSTEMS.values()}
     report: dict[str, object] = {"seed": 0, "versions": {name: version(name) for name in ("expnet", "torch")}}
     for place, count in SETS.items():
-        records = [each for each in read_records(args.data / f"{place}.jsonl.gz") if each.rationale]
+        records = [record for record in read_records(args.data / f"{place}.jsonl.gz") if record.rationale]
         records = [records[i] for i in draw(records, count, 0)]
         reached = {
-            system: np.array([agreement(explainers[name], method, each) for each in track(records, place, show=True)])
+            system: np.array(
+                [agreement(explainers[name], method, record) for record in track(records, place, show=True)]
+            )
             for system, (name, method) in SYSTEMS.items()
         }
         report[place] = {name: asdict(estimate(values)) for name, values in reached.items()} | {

@@ -67,12 +67,12 @@ def main() -> None:
         "model": args.model,
         "explainer": args.explainer or args.model,
         "texts": len(texts),
-        "words": sum(len(each.words) for each in expected),
+        "words": sum(len(explanation.words) for explanation in expected),
         "threads": args.threads,
         "rounds": args.rounds,
         "versions": {package: version(package) for package in PACKAGES},
         "megabytes": {name: size / 1e6 for name, size in sizes.items()},
-        "agreement": {name: agreement(each.explain(texts), expected) for name, each in exported.items()},
+        "agreement": {name: agreement(exporter.explain(texts), expected) for name, exporter in exported.items()},
         "speed": timed(ways, args.rounds, len(texts)),
     }
     (args.docs / "export.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -114,16 +114,18 @@ def plain_session(explainer: expnet.Explainer, place: Path, threads: int) -> Any
 
 def predict_in_onnxruntime(bare: OnnxExplainer, texts: Sequence[str]) -> np.ndarray:
     """Return probabilities, by the same batches as the explanations; every text counts once, by its windows' mean."""
-    found: np.ndarray = np.zeros((len(texts), len(bare.manifest.labels)))
+    probabilities: np.ndarray = np.zeros((len(texts), len(bare.manifest.labels)))
     items = without_words(texts)
     for places in in_chunks(items):
         encoded = encode(bare.tokenizer, [items[place] for place in places], bare.manifest, truncate=False)
         for rows, feed in feeds(encoded, bare.manifest):
             del feed["real"]
             powers = np.exp(bare.session.run(None, feed)[0])
-            np.add.at(found, [places[text] for text in encoded.text_of[rows]], powers / powers.sum(1, keepdims=True))
-    found /= found.sum(1, keepdims=True)
-    return found
+            np.add.at(
+                probabilities, [places[text] for text in encoded.text_of[rows]], powers / powers.sum(1, keepdims=True)
+            )
+    probabilities /= probabilities.sum(1, keepdims=True)
+    return probabilities
 
 
 def without_words(texts: Sequence[str]) -> list[expnet.Text]:

@@ -80,12 +80,12 @@ def measured(workshop: Workshop, task: TaskPlan, held: Sequence[Record]) -> dict
     words = [np.array(record.judged_words(), bool) for record in held]
     marks = [np.array(record.word_marks(), bool)[w] for record, w in zip(held, words, strict=True)]
     faithful = faithfulness(classifier, [record.text for record in held], target, scores, "mask")
-    found = {}
-    for name, each in scores.items():
-        plausible = plausibility([s[w] for s, w in zip(each, words, strict=True)], marks, 0.3)
+    by_name = {}
+    for name, text_scores in scores.items():
+        plausible = plausibility([s[w] for s, w in zip(text_scores, words, strict=True)], marks, 0.3)
         values = plausible | faithful[name][0]
-        found[name] = {metric: rounded(values[metric]) for metric in METRICS}
-    return found
+        by_name[name] = {metric: rounded(values[metric]) for metric in METRICS}
+    return by_name
 
 
 def rounded(values: Sequence[float]) -> list[float]:

@@ -63,8 +63,8 @@ def main() -> None:
         config = expnet.ExpNetConfig(architecture=classifier.architecture, layers=layers, heads=heads)
         explainer = expnet.Explainer(classifier, expnet.ExpNet(config))
         batches = speed.sizes([length for length in args.tokens if length <= classifier.max_length])
-        found = speed.measure(explainer, batches, rounds=args.rounds, methods={"expnet": {}}, progress=True)
-        reports[name] = speed.report(explainer, found)
+        timings = speed.measure(explainer, batches, rounds=args.rounds, methods={"expnet": {}}, progress=True)
+        reports[name] = speed.report(explainer, timings)
         print(speed.table(reports[name]), flush=True)
         args.output.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
 

@@ -59,24 +59,24 @@ def main() -> None:
     for name in args.only:
         find_method(name)  # an error offers the nearest name
     chosen = [method for method in TABLE if not args.only or method.name in args.only]
-    found = support(chosen) if args.what == "support" else speed(chosen, args.repeats, args.seconds, not args.only)
+    measured = support(chosen) if args.what == "support" else speed(chosen, args.repeats, args.seconds, not args.only)
     if args.output:
         before = json.loads(args.output.read_text()) if args.output.exists() else {}
-        kept = merged(before[args.what], found) if args.only and args.what in before else found
+        kept = merged(before[args.what], measured) if args.only and args.what in before else measured
         args.output.write_text(json.dumps(before | {args.what: kept}, indent=1, ensure_ascii=False) + "\n")
 
 
-def merged(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+def merged(before: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
     """Return a report in which the methods that were found again have their new figures, and all others their own.
 
     Methods are in the order of the table, and those that are no longer in it are left out.
     """
-    if isinstance(found["methods"], dict):  # which architectures they support
-        rows = before["methods"] | found["methods"]
+    if isinstance(measured["methods"], dict):  # which architectures they support
+        rows = before["methods"] | measured["methods"]
         return before | {"methods": {method.name: rows[method.name] for method in TABLE if method.name in rows}}
-    again = {row["name"] for row in found["methods"]}
-    differ = found["versions"] != before["versions"]
-    new = [row | ({"versions": found["versions"]} if differ else {}) for row in found["methods"]]
+    again = {row["name"] for row in measured["methods"]}
+    differ = measured["versions"] != before["versions"]
+    new = [row | ({"versions": measured["versions"]} if differ else {}) for row in measured["methods"]]
     order = [method.name for method in TABLE]
     kept = [row for row in before["methods"] if row["name"] in order and row["name"] not in again]
     return before | {"methods": sorted(kept + new, key=lambda row: order.index(row["name"]))}
@@ -165,8 +165,8 @@ def others(explainer: expnet.Explainer, texts: list[str]) -> Iterator[tuple[str,
     def logits(batch: list[str]) -> np.ndarray:
         inputs = tokenizer(list(batch), padding=True, return_tensors="pt")
         with torch.inference_mode():
-            found: np.ndarray = model(**inputs).logits.numpy()
-        return found
+            logits: np.ndarray = model(**inputs).logits.numpy()
+        return logits
 
     def in_batches(batch: list[str]) -> np.ndarray:
         return np.concatenate([logits(list(batch[start : start + 32])) for start in range(0, len(batch), 32)])

@@ -39,9 +39,9 @@ def main() -> None:
     compiled.classifier.model.compile(dynamic=True)
     report: dict[str, Any] = {"settings": speed.report(explainer, []), "rounds": args.rounds, "rows": []}
     for batch, tokens in SETTINGS:
-        found = parts(explainer, compiled, speed.texts_of_length(explainer, tokens, batch))
-        times = interleave(found, reference=speed.BARE, rounds=args.rounds)
-        taken = {name: 1000 * each.median() for name, each in times.items()}
+        runs = parts(explainer, compiled, speed.texts_of_length(explainer, tokens, batch))
+        times = interleave(runs, reference=speed.BARE, rounds=args.rounds)
+        taken = {name: 1000 * taken_times.median() for name, taken_times in times.items()}
         report["rows"].append({"batch": batch, "tokens": tokens, "ms": taken})
         print(json.dumps(report["rows"][-1]), flush=True)
     args.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -51,7 +51,7 @@ def main() -> None:
     for name, run in [*ours(explainer, texts), *others(explainer, texts), *more(explainer, texts)]:
         rows.append({"name": name} | compare(predict, run, args.repeats, args.seconds))
         show(rows[-1])
-    found = {
+    report = {
         "texts": args.texts,
         "tokens": args.tokens,
         "threads": args.threads,
@@ -60,7 +60,7 @@ def main() -> None:
         "rows": rows,
     }
     before = json.loads(args.output.read_text()) if args.output.exists() else {}
-    args.output.write_text(json.dumps(before | {args.model: found}, indent=1) + "\n")
+    args.output.write_text(json.dumps(before | {args.model: report}, indent=1) + "\n")
 
 
 def loaded(name: str) -> expnet.Explainer:

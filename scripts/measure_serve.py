@@ -46,12 +46,12 @@ def main() -> None:
         rows = []
         for clients in args.clients:
             # The first round warms; then the verbs take turns, so that a busy machine slows both.
-            found: dict[str, list[dict[str, Any]]] = {verb: [] for verb in VERBS}
+            rounds: dict[str, list[dict[str, Any]]] = {verb: [] for verb in VERBS}
             for turn in range(ROUNDS + 1):
                 for verb in VERBS:
                     count = args.requests // ROUNDS if turn else 20
-                    found[verb].append(ask(port, verb, list(islice(cycle(texts), count)), clients))
-            rows += [row(verb, clients, found[verb][1:]) for verb in VERBS]
+                    rounds[verb].append(ask(port, verb, list(islice(cycle(texts), count)), clients))
+            rows += [row(verb, clients, rounds[verb][1:]) for verb in VERBS]
             print(*rows[-2:], sep="\n", flush=True)
         memory = list(watch(port, texts, args.memory_requests))
     report = {
@@ -73,13 +73,13 @@ def server(model: str, threads: int) -> Iterator[int]:
     assert process.stderr is not None
     try:
         for line in process.stderr:
-            if found := re.search(r"running on http://127.0.0.1:(\d+)", line):
+            if match := re.search(r"running on http://127.0.0.1:(\d+)", line):
                 break
         else:
             raise SystemExit("The server did not start.")
         with ThreadPoolExecutor(1) as reader:
             reader.submit(process.stderr.read)  # a full pipe would stop it
-            yield int(found[1])
+            yield int(match[1])
             process.terminate()
     finally:
         process.kill()
@@ -106,9 +106,9 @@ def ask(port: int, verb: str, texts: Sequence[str], clients: int) -> dict[str, A
 
     watch, before = Stopwatch(), figure(port, "process_cpu_seconds_total")
     with ThreadPoolExecutor(clients) as pool:
-        found = [second for seconds in pool.map(client, range(clients)) for second in seconds]
+        seconds_of_requests = [second for seconds in pool.map(client, range(clients)) for second in seconds]
     worked = figure(port, "process_cpu_seconds_total") - before
-    return {"each": found, "all": watch.read().seconds, "processor": worked}
+    return {"each": seconds_of_requests, "all": watch.read().seconds, "processor": worked}
 
 
 def figure(port: int, name: str) -> float:

@@ -71,7 +71,9 @@ def fit(explainer: Any, texts: list[Any], count: int) -> dict[str, Any]:
             checked = watch.read()
             if stage != "done" or desk.fitting is None or desk.fitting.agreement is None:
                 raise SystemExit(f"Fit ended as {stage}: {desk.fitting and desk.fitting.error}")
-        figures = {each.name: (round(each.before, 4), round(each.after, 4)) for each in desk.fitting.agreement.figures}
+        figures = {
+            figure.name: (round(figure.before, 4), round(figure.after, 4)) for figure in desk.fitting.agreement.figures
+        }
     ready = ready or checked  # where the figures were there before anybody asked again
     seconds = {"ready": ready.seconds, "ready, processor": ready.processor, "figures": checked.seconds}
     seconds = {name: round(value, 2) for name, value in seconds.items()}

@@ -45,8 +45,8 @@ def main() -> None:
     few = texts[: max(50, len(texts) // 5)]
     runs = (("float32", exact, exported, texts), ("bfloat16", half, None, few), ("int8", exact, int8, few))
     for name, explainer, graph, of in runs:
-        found = throughput.measure(explainer, of, rounds=args.rounds, exported=graph, progress=True)
-        reports[name] = throughput.report(explainer, of, found)
+        ways = throughput.measure(explainer, of, rounds=args.rounds, exported=graph, progress=True)
+        reports[name] = throughput.report(explainer, of, ways)
         print(throughput.table(reports[name]), flush=True)
         args.output.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
     reports["agreement"] = agreement(half.explain(few, truncate=True), exact.explain(few, truncate=True))
@@ -79,10 +79,10 @@ def budgets(explainer: expnet.Explainer, texts: list[str], rounds: int) -> list[
     return [
         {
             "budget": int(budget),
-            "texts_per_second": len(texts) / each.median(),
-            "processor": 1000 * each.median("processor") / len(texts),
+            "texts_per_second": len(texts) / taken.median(),
+            "processor": 1000 * taken.median("processor") / len(texts),
         }
-        for budget, each in times.items()
+        for budget, taken in times.items()
     ]
 
 

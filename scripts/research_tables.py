@@ -18,9 +18,9 @@ def ablation(measured: dict[str, Any]) -> str:
     figures = measured["figures"]
     lines = ["| | " + " | ".join(figures) + " | mean of families |", "|---|" + "---|" * (len(figures) + 1)]
     for name in dict.fromkeys(name for task in figures.values() for name in task):
-        of = {task: each[name]["average_precision"] for task, each in figures.items() if name in each}
+        of = {task: by_name[name]["average_precision"] for task, by_name in figures.items() if name in by_name}
         families = [[of[task] for task in tasks if task in of] for tasks in FAMILIES.values()]
-        means = [sum(each) / len(each) for each in families if each]
+        means = [sum(values) / len(values) for values in families if values]
         cells = [f"{of[task]:.3f}" if task in of else "–" for task in figures]
         whole = f"{sum(means) / len(means):.3f}" if len(of) == len(figures) else "–"
         lines.append(f"| {name} | {' | '.join(cells)} | {whole} |")
@@ -31,12 +31,12 @@ def ablation(measured: dict[str, Any]) -> str:
 def front(measured: dict[str, Any]) -> str:
     """Return agreement with people and faithfulness of each explainer, with intervals."""
     parts = []
-    for task, found in measured["tasks"].items():
+    for task, by_name in measured["tasks"].items():
         lines = [f"| {task} | average precision ↑ | comprehensiveness ↑ | sufficiency ↓ |", "|---|---|---|---|"]
-        for name, figures in found.items():
+        for name, figures in by_name.items():
             cells = [f"{mean:.3f} [{low:.3f}, {high:.3f}]" for mean, low, high, _ in figures.values()]
             lines.append(f"| {name} | {' | '.join(cells)} |")
-        texts = max(figures["average_precision"][3] for figures in found.values())
+        texts = max(figures["average_precision"][3] for figures in by_name.values())
         parts.append("\n".join([*lines, "", f"{texts} development texts, seed {measured['seed']}."]))
     return "\n\n".join(parts)
 
@@ -62,10 +62,10 @@ def people(rows: list[Row]) -> str:
     """Return token F1, each explainer at its own threshold, after so many marked texts, beside a person's."""
     here = [row for row in main_marks(rows) if row.set == SET_OF_PEOPLE]
     (person,) = {figure([row], "f1").mean for row in here if row.method == "human"}
-    found = lessons(row for row in here if row.experiment in ("adapted", "few marks", "in-domain"))
-    steps = sorted({step for at in found.values() for step in at})
+    by_start = lessons(row for row in here if row.experiment in ("adapted", "few marks", "in-domain"))
+    steps = sorted({step for at in by_start.values() for step in at})
     lines = ["| start | " + " | ".join(shots_name(step) for step in steps) + " |", "|---|" + "---|" * len(steps)]
-    for start, at in found.items():
+    for start, at in by_start.items():
         cells = []
         for step in steps:
             reached = figure(at[step], "own_f1") if step in at else None

@@ -127,9 +127,9 @@ def mean_of(rows: list[Row]) -> str:
 
 def benchmark(plan: str, rows: list[Row]) -> dict[str, str]:
     """Return the tables of results.md that come from the benchmark."""
-    found = all_tables(rows)
+    sections = all_tables(rows)
     names = ("headline", "ahead", "few_marks", "trade_off") if plan == "ring" else ("headline", "ahead")
-    return {f"{plan} {name}": joined(found[name]) for name in names if name in found}
+    return {f"{plan} {name}": joined(sections[name]) for name in names if name in sections}
 
 
 def fine_tuned() -> str:
@@ -143,11 +143,11 @@ def fine_tuned() -> str:
 
 def whole(plan: str, rows: list[Row]) -> str:
     """Return the page with every table of a plan that results.md leaves out."""
-    found = all_tables(rows)
+    sections = all_tables(rows)
     left = ("plausibility", "gains", "gains_sample", "faithfulness", "stability", "sanity", "cost")
     source = f"From `benchmarks/rows/{plan}.jsonl.gz`; see [benchmark.md](benchmark.md)."
     head = f"# All tables of the plan {plan}\n\n{source}"
-    parts = [f"## {name.replace('_', ', ')}\n\n{joined(found[name])}" for name in left if name in found]
+    parts = [f"## {name.replace('_', ', ')}\n\n{joined(sections[name])}" for name in left if name in sections]
     return "\n\n".join([head, *parts]) + "\n"
 
 
