@@ -80,7 +80,7 @@ def perturbation_curves(
         tops = [_tops(unit_scores(per_text[text], unit_of), shares) for per_text in scores.values()]
         everything = np.ones((1, words[text]), dtype=bool)
         remains.append(np.concatenate([*(remain for top in tops for remain in (~top, top)), everything]))
-    worth = np.stack(_worth(classifier, encoding, target, remains, replacement))
+    worth = np.stack(values_of_remainders(classifier, encoding, target, remains, replacement))
     curves = worth[:, :-1].reshape(len(words), len(scores), 2, len(shares))
     curves[words == 0] = np.nan
     return {
@@ -142,7 +142,7 @@ def leave_one_out_deltas(
     numbers = [number_of_units(unit_of) for unit_of in units]
     # The last row takes no unit away.
     remains = [~np.eye(number + 1, number, dtype=bool) for number in numbers]
-    worths = _worth(classifier, encoding, target, remains, replacement)
+    worths = values_of_remainders(classifier, encoding, target, remains, replacement)
     losses = [np.append(worth[-1] - worth[:-1], np.nan) for worth in worths]  # -1 points at the last
     return [loss[unit_of] for loss, unit_of in zip(losses, units, strict=True)]
 
@@ -238,7 +238,7 @@ def _tops(scores: Float[ndarray, " units"], shares: ndarray) -> Bool[ndarray, "f
     return tops
 
 
-def _worth(
+def values_of_remainders(
     classifier: Classifier,
     encoding: Encoding,
     target: Tensor,
