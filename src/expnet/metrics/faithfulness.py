@@ -50,6 +50,7 @@ def perturbation_curves(
     *,
     replacement: Replacement = "mask",
     fractions: Sequence[int | float] = TENTHS,
+    kept: bool = True,
 ) -> dict[str, Curves]:
     """Take the top words of each text away, and everything but them; the same remainder of a text is run once.
 
@@ -62,6 +63,7 @@ def perturbation_curves(
             are on no word, always stay. Words of one token go together, ranked by the highest of their scores.
         fractions: Shares of the words, ascending in [0, 1]. Of n words `round(fraction * n)` go, but one at least
             unless the fraction is 0; of equal scores the first in the text, as in `mark_top`.
+        kept: Whether to run what is left of the text with the top words alone, too; else `kept` is NaN.
 
     Raises:
         InputError: If the classifier is a regression, a text is read in several windows, fractions do not ascend in [0,
@@ -77,14 +79,17 @@ def perturbation_curves(
     words = np.array([number_of_units(unit_of) for unit_of in units])
     remains = []
     for text, unit_of in enumerate(units):
-        tops = [_tops(unit_scores(per_text[text], unit_of), shares) for per_text in scores.values()]
-        everything = np.ones((1, words[text]), dtype=bool)
-        remains.append(np.concatenate([*(remain for top in tops for remain in (~top, top)), everything]))
+        rows = [np.ones((1, words[text]), dtype=bool)]
+        for of_method in scores.values():
+            tops = _tops(unit_scores(of_method[text], unit_of), shares)
+            rows += [~tops, tops] if kept else [~tops]
+        remains.append(np.concatenate(rows))
     worth = np.stack(values_of_remainders(classifier, encoding, target, remains, replacement))
-    curves = worth[:, :-1].reshape(len(words), len(scores), 2, len(shares))
+    curves = np.full((len(words), len(scores), 2, len(shares)), np.nan)
+    curves[:, :, : 1 + kept] = worth[:, 1:].reshape(len(words), len(scores), 1 + kept, len(shares))
     curves[words == 0] = np.nan
     return {
-        name: Curves(shares, curves[:, at, 0], curves[:, at, 1], worth[:, -1], words) for at, name in enumerate(scores)
+        name: Curves(shares, curves[:, at, 0], curves[:, at, 1], worth[:, 0], words) for at, name in enumerate(scores)
     }
 
 

@@ -1,0 +1,144 @@
+"""What a check of an explainer on a classifier measured, and what follows from it in plain words."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from expnet.errors import MismatchError
+from expnet.metrics.statistics import Estimate
+from expnet.network.expnet import ExpNet
+
+Level = Literal["good", "weak", "unusable", "unclear"]
+RANDOM = "random words"
+OWN = "explainer"
+FIELD = "check"  # of the provenance of a network
+# Of what the best rule gains over random words, the share from which on an explainer is as good as it.
+_AS_GOOD = 0.75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """An explainer on one classifier, beside cheap fixed rules and random words; all means are over texts.
+
+    Attributes:
+        explainer: Its name.
+        classifier: The classifier's name.
+        classifier_hash: As `Classifier.fingerprint` gives it.
+        texts: Texts that were checked.
+        left_out: Texts without a word, or longer than one window of the classifier.
+        seed: Of the random words, the dropout and the intervals.
+        versions: Of expnet, torch and transformers.
+        removal: For the explainer, each rule and random words: the probability lost when the words that it ranks first
+            are taken away (comprehensiveness, mean over 1 to 5 tenths of the words), in [-1, 1]; more is better.
+        gains: For each rule and random words: what the explainer loses more than it, text by text.
+        normalised: As `removal`, between the worst (0) and the best (1) ranking that a search met on the shorter texts.
+        agreement: Rank correlation of the explainer's scores with each rule's, and with its own when random halves of
+            its inputs and hidden units are left out ("itself"), in [-1, 1].
+        attention: Shares of the attention that the classifier's pooled token pays to special tokens ("special tokens")
+            and to punctuation ("punctuation"), in [0, 1], over all layers and heads.
+        people: Average precision against the marks, for the explainer, each rule and random words; empty without marks.
+        skipped: Rules that do not suit the classifier, and why.
+    """
+
+    explainer: str
+    classifier: str
+    classifier_hash: str
+    texts: int
+    left_out: int
+    seed: int
+    versions: Mapping[str, str]
+    removal: Mapping[str, Estimate]
+    gains: Mapping[str, Estimate]
+    normalised: Mapping[str, Estimate]
+    agreement: Mapping[str, Estimate]
+    attention: Mapping[str, Estimate]
+    people: Mapping[str, Estimate] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def best_rule(self) -> str | None:
+        """The rule whose words the classifier depends on most; None if no rule suits it."""
+        rules = [name for name in self.gains if name != RANDOM]
+        return max(rules, key=lambda name: self.removal[name].mean, default=None)
+
+    @property
+    def share(self) -> float:
+        """What the explainer gains over random words, as a share of what the best rule does.
+
+        NaN if no rule gains anything, for then there is nothing to compare with.
+        """
+        floor = self.removal[RANDOM].mean
+        best = max((self.removal[name].mean for name in self.gains if name != RANDOM), default=floor)
+        return (self.removal[OWN].mean - floor) / (best - floor) if best > floor else float("nan")
+
+    @property
+    def level(self) -> Level:
+        """How far it can be trusted to name words that the classifier depends on.
+
+        "good": surely better than random words, and not surely behind the best rule or at least three quarters as far
+        ahead of random words. "weak": surely better than random words only. "unusable": surely behind the best rule and
+        not surely better than random words, or surely worse than they. "unclear": anything else, as with too few texts.
+        """
+        over_random = self.gains[RANDOM]
+        behind = self.best_rule is not None and self.gains[self.best_rule].high < 0
+        if over_random.low > 0:
+            return "weak" if behind and not self.share >= _AS_GOOD else "good"
+        return "unusable" if behind or over_random.high < 0 else "unclear"
+
+    @property
+    def verdict(self) -> str:
+        """The level in one sentence, with the figures that it stands on."""
+        over = f"{_signed(self.gains[RANDOM])} against random words"
+        rule = self.best_rule
+        beside = (
+            "no fixed rule suits this classifier" if rule is None else f"{_signed(self.gains[rule])} against `{rule}`"
+        )
+        measured = f"removing its top words changes the probability by {self.removal[OWN].mean:.2f} ({over}; {beside})"
+        return {
+            "good": f"The classifier depends on the words this explainer names: {measured}.",
+            "weak": f"Use with care: it is better than random words, but `{rule}` names words that the classifier "
+            f"depends on more: {measured}.",
+            "unusable": "Do not use this explainer on this classifier: the words it names matter no more than random "
+            f"ones: {measured}." + (f" Use `--method {rule}` instead." if rule else ""),
+            "unclear": f"Not shown to be better than random words on {self.texts} texts: {measured}. Check more texts.",
+        }[self.level]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, the verdict included, as numbers, strings, lists and tables for JSON."""
+        return {"level": self.level, "verdict": self.verdict, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Check":
+        """Read what `to_dict` gave; level and verdict are computed again.
+
+        Raises:
+            MismatchError: If a field is missing, unknown or of another form.
+        """
+        plain = {name: value for name, value in data.items() if name not in ("level", "verdict")}
+        try:
+            tables = {
+                name: {key: Estimate(**figures) for key, figures in plain[name].items()}
+                for name in ("removal", "gains", "normalised", "agreement", "attention", "people")
+            }
+            return cls(**{**plain, **tables})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise MismatchError(f"Expected a check as `Check.to_dict` gives it: {error}.") from error
+
+
+def with_check(network: ExpNet, check: Check) -> None:
+    """Let a network carry a check along in its provenance: it is saved with it, and shown wherever it explains."""
+    network.config = replace(network.config, provenance={**network.config.provenance, FIELD: check.to_dict()})
+
+
+def check_of(network: ExpNet) -> Check | None:
+    """Return the check that a network carries along, on whatever classifier it was made; None if there is none.
+
+    Raises:
+        MismatchError: If it is no check of this version.
+    """
+    data = network.config.provenance.get(FIELD)
+    return None if data is None else Check.from_dict(data)
+
+
+def _signed(figure: Estimate) -> str:
+    return f"{figure.mean:+.2f} [{figure.low:+.2f}, {figure.high:+.2f}]"
