@@ -8,7 +8,7 @@ import torch
 
 from expnet.errors import InputError
 from expnet.metrics.faithfulness import perturbation_curves, random_ranking, word_units
-from expnet.metrics.limits import Limits, Losses, losses_of_rankings, removal_limits
+from expnet.metrics.limits import RemovalLimits, Losses, losses_of_rankings, removal_limits
 from tests.classifiers import tiny_classifier
 
 BERT = tiny_classifier()
@@ -50,7 +50,9 @@ def test_a_wide_search_meets_the_limits_of_all_orders(encoding, target, replacem
         removed, kept = losses_of_orders(target, text, replacement)
         np.testing.assert_allclose((limits.least[text], limits.most[text]), (removed.min(), removed.max()), **CLOSE)
         losses = Losses(removed, kept, np.full(len(kept), len(encoding.texts[text].words)))
-        one = Limits(*(np.full(len(kept), side[text]) for side in (limits.least, limits.most, limits.everything)))
+        one = RemovalLimits(
+            *(np.full(len(kept), side[text]) for side in (limits.least, limits.most, limits.everything))
+        )
         if text == 1:  # one word has one order
             assert np.isnan(one.sufficiency(losses)).all()
             continue

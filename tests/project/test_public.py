@@ -28,6 +28,7 @@ ROOMS = [
     "finetuning",
     "training",
     "demo",
+    "checking",
     "explainer",
     "identity",
     "export",

@@ -6,18 +6,19 @@ from typing import Any, Literal
 
 from expnet.errors import MismatchError
 from expnet.metrics.statistics import Estimate
+from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
+from expnet.network.trust import CHECK
 
 Level = Literal["good", "weak", "unusable", "unclear"]
 RANDOM = "random words"
 OWN = "explainer"
-FIELD = "check"  # of the provenance of a network
 # Of what the best rule gains over random words, the share from which on an explainer is as good as it.
 _AS_GOOD = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class TrustCheck:
     """An explainer on one classifier, beside cheap fixed rules and random words; all means are over texts.
 
     Attributes:
@@ -108,7 +109,7 @@ class Check:
         return {"level": self.level, "verdict": self.verdict, **asdict(self)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Check":
+    def from_dict(cls, data: Mapping[str, Any]) -> "TrustCheck":
         """Read what `to_dict` gave; level and verdict are computed again.
 
         Raises:
@@ -122,22 +123,32 @@ class Check:
             }
             return cls(**{**plain, **tables})
         except (AttributeError, KeyError, TypeError) as error:
-            raise MismatchError(f"Expected a check as `Check.to_dict` gives it: {error}.") from error
+            raise MismatchError(f"Expected a check as `TrustCheck.to_dict` gives it: {error}.") from error
 
 
-def with_check(network: ExpNet, check: Check) -> None:
+def with_check(network: ExpNet, check: TrustCheck) -> None:
     """Let a network carry a check along in its provenance: it is saved with it, and shown wherever it explains."""
-    network.config = replace(network.config, provenance={**network.config.provenance, FIELD: check.to_dict()})
+    network.config = replace(network.config, provenance={**network.config.provenance, CHECK: check.to_dict()})
 
 
-def check_of(network: ExpNet) -> Check | None:
+def check_of(network: ExpNet) -> TrustCheck | None:
     """Return the check that a network carries along, on whatever classifier it was made; None if there is none.
 
     Raises:
         MismatchError: If it is no check of this version.
     """
-    data = network.config.provenance.get(FIELD)
-    return None if data is None else Check.from_dict(data)
+    data = network.config.provenance.get(CHECK)
+    return None if data is None else TrustCheck.from_dict(data)
+
+
+def verdict_on(network: ExpNet, classifier: Classifier) -> str:
+    """Return what the check that a network carries along says of a classifier, in a sentence; "" without a check."""
+    check = check_of(network)
+    if check is None:
+        return ""
+    if check.classifier_hash != classifier.fingerprint():
+        return f"It was checked on another classifier ({check.classifier}), not on this one: run `expnet trust`."
+    return f"Checked on this classifier with {check.texts} texts: {check.verdict}"
 
 
 def _signed(figure: Estimate) -> str:

@@ -34,7 +34,7 @@ class Losses:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RemovalLimits:
     """The least and the most that `Losses.removed` can be on each text, and what is lost without any word.
 
     NaN for texts without words, or with more than were to be searched.
@@ -62,7 +62,8 @@ class Limits:
 
     def _share(self, above: ndarray) -> ndarray:
         width = self.most - self.least
-        return np.divide(above, width, out=np.full_like(width, np.nan), where=width > 0)
+        share: ndarray = np.divide(above, width, out=np.full_like(width, np.nan), where=width > 0)
+        return share
 
 
 @torch_defaults()
@@ -107,7 +108,7 @@ def removal_limits(
     replacement: Replacement = "mask",
     width: int = 5,
     most_words: int | None = None,
-) -> Limits:
+) -> RemovalLimits:
     """Search for the rankings of each text's words that lose the least and the most.
 
     A beam search keeps the best few sets of removed words at each step. It is exact where it keeps all, that is up to 4
@@ -137,7 +138,7 @@ def removal_limits(
         return values_of_remainders(classifier, encoding, target, remainders, replacement)
 
     search = _Search(searched, values)
-    return Limits(search.extreme(-1, width), search.extreme(1, width), search.everything())
+    return RemovalLimits(search.extreme(-1, width), search.extreme(1, width), search.everything())
 
 
 class _Search:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+CHECK = "check"  # where the provenance of a network holds what `Explainer.check` measured
 _ELSEWHERE = (
     "On texts of another kind or on another classifier it may agree less with people than `universal/gradient` or a "
     "fixed rule does: compare them on texts of your own (docs/limits.md has a case)."

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, overload
 
 import torch
 
 from expnet._version import __version__
-from expnet.demo import demo_classifier, demo_network
+from expnet.checking import TrustCheck, measure, verdict_on, with_check
 from expnet.errors import InputError
 from expnet.explanation.result import Explanation, scored
 from expnet.methods.learned import check_tier, method_of
@@ -17,12 +16,11 @@ from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.model.batches import in_batches
 from expnet.model.classifier import Classifier
-from expnet.model.loading import dtype_named
 from expnet.model.prediction import Prediction
 from expnet.network.expnet import ExpNet
 from expnet.network.heads import read_features
-from expnet.network.trust import trust_in
-from expnet.network.universal import named, trust_of
+from expnet.network.universal import trust_of
+from expnet.rationales import Record
 from expnet.runtime.ambient import torch_defaults
 from expnet.runtime.memory import bisect_on_error
 from expnet.runtime.progress import track
@@ -47,7 +45,7 @@ class Explainer:
             network: Its ExpNet.
             name: Of the ExpNet, for the provenance.
             trust: How far its explanations can be trusted, in plain words; by default what is known of
-                a universal network, or what another carries along.
+                a universal network, or what another carries along. The verdict of `check` goes before it.
 
         Raises:
             MismatchError: If the network was made for another architecture, or other layers or heads.
@@ -58,7 +56,8 @@ class Explainer:
         self.classifier = classifier
         self.network = None if network is None else network.eval()
         self.name = name
-        self.trust = trust or ("" if network is None else trust_of(network))
+        self._learned_from = trust or ("" if network is None else trust_of(network))
+        self.trust = self._told()
 
     @overload
     def explain(  # type: ignore[overload-overlap]  # a string is also a sequence of strings
@@ -133,6 +132,31 @@ class Explainer:
         if isinstance(texts, str | Text):
             return self._all([as_text(texts)], job, progress=False)[0]
         return self._all(as_texts(texts), job, progress=progress)
+
+    @torch_defaults()
+    def check(self, texts: Iterable[str | Text | Record], *, seed: int = 0, progress: bool = False) -> TrustCheck:
+        """Measure how far the ExpNet can be trusted on this classifier, without marks or with some; see `TrustCheck`.
+
+        It takes about a minute for 100 short texts. The network carries the result along: it is saved with it, and
+        `trust` begins with its verdict.
+
+        Args:
+            texts: Of the kind to be explained, fifty or more. Marks of a `Record` tell how well it agrees with people.
+            seed: Of the random words, the dropout and the intervals.
+            progress: Show a progress bar on standard error.
+
+        Raises:
+            InputError: If the classifier has no ExpNet or is a regression, or no text has a word and fits one window.
+        """
+        network = self._network()
+        result = measure(self.classifier, network, texts, name=self.name, seed=seed, progress=progress)
+        with_check(network, result)
+        self.trust = self._told()
+        return result
+
+    def _told(self) -> str:
+        checked = "" if self.network is None else verdict_on(self.network, self.classifier)
+        return " ".join(part for part in (checked, self._learned_from) if part)
 
     def _all(self, texts: Sequence[Text], job: "_Call", *, progress: bool) -> list[Explanation]:
         """Explain texts of like length together."""
@@ -240,58 +264,6 @@ class _Call:
     seed: int
     target: int | None
     truncate: bool
-
-
-def load(
-    model: str | Path = "demo/sentiment",
-    *,
-    explainer: str | Path | None = None,
-    revision: str | None = None,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-) -> Explainer:
-    """Load a classifier and its ExpNet.
-
-    Without `explainer`, any other model than a demo is explained by the universal ExpNet. `Explainer.trust` says what
-    the explainer has learned from, what was held out, and how far that goes.
-
-    Args:
-        model: "demo/sentiment", "demo/acceptability" or "demo/hate-speech" (offline, extra `demo`), or the folder
-            or hub id of a sequence classifier.
-        explainer: Folder or hub id of an ExpNet, or "universal/gradient" (the default of every other model than a
-            demo, which has its own) or "universal/attention", which takes no backward pass.
-        revision: Commit, tag or branch of the model on the hub.
-        device: The accelerator if there is one, else the CPU.
-        dtype: Type of the weights, such as "bfloat16": quicker where the processor knows it, with scores moved a little
-            (docs/speed.md); by default float32 on the CPU, elsewhere what they are stored in.
-
-    Raises:
-        InputError: If there is no such demo.
-        ModelError: If there is no such type, or something cannot be loaded.
-        MismatchError: If the explainer does not fit the classifier.
-        MissingExtraError: If a demo is asked for and the extra is not installed.
-    """
-    classifier = load_classifier(model, revision=revision, device=device, dtype=dtype)
-    if explainer is None and str(model).startswith("demo/"):
-        network = demo_network(str(model))
-        known = {**network.config.provenance, "classifiers": [str(model)]}
-        return Explainer(classifier, network, name=str(model), trust=trust_in(known))
-    name = str(explainer or "universal")
-    return Explainer(classifier, named(name), name=name)
-
-
-def load_classifier(
-    model: str | Path,
-    *,
-    revision: str | None = None,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-) -> Classifier:
-    """Load a demo classifier by name, or any other from a folder or the hub; the arguments are those of `load`."""
-    kind = dtype_named(dtype) if isinstance(dtype, str) else dtype
-    if str(model).startswith("demo/"):
-        return demo_classifier(str(model), device=device, dtype=kind)
-    return Classifier.from_pretrained(model, revision=revision, device=device, dtype=kind)
 
 
 def _learned(method: Method) -> bool:
