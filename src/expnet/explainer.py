@@ -46,8 +46,8 @@ class Explainer:
             classifier: The classifier.
             network: Its ExpNet.
             name: Of the ExpNet, for the provenance.
-            trust: How far its explanations can be trusted, in plain words; by default what is known of
-                a universal network, or what another carries along.
+            trust: How far its explanations can be trusted, in plain words; by default what is known of a universal
+                network, or what is saved with another.
 
         Raises:
             MismatchError: If the network was made for another architecture, or other layers or heads.
@@ -135,7 +135,7 @@ class Explainer:
         return self._all(as_texts(texts), job, progress=progress)
 
     def _all(self, texts: Sequence[Text], job: "_Call", *, progress: bool) -> list[Explanation]:
-        """Explain texts of like length together."""
+        """Explain texts of similar length together."""
         batches = in_batches(self.classifier, texts, truncate=job.truncate)
         done: dict[int, Explanation] = {}
         for batch in track(batches, "explaining", show=progress, total=len(texts), size=len):
@@ -253,7 +253,7 @@ def load(
     """Load a classifier and its ExpNet.
 
     Without `explainer`, any other model than a demo is explained by the universal ExpNet. `Explainer.trust` says what
-    the explainer has learned from, what was held out, and how far that goes.
+    the explainer was trained on, what was held out, and what can be concluded from that.
 
     Args:
         model: "demo/sentiment", "demo/acceptability" or "demo/hate-speech" (offline, extra `demo`), or the folder
@@ -262,8 +262,8 @@ def load(
             demo, which has its own) or "universal/attention", which takes no backward pass.
         revision: Commit, tag or branch of the model on the hub.
         device: The accelerator if there is one, else the CPU.
-        dtype: Type of the weights, such as "bfloat16": quicker where the processor knows it, with scores moved a little
-            (docs/speed.md); by default float32 on the CPU, elsewhere what they are stored in.
+        dtype: Type of the weights, such as "bfloat16": faster where the processor supports it, with slightly different
+            scores (docs/speed.md); by default float32 on the CPU, elsewhere what they are stored in.
 
     Raises:
         InputError: If there is no such demo.

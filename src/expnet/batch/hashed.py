@@ -1,4 +1,4 @@
-"""Files by their hashes: what is read of one later is what was hashed, or an error."""
+"""Files that are hashed first: reading one later gives what was hashed, or an error."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""The same shards, made by the processes of a Ray cluster through Ray Data."""
+"""Make the same shards in the processes of a Ray cluster, through Ray Data."""
 
 import json
 import logging
@@ -26,15 +26,15 @@ def on_ray(
     """Make shards in several processes, on this machine or on a cluster.
 
     Every process must see the input and the output under the same paths, and have expnet installed. A shard is made by
-    the same code as without Ray and is written atomically, so Ray's own checkpoints are not needed: a job that
-    was interrupted goes on with the shards that are missing.
+    the same code as without Ray and is written atomically, so Ray's own checkpoints are not needed: an
+    interrupted job resumes with the missing shards.
 
     Args:
         load: Loads the explainer; called once in each process.
-        workers: How many processes.
+        workers: Number of processes.
         address: Of a running cluster, "auto" on one of its machines; by default Ray starts here and stops afterwards.
         gpus: GPUs, or a share of one, for each process.
-        threads: Of the processor, for each process.
+        threads: CPU threads for each process.
 
     Raises:
         MissingExtraError: If Ray is not installed.
@@ -79,9 +79,9 @@ class _ShardWorker:
 def _start(address: str | None, processors: int) -> None:
     import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports no usage to its makers
     if address is None:
-        # One more than the workers take, without which nothing would be left to feed them.
+        # One more than the workers take: Ray needs it to feed them.
         ray.init(address="local", num_cpus=processors + 1, include_dashboard=False, logging_level=logging.WARNING)
     else:
         ray.init(address=address, logging_level=logging.WARNING)

@@ -28,7 +28,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 @contextmanager
 def open_folder(folder: Path, run: Mapping[str, Any]) -> Iterator[None]:
-    """Prepare the folder of a new job, or go on with one that was made by the same; nobody else writes meanwhile.
+    """Prepare the folder of a new job, or resume the same job in it; other processes are locked out meanwhile.
 
     Raises:
         BatchError: If the folder holds something else, what it holds was made by another job (it says what differs), or
@@ -71,7 +71,7 @@ def write_shard(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
     """Write a shard with what made it in its metadata.
 
     Raises:
-        BatchError: If there is no room, or writing is not allowed; nothing is left behind then.
+        BatchError: If the disk is full or writing is not allowed; nothing is left behind then.
     """
     sink = pa.BufferOutputStream()
     described = table.replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True)})
@@ -105,10 +105,10 @@ def missing_shards(folder: Path, shards: Sequence[Mapping[str, Any]]) -> list[in
 
 
 def read_about(file: BufferedIOBase, path: Path) -> dict[str, Any]:
-    """Return what stands in the metadata of a shard, open for reading, which must agree with its number of rows.
+    """Return the job's entry in the metadata of a shard, open for reading; its number of rows must agree.
 
     Raises:
-        BatchError: If it is no shard of ours, or damaged.
+        BatchError: If expnet did not write the shard, or it is damaged.
     """
     with readable(path):
         parquet = pq.read_metadata(file)

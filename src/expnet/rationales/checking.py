@@ -1,4 +1,4 @@
-"""What may be wrong with sets although each text can be read: labels missing, texts in two splits."""
+"""Problems of sets whose texts can all be read: missing labels, texts in two splits."""
 
 import unicodedata
 from collections.abc import Mapping

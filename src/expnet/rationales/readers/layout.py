@@ -1,7 +1,7 @@
 """Which fields of Label Studio's tasks hold the texts that people marked.
 
-A result names the object that it is about (`to_name`), a task the fields of its data. What an object shows, only the
-project's configuration says, which exports leave out.
+A result names the object that it is about (`to_name`), a task the fields of its data. Only the project's configuration
+says which field an object shows, and exports leave it out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -114,7 +114,7 @@ class Layout:
 
 
 def find_layout(tasks: Sequence[LabelStudioTask], options: Options) -> Layout:
-    """Find out where the texts of a file stand.
+    """Find out which fields hold the texts of a file.
 
     Raises:
         RationaleError: If marks stand in more than two texts of a task, or `options` names a pair without a text or a
