@@ -78,7 +78,7 @@ def test_a_text_without_words_and_one_of_several_windows_say_why_nothing_was_che
     assert long.checks == ()
     assert "not in one window" in long.unchecked
     assert "not in one window" in decision_page(long)
-    assert "no words to take away" in decision_page(blank)
+    assert "no words to remove" in decision_page(blank)
 
 
 @pytest.mark.parametrize("text", [TEXT, PAIR, "", "half \u00e9 \U0001f600 good"])
@@ -372,7 +372,7 @@ def test_a_word_beyond_a_text_that_is_not_there_makes_it_no_longer_and_is_named(
 
 @pytest.mark.parametrize(
     ("lost", "by_chance", "said"),
-    [(0.5, 0.1, "they did matter"), (0.1, 0.08, "does not hang on these words alone"), (0.0, 0.5, "something else")],
+    [(0.5, 0.1, "they did matter"), (0.1, 0.08, "does not depend on these words alone"), (0.0, 0.5, "something else")],
 )
 def test_the_verdict_follows_the_check_and_its_control(lost, by_chance, said):
     checks = (Checked("expnet", ("good",), 0.9, 0.9 - lost, 0.9), Checked(RANDOM, (), 0.9, 0.9 - by_chance, 0.5))
@@ -385,12 +385,12 @@ def test_trust_says_what_the_explainer_has_learned_from(explainer):
         network.config = replace(network.config, provenance=provenance)
         return record_decision(Explainer(explainer.classifier, network), "good").trust
 
-    assert "No text was held out: agreement with people was not measured" in told(texts=16)
+    assert "No text was held out, so its agreement with people was not measured" in told(texts=16)
     whole = told(**{"texts": 1600, "dev texts": 90, "dev average_precision": 0.614})
     assert "on a classifier that is not recorded. On 90 others" in whole
     assert "1,600 texts" in whole
     assert "0.61" in whole
-    assert "imitate the method “leave_one_out” and another explainer on 300 texts that nobody had marked" in told(
+    assert "imitate the method “leave_one_out” and another explainer on 300 texts without human marks" in told(
         texts=300, toward="leave_one_out", teacher={}
     )
     assert "not learned from people" in record_decision(explainer, "good", asked=Asked(method="saliency")).trust

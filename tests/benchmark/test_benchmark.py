@@ -167,13 +167,13 @@ class TestRows:
         assert not only(rows, kind="stability", method="leave_one_out")
 
     def test_every_expnet_of_the_plan_is_there_in_every_seed(self, rows):
-        lessons = [("cross-task", None, None), ("adapted", None, None), ("in-domain", "all", "nothing")]
-        lessons += [("few marks", *shots) for shots in ((4, "nothing"), (4, "adapted"), ("all", "adapted"))]
+        trainings = [("cross-task", None, None), ("adapted", None, None), ("in-domain", "all", "nothing")]
+        trainings += [("few marks", *shots) for shots in ((4, "nothing"), (4, "adapted"), ("all", "adapted"))]
         for method in ("expnet", "expnet_gradient"):
             found = only(rows, kind="plausibility", method=method, set="films/test", marks="rationale")
             said = {(row.experiment, *(row.condition.get(x) for x in ("shots", "start", "seed"))) for row in found}
             assert len(found) == 12
-            assert said == {(*lesson, seed) for lesson in lessons for seed in (0, 1)}
+            assert said == {(*training, seed) for training in trainings for seed in (0, 1)}
             assert all("own_f1" in row.values for row in found)
 
     def test_each_expnet_learned_what_its_row_says(self, rows, place):

@@ -162,9 +162,9 @@ def test_the_verdict_counts_sets_by_the_interval_of_the_difference():
     ]
     found = verdict(rows)
     assert found[0] == (
-        "An ExpNet that never saw the task ranks the words that people marked better than the best of 2 fixed methods "
-        "on 1 of 2 sets and worse on 1; on 0 the 95 % interval of the difference includes 0. Of those ahead, 0 stay "
-        "significant after correction for testing several sets."
+        "An ExpNet that was not trained on the task ranks the words that people marked better than the best of 2 fixed "
+        "methods on 1 of 2 sets and worse on 1; on 0 the 95 % interval of the difference includes 0. Of those ahead, 0 "
+        "stay significant after correction for testing several sets."
     )
     assert found[1].endswith("it is ahead of that method on 2 of 2 with 16 marks, from cross-task.")
     assert found[4].startswith("Plausible is not faithful: among 3 methods on 2 sets, ExpNet, cross-task is number 1")

@@ -123,7 +123,7 @@ def test_lessons_begin_with_no_mark_at_the_network_they_start_from():
     rows += [plausibility("expnet_gradient", [0.5], "in-domain")]
     values = {
         start: {count: each[0].values["average_precision"][0] for count, each in steps.items()}
-        for start, steps in summary.lessons(rows).items()
+        for start, steps in summary.learning_curves(rows).items()
     }
     assert values == {
         "ExpNet, from adapted": {0: 0.1, 16: 0.3, math.inf: 0.4},

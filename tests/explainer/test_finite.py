@@ -161,7 +161,7 @@ class TestSavedNetworks:
     def test_a_threshold_that_is_not_finite_is_refused(self, folder, literal):
         text = (folder / "config.json").read_text().replace('"threshold": 0.5', f'"threshold": {literal}')
         (folder / "config.json").write_text(text)
-        with pytest.raises(ModelError, match=f"it holds {literal}, which is no finite number"):
+        with pytest.raises(ModelError, match=f"it holds {literal}, which is not a finite number"):
             ExpNet.from_pretrained(folder)
 
 

@@ -135,7 +135,7 @@ def test_what_cannot_be_checked_says_why(client):
     long = "good bad " * 200
     with Browser(create_app({"tiny": tiny_explainer(tiny_classifier())})) as roomy:
         assert "This was not checked." in ask(roomy, text=long)
-    assert "There are no words to take away." in ask(client, text=" ")
+    assert "There are no words to remove." in ask(client, text=" ")
 
 
 def test_the_downloads_hold_what_is_shown(client, explainer):

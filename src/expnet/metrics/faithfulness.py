@@ -31,7 +31,7 @@ class Curves:
     """The target's probability while words are removed, in the order in which a method ranks them.
 
     `removed` is without the top share of the words, `kept` with them alone, `full` with all. NaN in `removed` and
-    `kept` for a text without words. `words` counts the units that can be taken away; see `word_units`.
+    `kept` for a text without words. `words` counts the units that can be removed; see `word_units`.
     """
 
     fractions: Float[ndarray, " fractions"]
@@ -189,7 +189,7 @@ def check_words(encoding: Encoding, scores: Mapping[str, Sequence[ndarray]]) -> 
     if wrong := [number for number, windows in enumerate(encoding.windows()) if windows != 1]:
         raise InputError(
             f"{len(wrong)} of {len(encoding.texts)} texts are not in one window, first number {wrong[0]}: a word in "
-            "several windows cannot be taken away at once. Leave them out, or encode with truncate=True."
+            "several windows cannot be removed at once. Leave them out, or encode with truncate=True."
         )
     wanted = [len(text.words) for text in encoding.texts]
     for name, per_text in scores.items():

@@ -99,7 +99,7 @@ def router(models: Models, metrics: Metrics) -> APIRouter:
 
 
 def answer(explanations: list[Explanation]) -> dict[str, Any]:
-    """Return explanations as `:explain` does, beside what was predicted."""
+    """Return explanations and predictions in the format of `:explain`."""
     return {
         "predictions": [prediction(explanation.outputs, explanation.kind) for explanation in explanations],
         "explanations": [explanation.to_dict() for explanation in explanations],
@@ -112,7 +112,7 @@ async def _json_only(content_type: Annotated[str, Header(include_in_schema=False
 
 
 async def _json(content: dict[str, Any]) -> Response:
-    # Many words take their time; meanwhile others are served.
+    # Encoding many words takes time; meanwhile others are served.
     return Response(await asyncio.to_thread(encode, content), media_type="application/json")
 
 
