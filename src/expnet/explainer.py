@@ -119,7 +119,7 @@ class Explainer:
             An explanation, or a list of them in the order of the texts.
 
         Raises:
-            InputError: If a text is no string, the texts are a dictionary, a set or a frame, there is no such class,
+            InputError: If a text is not a string, the texts are a dictionary, a set or a frame, there is no such class,
                 the classifier has no ExpNet, or a regression with several outputs is given no target.
             MethodError: If there is no such method.
             OptionError: If it cannot run with these options.

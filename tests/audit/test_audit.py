@@ -327,7 +327,7 @@ def test_what_no_record_holds_is_refused_since_nothing_could_compare_it(explaine
 
 
 def test_what_is_no_record_is_refused_with_what_was_found(record):
-    with pytest.raises(InputError, match="is no JSON"):
+    with pytest.raises(InputError, match="is not valid JSON"):
         AuditRecord.from_json("{")
     with pytest.raises(InputError, match="'expnet decision', schema 1; got list"):
         AuditRecord.from_json("[]")

@@ -246,7 +246,7 @@ def test_words_of_a_pair_are_found_in_both_texts_or_in_the_second_alone(tmp_path
     [
         ({"marked": [1, 0]}, "Line 2 of .*'people' has 2 scores for 5 words"),
         ({"words": ["snow", "no", "no", ",", "fun"]}, "do not stand in its text"),
-        ({"scores": None}, "Line 2 of .* is no example"),
+        ({"scores": None}, "Line 2 of .* is not an example"),
     ],
 )
 def test_examples_that_do_not_fit_are_refused_with_their_line(tmp_path, change, message):

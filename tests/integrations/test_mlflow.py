@@ -151,7 +151,7 @@ def test_an_explainer_without_an_expnet_is_refused(tmp_path):
 
 
 def test_a_column_without_a_string_for_a_name_is_refused_as_mlflow_knows_no_other(explainer, tmp_path):
-    with pytest.raises(InputError, match="MLflow knows columns by strings, got 0: rename the column"):
+    with pytest.raises(InputError, match="MLflow needs names of columns that are strings, got 0: rename the column"):
         save_model(explainer, tmp_path / "model", settings=Settings(text=0))
     assert not (tmp_path / "model").exists()
 

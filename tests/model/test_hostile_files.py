@@ -145,7 +145,7 @@ REFUSED = {
     ),
     "a shard above": (index(shards("../elsewhere.safetensors")), "which may lie elsewhere"),
     "a shard that is an index": (index(shards("x.safetensors.index.json")), "which may be a pickle"),
-    "an index of nothing": (index([]), "is no index of weights"),
+    "an index of nothing": (index([]), "is not an index of weights"),
     "an index too deep": (index("[" * 100_000), "nested more than 100 deep"),
     "a quantised model": (config(quantization_config={"quant_method": "torchao"}), "are quantised"),
     "foreign experts": (config(_experts_implementation="evil-org/kernel"), "would load foreign code"),

@@ -145,7 +145,7 @@ def test_the_fingerprint_takes_scalars_and_packed_weights_and_changes_with_them(
 def test_state_without_bytes_of_its_own_is_an_error_of_ours():
     model = build("bert")
     model.__class__ = type("Odd", (type(model),), {"get_extra_state": lambda _: {"scale": 1}})
-    with pytest.raises(ModelError, match="keeps a dict among its weights"):
+    with pytest.raises(ModelError, match="state holds a dict, which cannot be hashed"):
         Classifier(model, tokenizer()).fingerprint()
 
 

@@ -530,7 +530,7 @@ BAD = [
     ('{"instances": ["a"], "truncate": 1}', "truncate: Input should be a valid boolean"),
     ('{"instances": ["a"], "top_k": 3}', "top_k: Extra inputs are not permitted"),
     ('{"instances": ["\\ud800"]}', "lone surrogate"),
-    ('{"instances": ["a"', "The body is no JSON: Expecting ',' delimiter (character 18)"),
+    ('{"instances": ["a"', "The body is not JSON: Expecting ',' delimiter (character 18)"),
     ("[" * 1500, "cannot be read as JSON: its lists and objects are nested too deep"),
     ('{"instances": ' + "[" * 900 + "]" * 900 + "}", ""),
     ('{"instances": ["a"], "options": ' + '{"a":' * 300 + "1" + "}" * 301, ""),

@@ -394,7 +394,7 @@ def test_whoever_watches_is_told_of_each_step_and_can_stop_it():
 
 
 def test_a_tier_is_refused_where_a_network_has_its_own(tmp_path):
-    with pytest.raises(InputError, match="goes on from 'random'"):
+    with pytest.raises(InputError, match="starts from 'random'"):
         desk(tmp_path, tier="gradient")
 
 

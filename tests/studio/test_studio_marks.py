@@ -283,7 +283,7 @@ def test_what_is_no_text_in_a_table_is_counted(tmp_path):
     pq.write_table(pa.table({"text": ["good", None, "bad"], "n": [1, 2, 3]}), tmp_path / "t.parquet")
     texts, notes = read_texts(tmp_path / "t.parquet")
     assert [record.text.text for record in texts] == ["good", "bad"]
-    assert notes == ["1 texts are no text: null, a number or an unreadable row, and are left out."]
+    assert notes == ["1 texts are not texts: null, a number or an unreadable row, and are left out."]
     with pytest.raises(InputError, match="no column 'review'; it has text, n"):
         read_texts(tmp_path / "t.parquet", column="review")
 

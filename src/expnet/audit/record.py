@@ -139,7 +139,7 @@ class AuditRecord:
         try:
             data = parse_json(content)
         except ValueError as error:
-            raise InputError(f"The record is no JSON: {error}.") from error
+            raise InputError(f"The record is not valid JSON: {error}.") from error
         header = (data.get("kind"), data.get("schema")) if isinstance(data, dict) else type(data).__name__
         if header != (KIND, SCHEMA):
             raise InputError(f"Expected a record of the kind {KIND!r}, schema {SCHEMA}; got {header}.")

@@ -34,7 +34,9 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeError, pa.ArrowException) as error:
-        raise BatchError(f"{path} cannot be read: {error}. Is it whole, and what its name says?") from error
+        raise BatchError(
+            f"{path} cannot be read: {error}. Is it complete, and of the type that its name says?"
+        ) from error
 
 
 def is_kind(path: Path, *endings: str) -> bool:
@@ -202,7 +204,7 @@ def _header(file: HashedFile) -> list[str]:
     header = csv_header(file.path, _opener(file))
     if isinstance(header, Problem):
         raise BatchError(
-            f"{header}: the names of the columns cannot be read. Is the file whole, and every quote closed?"
+            f"{header}: the names of the columns cannot be read. Is the file complete, and every quote closed?"
         )
     return header
 
@@ -213,7 +215,7 @@ def _rows(file: HashedFile) -> Iterator[SourceRow | Problem]:
         if isinstance(row, Problem) and row.kind == "too long":
             raise BatchError(str(row))
         if isinstance(row, Problem) and (row.kind == "cut off" or row.reason == "unexpected end of data"):
-            raise BatchError(f"{row}: what follows cannot be read. Is the file whole, and every quote closed?")
+            raise BatchError(f"{row}: what follows cannot be read. Is the file complete, and every quote closed?")
         yield row
 
 

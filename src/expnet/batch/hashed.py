@@ -87,8 +87,8 @@ class _Blocks(io.RawIOBase):
         block = self._file.read(min(_BLOCK, self._hashed.size - number * _BLOCK))
         if _hash(block) != self._hashed.blocks[number]:
             raise BatchError(
-                f"{self._hashed.path} has changed since this run hashed it. Put it back as it was and run the same "
-                "again, or begin anew, with another output, from what is there now."
+                f"{self._hashed.path} has changed since this run hashed it. Restore it and run the same "
+                "command again, or start a new job, with another output, from the file as it is now."
             )
         return block
 

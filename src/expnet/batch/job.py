@@ -136,7 +136,9 @@ def _check_readable(files: Sequence[InputFile], schema: pa.Schema) -> None:
     problems = {} if schema.names else Reader(files, schema, ()).read(0).problems
     if problems:
         name = next(file.name for file in files if file.counts)
-        raise BatchError(f"No row of {name} can be read, {problems[0]}. Is it what its name says, in UTF-8?")
+        raise BatchError(
+            f"No row of {name} can be read, {problems[0]}. Is it of the type that its name says, in UTF-8?"
+        )
 
 
 def in_turn(explainer: Explainer) -> Engine:

@@ -53,7 +53,7 @@ def on_ray(
             yield from _results(load, work, numbers, workers, gpus, threads)
         except ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[-1]  # after the traceback
-            raise BatchError(f"A process of Ray failed; what is done stays. {reason}") from error
+            raise BatchError(f"A Ray process failed; finished shards are kept. {reason}") from error
         finally:
             if ours:
                 ray.shutdown()
@@ -69,7 +69,10 @@ class _ShardWorker:
         self.explainer, self.work, self.reader = load(), work, work.reader()
         models_here = models(self.explainer)
         if different := [name for name, value in models_here.items() if work.run[name] != value]:
-            raise BatchError(f"This process loaded another model than the one that began the job: {different} differ.")
+            raise BatchError(
+                f"This process loaded another model than the one that started the job: {different} differ. Load the same "
+                "model in every process."
+            )
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         made = (self.work.make(int(number), self.explainer, self.reader) for number in batch["number"])

@@ -80,7 +80,7 @@ class Row:
                 }
             return cls(**content)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise BenchmarkError(f"this is no row: {error}") from error
+            raise BenchmarkError(f"this is not a row: {error}") from error
 
 
 class RowFile:

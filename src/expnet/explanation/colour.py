@@ -177,7 +177,7 @@ def notes(explanation: "Explanation", *, mark: str) -> list[str]:
         threshold = number(explanation.threshold, scale_of(explanation))
         lines.append(f"Words that score {threshold} or more are {mark}.")
     if str(explanation.provenance.get("explainer", "")).startswith("universal"):
-        lines.append("The explainer is a universal one: it may have seen no text of this task that a person marked.")
+        lines.append("The explainer is universal: it may not have been trained on marked texts of this task.")
     if explanation.windows > 1:
         lines.append(f"Read in {explanation.windows:d} overlapping windows.")
     if unseen := sum(not word.seen for word in explanation.words):

@@ -59,11 +59,11 @@ def split(file: BufferedIOBase, name: str) -> Iterator[tuple[int, bytes]]:
         while line := file.readline(LONGEST + 1):
             number += 1
             if len(line) > LONGEST:
-                reason = f"it is longer than {LONGEST:,} bytes, the most that is read of a line; cut it into several"
+                reason = f"it is longer than the limit of {LONGEST:,} bytes; split it into several lines"
                 raise LineError(name, number, reason, "too long")
             yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise LineError(name, number, f"{error}. Is the file cut off or no gzip?", "cut off") from error
+        raise LineError(name, number, f"{error}. Is the file cut off, or not gzip?", "cut off") from error
 
 
 def decoded(line: bytes, name: str, number: int) -> str:

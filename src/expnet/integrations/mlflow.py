@@ -89,7 +89,7 @@ def _parts(explainer: Explainer, settings: Settings) -> Iterator[dict[str, Any]]
     if explainer.network is None:
         raise InputError("The explainer has no ExpNet to save: load it with explainer=..., or train one.")
     if unnamed := [name for name in settings.columns if not isinstance(name, str)]:
-        raise InputError(f"MLflow knows columns by strings, got {unnamed[0]!r}: rename the column.")
+        raise InputError(f"MLflow needs names of columns that are strings, got {unnamed[0]!r}: rename the column.")
     config = asdict(settings)
     config.pop("shard_rows")
     installed = versions()

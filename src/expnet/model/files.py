@@ -116,7 +116,7 @@ def weight_files(name: str, revision: str | None, named: str | None = None) -> l
         try:
             shards = {str(shard) for shard in parse_json(path.read_bytes())["weight_map"].values()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{file} of {name} is no index of weights: {error}.") from error
+            raise ModelError(f"{file} of {name} is not an index of weights: {error}.") from error
         for shard in sorted(shards):
             _check_file(shard, f"{file} of {name}", kinds=(".safetensors",))
         paths = [_file(name, revision, shard) for shard in sorted(shards)]
@@ -211,7 +211,7 @@ def refuse_unsafe_tokenizer(name: str, revision: str | None = None) -> None:
             tokenizer_class = tokenizer_class_from_name(alias)
             known = isinstance(tokenizer_class, type) and issubclass(tokenizer_class, PreTrainedTokenizerBase)
             if tokenizer_class is not None and not known and not isinstance(tokenizer_class, DummyObject):
-                raise UnsafeModelError(f"The tokenizer of {name} is said to be a {class_name}, which is no tokenizer.")
+                raise UnsafeModelError(f"The tokenizer of {name} has the class {class_name}, which is not a tokenizer.")
 
 
 def _check_file(file: object, source: str, kinds: tuple[str, ...] = (_SINGLE, _INDEX)) -> None:

@@ -147,7 +147,7 @@ def refuse_incomplete(
     """
     if missing:
         raise ModelError(
-            f"{name} lacks the weights {', '.join(sorted(missing)[:4])}: it is no trained sequence classifier. "
+            f"{name} lacks the weights {', '.join(sorted(missing)[:4])}: it is not a trained sequence classifier. "
             "Fine-tune it first, for example with `expnet finetune`."
         )
     if mismatched:

@@ -108,6 +108,6 @@ class Document:
                 self._end = not read
         except _DAMAGE as error:
             whole = self.line - 1 + sum(part.count("\n") for part in parts)
-            self._end = LineError(self._name, whole, f"{error}. Is the file cut off or no gzip?", "cut off")
+            self._end = LineError(self._name, whole, f"{error}. Is the file cut off, or not gzip?", "cut off")
         self._text, self._at = "".join(parts), 0
         return True

@@ -144,7 +144,9 @@ def _format(path: Path, name: str, text: str | None) -> RationaleFormat:
 def _check_taken(path: Path, chosen: RationaleFormat, given: Mapping[str, str | None]) -> None:
     for option, value in given.items():
         if value not in (None, "auto") and option not in chosen.takes:
-            raise RationaleError(f"{path} is {chosen.reads}, for which {option}={value!r} says nothing; leave it out.")
+            raise RationaleError(
+                f"{path} is {chosen.reads}, for which {option}={value!r} has no meaning; leave it out."
+            )
 
 
 def _rule(path: Path, chosen: RationaleFormat, rationale: str | None, drop_overlap: str | None) -> Rule:

@@ -15,7 +15,7 @@ from expnet.web.origins import declares_json
 from expnet.web.refusals import encode
 
 _WHY = {
-    400: "The body is no JSON in UTF-8, or is nested too deep; or a header comes twice.",
+    400: "The body is not JSON in UTF-8, or is nested too deep; or a header comes twice.",
     403: "A page of another site asks.",
     404: "There is no such model.",
     408: "The body did not arrive in time.",

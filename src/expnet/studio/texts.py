@@ -100,7 +100,7 @@ def _table(path: Path, column: str, pair: str | None, notes: list[str]) -> Itera
                     yield Record("", Text.of(*values))
                 else:
                     bad += 1
-    notes += _left_out(bad, "are no text: null, a number or an unreadable row")
+    notes += _left_out(bad, "are not texts: null, a number or an unreadable row")
 
 
 def _with_ids(records: Iterable[Record]) -> list[Record]:

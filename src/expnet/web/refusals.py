@@ -76,5 +76,5 @@ def _unreadable(cause: BaseException) -> str:
 def _problem(problem: dict[str, Any]) -> str:
     place = problem["loc"][1:]
     if problem["type"] == "json_invalid":
-        return f"The body is no JSON: {problem['ctx']['error']} (character {place[0]})"
+        return f"The body is not JSON: {problem['ctx']['error']} (character {place[0]})"
     return f"{'.'.join(map(str, place)) or 'body'}: {problem['msg']}"

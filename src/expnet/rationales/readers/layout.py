@@ -124,7 +124,7 @@ def find_layout(tasks: Sequence[LabelStudioTask], options: Options) -> Layout:
         raise RationaleError(f"pair={options.pair!r} needs text=, the field that holds the first text.")
     controls = sorted({r.control for task in tasks for _, results in task.people for r in results if r.control})
     if options.choice is not None and controls and options.choice not in controls:
-        raise RationaleError(f"Nobody chose anything with choice={options.choice!r}; controls: {', '.join(controls)}.")
+        raise RationaleError(f"No label was chosen with choice={options.choice!r}; controls: {', '.join(controls)}.")
     names = list(dict.fromkeys(name for task in tasks for name in task.data))
     marks: dict[str | None, list[tuple[LabelStudioTask, Mark]]] = {}
     objects: dict[str | None, None] = {}
