@@ -70,8 +70,8 @@ class _ShardWorker:
         models_here = models(self.explainer)
         if different := [name for name, value in models_here.items() if work.run[name] != value]:
             raise BatchError(
-                f"This process loaded another model than the one that started the job: {different} differ. Load the same "
-                "model in every process."
+                f"This process loaded another model than the one that started the job: {different} differ. Load the "
+                "same model in every process."
             )
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:

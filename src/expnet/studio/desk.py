@@ -61,8 +61,8 @@ class Desk:
         """
         if tier is not None and not from_universal(explainer):
             raise InputError(
-                f"The training starts from {explainer.name!r}, and its network has the same tier: leave the tier out, or "
-                "start from --explainer universal."
+                f"The training starts from {explainer.name!r}, and its network has the same tier: leave the tier out, "
+                "or start from --explainer universal."
             )
         if explainer.classifier.kind == "value" and len(explainer.classifier.labels) > 1:
             raise InputError(
