@@ -154,7 +154,7 @@ def test_a_damaged_gzip_file_of_texts_is_refused_after_the_line_it_reaches(tmp_p
 def test_a_line_may_be_as_long_as_the_limit_and_not_a_byte_longer(tmp_path, monkeypatch):
     monkeypatch.setattr(lines, "LONGEST", 20)
     assert list(lines.texts(text_file(tmp_path, b"x\n" + b"y" * 19 + b"\n"))) == ["x", "y" * 19]
-    with pytest.raises(LineError, match=r"line 2: it is longer than the limit of 20 bytes"):
+    with pytest.raises(LineError, match=r"line 2: it is longer than 20 bytes"):
         list(lines.texts(text_file(tmp_path, b"x\n" + b"y" * 20 + b"\nz\n")))
 
 
@@ -240,5 +240,5 @@ def test_problems_of_lines_are_problems_of_records(tmp_path, monkeypatch):
     assert ([record.text.text for record in reading.records], len(reading.problems)) == (["a"], 1)
     assert isinstance(reading.problems[0], Problem)
     assert (reading.problems[0].line, reading.problems[0].kind) == (2, "too long")
-    with pytest.raises(ExpnetError, match=r"a\.jsonl, line 2: it is longer than the limit of 100 bytes"):
+    with pytest.raises(ExpnetError, match=r"a\.jsonl, line 2: it is longer than 100 bytes"):
         read_records(path)

@@ -59,7 +59,7 @@ def split(file: BufferedIOBase, name: str) -> Iterator[tuple[int, bytes]]:
         while line := file.readline(LONGEST + 1):
             number += 1
             if len(line) > LONGEST:
-                reason = f"it is longer than the limit of {LONGEST:,} bytes; split it into several lines"
+                reason = f"it is longer than {LONGEST:,} bytes, the limit for a line; split it into several"
                 raise LineError(name, number, reason, "too long")
             yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

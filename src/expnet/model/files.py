@@ -24,7 +24,7 @@ from expnet.files.parsing import parse_json
 from expnet.model.tokenizer_file import refuse_absurd_tokenizer
 
 # Anything else in a config, even a flash_attention_2 that is not installed, would be fetched from the hub and run
-# as a kernel, whatever the caller asked for. True and False stand in flags of older versions.
+# as a kernel, whatever the caller asked for. True and False are flags of older versions.
 _KNOWN_ATTENTION = {None, True, False, "eager", "sdpa", "flex_attention", "batched_mm", "grouped_mm"}
 _ATTENTION = re.compile(r"_*(attn|experts)_implementation")
 # More than any model has; transformers makes lists and dictionaries as long while it reads the config.

@@ -98,7 +98,7 @@ class Document:
         parts = [self._text[self._at :]]
         wanted = len(parts[0]) + _PIECE
         if wanted > LONGEST + _PIECE:
-            reason = f"an element is longer than {LONGEST:,} characters, the most that is read of one"
+            reason = f"an element is longer than {LONGEST:,} characters, the limit for one"
             raise LineError(self._name, self.line, reason, "too long")
         try:
             while wanted > 0 and not self._end:

@@ -187,6 +187,6 @@ class Error(BaseModel):
 
 
 class State(BaseModel):
-    """Whether the server lives, or is ready."""
+    """Whether the server is alive, or ready."""
 
     status: str

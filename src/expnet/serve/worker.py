@@ -101,7 +101,7 @@ class Worker:
             return await asyncio.wait_for(job.answer, self._limits.seconds)
         except TimeoutError as error:
             raise RefusedError(
-                503, f"There is no answer after {self._limits.seconds:g} seconds: ask for less, or later."
+                503, f"There is no answer after {self._limits.seconds:g} seconds: send less, or try again later."
             ) from error
 
     async def _run(self) -> None:
@@ -113,7 +113,7 @@ class Worker:
             while batch := self._take():
                 answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
                 for job, answer in zip(batch, answers, strict=True):
-                    if job.answer.done():  # nobody waits for it any more
+                    if job.answer.done():  # the request was cancelled
                         continue
                     if isinstance(answer, BaseException):
                         job.answer.set_exception(answer)
@@ -139,7 +139,7 @@ class Worker:
         for number, job in enumerate(batch):
             try:
                 texts = job.task.prepare(self._explainer, job.items, self._limits)
-            except BaseException as error:  # it is handed to whoever asked
+            except BaseException as error:  # it is passed on to the request
                 failed[number] = self._reason(job.task, error)
             else:
                 places += [_BatchedText(number, instance, text) for instance, text in enumerate(texts)]

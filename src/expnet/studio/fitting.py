@@ -61,7 +61,7 @@ class BeforeAndAfter:
 
 
 class _CancelledError(Exception):
-    """Somebody pressed Cancel."""
+    """The user pressed Cancel."""
 
 
 class Fitting:

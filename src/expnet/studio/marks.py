@@ -57,7 +57,7 @@ class Entry:
         return self.doings.get(annotator, Doing())
 
     def annotation(self, annotator: str) -> Annotation | None:
-        """Return what a person marked, None if nobody of that name did."""
+        """Return what a person marked; None if there is no such annotator."""
         return next((marked for marked in self.record.annotations if marked.annotator == annotator), None)
 
 
@@ -147,7 +147,7 @@ class Marks:
     def add(self, records: Sequence[Record]) -> int:
         """Add records to the file; where an annotator has marked a text in it already, the file's marks stay.
 
-        Where somebody marked a text more than once in these records, later marks are numbered, as readers do.
+        Where an annotator marked a text more than once in these records, later ones are numbered, as readers do.
 
         Returns:
             How many texts they brought something new for.

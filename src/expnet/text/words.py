@@ -81,7 +81,7 @@ def words_of_tokens(tokens: Sequence[Span], words: Sequence[Span], special: Sequ
     Args:
         tokens: In text order within each segment.
         words: Those of the text, then those of its pair, in text order and without overlap.
-        special: For each token whether it stands for no text.
+        special: For each token whether it is special, and so stands for no text.
     """
     second = next((index for index, word in enumerate(words) if word.segment), len(words))
     parts = [(0, words[:second]), (second, words[second:])]

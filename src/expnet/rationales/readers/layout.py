@@ -89,7 +89,7 @@ class Layout:
         """Return whether an object shows the task's text (0) or pair (1), None if another text.
 
         Raises:
-            RowError: If nothing tells which text it shows.
+            RowError: If it is unclear which text it shows.
         """
         texts = self.of(task)
         shown = next((name for name in self.fields[on] if name in task.data), None)
@@ -98,7 +98,7 @@ class Layout:
         if self.marked == {on} and len(texts) == 1:
             return 0
         raise RowError(
-            "marks", f"nothing tells which of {sorted(task.data)} the marks on {on!r} stand in: none quotes it"
+            "marks", f"it is unclear which of {sorted(task.data)} the marks on {on!r} are in: none quotes it"
         )
 
     def is_label(self, result: LabelStudioResult, task: LabelStudioTask) -> bool:
@@ -108,7 +108,7 @@ class Layout:
         if result.about is None or result.about in self.marked:
             return result.about is None or self.segment(result.about, task) is not None
         shown = next((name for name in self.fields[result.about] if name in task.data), None)
-        if shown is None:  # nothing tells what it shows: the text, if there is nothing else
+        if shown is None:  # it is unclear what it shows: the text, if there is nothing else
             return not self.marked and len(self.fields) == 1
         return shown in self.of(task)
 
@@ -117,7 +117,7 @@ def find_layout(tasks: Sequence[LabelStudioTask], options: Options) -> Layout:
     """Find out which fields hold the texts of a file.
 
     Raises:
-        RationaleError: If marks stand in more than two texts of a task, or `options` names a pair without a text or a
+        RationaleError: If marks are in more than two texts of a task, or `options` names a pair without a text or a
             control that is not there.
     """
     if options.pair is not None and options.text is None:
@@ -164,7 +164,7 @@ def _fields(
     *,
     alone: bool,
 ) -> tuple[str, ...]:
-    """Return the fields that an object may show, none if nothing tells."""
+    """Return the fields that an object may show, none if that is unclear."""
     quoting = {name: sum(fits(task.data.get(name, ""), mark) for task, mark in marks) for name in names}
     likely = [name for name in names if quoting[name]]
     if not likely:

@@ -81,7 +81,7 @@ def _joined(rows: Sequence[Answers], rule: Rule, own_label: bool, asked: bool) -
 
 
 def named_apart(annotations: Iterable[Annotation]) -> tuple[Annotation, ...]:
-    """Number the later answers of somebody who annotated a text more than once."""
+    """Number the later answers of an annotator who annotated a text more than once."""
     apart: dict[str, Annotation] = {}
     for annotation in annotations:
         who, times = annotation.annotator, 1
