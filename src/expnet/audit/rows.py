@@ -13,7 +13,7 @@ from numpy import ndarray
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One figure a row.
+    """Figures of explained rows, one value per row each.
 
     Attributes:
         probability: Of the class explained.

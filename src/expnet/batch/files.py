@@ -108,7 +108,7 @@ class Reader:
         self._chunks = self._all()
 
     def read(self, number: int) -> Chunk:
-        """Return a chunk.
+        """Return the rows of a chunk, by its number from 0.
 
         Raises:
             BatchError: If a file can no longer be read, or has changed since the job began.

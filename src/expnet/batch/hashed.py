@@ -23,7 +23,7 @@ class HashedFile:
 
     @classmethod
     def of(cls, path: Path) -> "HashedFile":
-        """Read a file once.
+        """Read a file once and hash it.
 
         Raises:
             OSError: If it cannot be read.

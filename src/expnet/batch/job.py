@@ -57,7 +57,7 @@ Engine = Callable[[Work, Sequence[int]], Iterator[Counter[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a job did.
+    """The result of a job.
 
     Attributes:
         statuses: Rows by status.

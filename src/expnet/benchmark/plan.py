@@ -177,7 +177,7 @@ class Plan:
 
 
 def read_plan(path: str | Path) -> Plan:
-    """Read a plan.
+    """Read a plan from a TOML file.
 
     Raises:
         BenchmarkError: If the file cannot be read, a key is unknown or missing, or a value does not fit; the message

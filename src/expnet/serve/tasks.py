@@ -41,7 +41,7 @@ class Predict:
         return _texts(items)
 
     def run(self, explainer: Explainer, texts: Sequence[Text]) -> list[dict[str, Any]]:
-        """Return what `prediction` does."""
+        """Return the `prediction` for each text."""
         classifier = explainer.classifier
         rows = predict_texts(classifier, texts, truncate=self.truncate).outputs.tolist()
         named = [dict(zip(classifier.labels, row, strict=True)) for row in rows]

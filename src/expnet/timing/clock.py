@@ -59,7 +59,7 @@ class Stopwatch:
     """Starts when it is made; for what runs only once, such as a whole job in a process of its own."""
 
     def __init__(self) -> None:
-        """Start."""
+        """Start both clocks."""
         self._seconds, self._processor = time.perf_counter(), time.process_time()
 
     def read(self) -> Took:

@@ -119,7 +119,7 @@ class _Replay:
 
 
 async def _read(receive: Receive, limits: Limits) -> bytes:
-    """Read a body.
+    """Read the body of a request.
 
     Raises:
         RefusedError: If it is too large (413), or does not arrive in time (408).

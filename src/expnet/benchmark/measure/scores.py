@@ -95,7 +95,7 @@ def word_scores(
 
 
 def keep(path: Path, scores: Scores) -> None:
-    """Write scores atomically."""
+    """Write scores to a safetensors file, atomically; `kept` reads them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     flat = np.concatenate(scores) if scores else np.zeros(0)
     write_atomic(path, save({"scores": flat, "lengths": np.array([len(word_scores) for word_scores in scores])}))
