@@ -373,7 +373,7 @@ def edited_word(explainer, **edit):
 
 @pytest.mark.parametrize("edit", [{"end": 3_000_000_000}, {"start": -1}, {"segment": 2}, {"score": float("nan")}])
 def test_a_word_that_no_text_could_have_is_refused(explainer, edit):
-    with pytest.raises(InputError, match=r"The record is (damaged|no JSON)"):
+    with pytest.raises(InputError, match=r"The record is (damaged|not valid JSON)"):
         AuditRecord.from_json(edited_word(explainer, **edit))
 
 
@@ -401,7 +401,7 @@ def test_trust_says_what_the_explainer_has_learned_from(explainer):
 
     assert "No text was held out, so its agreement with people was not measured" in told(texts=16)
     whole = told(**{"texts": 1600, "dev texts": 90, "dev average_precision": 0.614})
-    assert "on a classifier that is not recorded. On 90 others" in whole
+    assert "for a classifier that is not recorded. On 90 other texts" in whole
     assert "1,600 texts" in whole
     assert "0.61" in whole
     assert "imitate the method “leave_one_out” and another explainer on 300 texts without human marks" in told(

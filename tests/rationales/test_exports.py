@@ -162,10 +162,10 @@ def test_prodigy_s_quotes_and_tokens_tell_the_unit(tmp_path):
 
 def test_an_option_that_a_format_has_no_use_for_is_refused(tmp_path):
     (tmp_path / "t.txt").write_text("(3 x)\n")
-    with pytest.raises(RationaleError, match="offsets='utf-16' says nothing"):
+    with pytest.raises(RationaleError, match="offsets='utf-16' has no meaning"):
         read(tmp_path / "t.txt", offsets="utf-16")
     path = write(tmp_path / "s.jsonl", {"text": "x"})
-    with pytest.raises(RationaleError, match="text='review' says nothing"):
+    with pytest.raises(RationaleError, match="text='review' has no meaning"):
         read(path, text="review")
     with pytest.raises(RationaleError, match="auto, characters, utf-16, utf-8, got 'utf16'"):
         unit_of("utf16")
