@@ -1,10 +1,10 @@
-"""What of the universal ExpNet matters: change one thing, train without a family, judge on its development texts.
+"""What matters in the universal ExpNet: change one thing, train without a family, evaluate on its development texts.
 
     python scripts/ablate.py ../shared/data runs
     python scripts/tables.py
 
-Goes on where it was; classifiers and features are those of the benchmark's run. No test set is read. A family without a
-development file is judged on training texts, which nothing here learned from. One seed.
+Resumes where it stopped; classifiers and features are those of the benchmark's run. No test set is read. A family
+without a development file is evaluated on training texts, on which nothing here was trained. One seed.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def development(plan: Plan, data: Data, task: TaskPlan) -> list[Record]:
-    """Return marked texts of a task to judge on."""
+    """Return marked texts of a task to evaluate on."""
     train, dev = data.to_train_explainer(task)
     texts = dev or train
     return [texts[i] for i in draw(texts, TEXTS, plan.seed)]
@@ -92,7 +92,7 @@ def development(plan: Plan, data: Data, task: TaskPlan) -> list[Record]:
 def measured(
     workshop: Workshop, task: TaskPlan, held: Sequence[Record], done: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield average precision and AUROC of every variation that is not there yet."""
+    """Yield average precision and AUROC of every variation that is not measured yet."""
     for name in RULES:
         if name not in done:
             yield name, rule(workshop.classifier(task, 0), held, name)
@@ -123,10 +123,10 @@ def measured(
 
 
 def of_network(workshop: Workshop, task: TaskPlan, held: Sequence[Record], network: ExpNet) -> dict[str, float]:
-    return judged_by(workshop.classifier(task, 0), held, network, workshop.work / "features")
+    return evaluated(workshop.classifier(task, 0), held, network, workshop.work / "features")
 
 
-def judged_by(classifier: Classifier, held: Sequence[Record], network: ExpNet, cache: Path) -> dict[str, float]:
+def evaluated(classifier: Classifier, held: Sequence[Record], network: ExpNet, cache: Path) -> dict[str, float]:
     """Return means over texts of what `evaluate` gives."""
     examples = extract(classifier, held, network.config.features, cache=cache)
     return {name: round(value, 4) for name, value in evaluate(network, annotated_texts(examples, held)).items()}

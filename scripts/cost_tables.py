@@ -1,4 +1,4 @@
-"""The tables of what things cost; scripts/tables.py writes them."""
+"""Tables of costs; scripts/tables.py writes them into the pages."""
 
 import json
 from itertools import starmap
@@ -11,7 +11,7 @@ from expnet.timing.throughput import table as mixed_table
 
 
 def speed(measured: dict[str, Any]) -> str:
-    """Return the cost of an explanation beside the bare prediction."""
+    """Return the cost of an explanation compared with the bare prediction."""
     of = {(timing["batch"], timing["tokens"], timing["name"]): timing for timing in measured["timings"]}
     versions = ", ".join(f"{name} {value}" for name, value in measured["versions"].items())
     lines = [
@@ -31,7 +31,7 @@ def speed(measured: dict[str, Any]) -> str:
 
 
 def studio(measured: dict[str, Any]) -> str:
-    """Return how long Fit takes, in medians over runs, and what it made better."""
+    """Return how long Fit takes, in medians over runs, and what it improves."""
     rows = [
         f"| {row['set']} | {row['marked']} | "
         + " | ".join(
@@ -54,7 +54,7 @@ def studio(measured: dict[str, Any]) -> str:
 
 
 def costs(docs: Path) -> dict[str, str]:
-    """Return the tables of the page on speed; one whose figures nobody has measured yet says how to."""
+    """Return the tables of the page on speed; a table without figures says that they are not measured yet."""
     tables = {
         "lengths": (docs / "lengths.json", lengths_table),
         "float32": (docs / "throughput.json", lambda report: mixed_table(report["float32"])),
@@ -88,7 +88,7 @@ def overhead(measured: dict[str, Any]) -> str:
 
 
 def bfloat16(measured: dict[str, Any]) -> str:
-    """Return the speed in bfloat16, and what becomes of the scores."""
+    """Return the speed in bfloat16, and how far the scores differ."""
     gap = measured["agreement"]
     return (
         f"{mixed_table(measured['bfloat16'])}\n\nScores in float32 are {gap['mean difference']:.4f} away on average, "
@@ -99,7 +99,7 @@ def bfloat16(measured: dict[str, Any]) -> str:
 
 
 def budgets(measured: dict[str, Any]) -> str:
-    """Return what each budget of tokens gives."""
+    """Return the speed under each budget of tokens."""
     lines = [
         f"The first {measured['texts']} of these texts, {measured['threads']} threads.",
         "",
@@ -112,7 +112,7 @@ def budgets(measured: dict[str, Any]) -> str:
 
 
 def peers_of(model: str, measured: dict[str, Any]) -> str:
-    """Return what libraries take for the same texts on one model."""
+    """Return the time that libraries take for the same texts on one model."""
     lines = [
         f"{model}: {measured['texts']} texts of {measured['tokens']} tokens, {measured['threads']} thread, "
         f"CPU time; the prediction takes {measured['prediction_ms']:.0f} ms. {measured['versions']}.",
@@ -127,7 +127,7 @@ def peers_of(model: str, measured: dict[str, Any]) -> str:
 
 
 def serve(measured: dict[str, Any]) -> str:
-    """Return what a server answers, and what it holds in memory."""
+    """Return a server's throughput, latency and memory."""
     lines = [
         f"{measured['model']} on {measured['threads']} thread; texts of {measured['texts']}, one per request.",
         "",

@@ -1,4 +1,4 @@
-"""The tables of docs/limits.md: what people agree with beside what the model depends on, and what changes scores.
+"""The tables of docs/limits.md: plausibility beside faithfulness, and how stable scores are.
 
 `python scripts/tables.py` writes them.
 """
@@ -90,7 +90,7 @@ def steady(rows: Sequence[Row]) -> str:
 
 
 def elsewhere(report: Mapping[str, Any]) -> str:
-    """Return how explainers do on texts of the kind that the demo's own one learned from, and of others."""
+    """Return how explainers do on texts of the kind that the demo's own was trained on, and on others."""
     systems = ("the demo's explainer", "universal/attention", "universal/gradient", "generic_relevance", "random")
     last = "gain of universal/gradient over the demo's"
     lines: list[Sequence[str | float | None]] = []

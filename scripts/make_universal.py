@@ -1,10 +1,10 @@
-"""Train the universal ExpNets on all tasks of the ring, and write what the benchmark says of them on unseen tasks.
+"""Train the universal ExpNets on all tasks of the ring, and write the benchmark's figures for unseen tasks.
 
     expnet benchmark benchmarks/ring.toml --data ../shared/data --output runs
     python scripts/make_universal.py ../shared/data runs
 
-What is shipped learned from all families. The figures are those of networks made the same way without the family that
-they are tested on.
+The shipped networks are trained on all families. The figures are those of networks made in the same way without the
+family that they are tested on.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def learned(plan: Plan, folder: Path) -> dict[str, Any]:
-    """Return the sets that a network learned from by the plan's families, and what its classifiers are made of."""
+    """Return the sets that a network was trained on by the plan's families, and what its classifiers are based on."""
     sources = ExpNet.from_pretrained(folder).config.provenance["sources"]
     families: dict[str, list[str]] = {}
     for task in plan.tasks:
@@ -59,7 +59,7 @@ def learned(plan: Plan, folder: Path) -> dict[str, Any]:
 
 
 def card(sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return what a model card says beside the provenance: protocol, results, limits."""
+    """Return the parts of a model card beside the provenance: protocol, results, limits."""
     lines = [
         f"| {name} | {figures['texts']} | {figures['ours']:.3f} [{figures['interval'][0]:.3f}, "
         f"{figures['interval'][1]:.3f}] | {figures['best']:.3f} {figures['best method']} | {figures['random']:.3f} |"
@@ -85,7 +85,7 @@ better explainer: `expnet fit`.
 
 
 def figures(rows: Sequence[Row], method: str) -> dict[str, Any]:
-    """Return average precision on each set of a family that the network had not learned from, beside others'."""
+    """Return average precision on each set of a family that the network was not trained on, and that of others."""
     sets = {}
     for place, here in places([row for row in main_marks(rows) if not row.sample]).items():
         ours = [row for row in here if row.experiment == "cross-task" and row.method == method]

@@ -26,13 +26,13 @@ from expnet.errors import UnsupportedModelError
 
 PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
 LENGTHS = (150, 61, 7)  # more than one block of queries, and many windows
-# Farther apart than rounding brings them: the model's own implementations disagree.
+# Further apart than by rounding: the model's own implementations disagree.
 ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was found for one architecture; differences are the largest of logits, rows and columns."""
+    """The measurements of one architecture; differences are the largest of logits, rows and columns."""
 
     name: str
     support: Support | None
@@ -103,7 +103,7 @@ def own(model: PreTrainedModel, batch: dict[str, Tensor], anchor: Anchor) -> tup
 
 
 def eager(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a second model with the same weights that never saw our code, under eager attention."""
+    """Return a second model with the same weights that expnet never touched, under eager attention."""
     twin: PreTrainedModel = (
         type(model)._from_config(copy.deepcopy(model.config), attn_implementation="eager").to(model.dtype).eval()
     )

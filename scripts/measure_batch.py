@@ -1,11 +1,11 @@
-"""What `explain-file` costs beside a plain predict loop, in rows a second, seconds of processor and memory.
+"""The cost of `explain-file` compared with a plain predict loop, in rows per second, CPU seconds and memory.
 
     python scripts/measure_batch.py DATA --rows 20000
 
 DATA is a folder of sets, set/split.jsonl.gz, whose lines hold `text` or `tokens`; rows are drawn from all of them.
 Each way runs in a process of its own on one thread and reads the same tokens (at most 512 a text). Its time starts when
-the model is loaded; its processor time tells more than the clock where other processes run. Ray's processes are not in
-its own processor time and memory, so only the clock is shown for it.
+the model is loaded; its CPU time says more than the clock where other processes run. Ray's processes are not in its own
+CPU time and memory, so only the clock is shown for it.
 """
 
 import argparse

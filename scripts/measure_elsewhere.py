@@ -1,9 +1,9 @@
-"""How an explainer does on texts of another kind than those it learned from: the sentiment demo's own beside others.
+"""How an explainer does on other kinds of text than it was trained on: the sentiment demo's own beside others.
 
     python scripts/measure_elsewhere.py ../shared/data
     python scripts/tables.py
 
-The classifier is `demo/sentiment`; its own ExpNet has learned from sentences of film reviews. Development splits only.
+The classifier is `demo/sentiment`; its own ExpNet was trained on sentences of film reviews. Development splits only.
 """
 
 import argparse

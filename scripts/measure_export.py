@@ -4,7 +4,7 @@
 
 DATA is a folder of sets, set/split.jsonl.gz, whose lines hold `text` or `tokens`; texts are drawn from all of them.
 Every way starts from the same strings and ends with probabilities or explanations. The ways take turns; medians over
-the rounds are shown, of the clock and of processor time, which tells more where other processes run.
+the rounds are shown, of the clock and of CPU time, which says more where other processes run.
 """
 
 import argparse
@@ -164,7 +164,7 @@ def timed(ways: dict[str, Callable[[], object]], rounds: int, texts: int) -> lis
 
 
 def filled(page: str, report: dict[str, Any]) -> str:
-    """Return the page with its tables as they should be."""
+    """Return the page with its tables up to date."""
     versions = ", ".join(f"{package} {number}" for package, number in report["versions"].items())
     close = ["| | largest difference | mean | rank correlation | same side of threshold | same label | MB |"]
     close.append("|---|---|---|---|---|---|---|")

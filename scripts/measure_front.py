@@ -1,10 +1,10 @@
-"""Plausible or faithful? ExpNets taught by people's marks, by leaving words out, and by mixtures, on development texts.
+"""Plausible or faithful? ExpNets trained on human marks, leave-one-out scores, and mixtures, on development texts.
 
     python scripts/measure_front.py ../shared/data runs
     python scripts/tables.py
 
-Classifiers and networks are those of the benchmark's run (`benchmarks/ring.toml`); the teacher has learned from other
-families of tasks. No test set is read. Goes on where it was; one seed.
+Classifiers and networks are those of the benchmark's run (`benchmarks/ring.toml`); the teacher was trained on other
+families of tasks. No test set is read. Resumes where it stopped; one seed.
 """
 
 import argparse

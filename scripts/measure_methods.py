@@ -1,19 +1,19 @@
-"""What each attribution method costs beside the bare prediction, and on which architectures it works.
+"""The cost of each attribution method compared with the bare prediction, and the architectures on which it works.
 
     python scripts/measure_methods.py speed --output docs/methods.json
     python scripts/measure_methods.py support --output docs/methods.json
     python scripts/tables.py
 
 Speed: the embedded demo, 32 sentences of 27 tokens in one batch, one thread. Both sides begin with strings, as they
-must be tokenized; the prediction is plain transformers under SDPA. The clock is processor time of the process, so
-that other programs disturb little. The method and the prediction take turns; the median, smallest and largest ratio of
-neighbouring runs are kept. Other libraries are measured in the same run, called the
-way their documentation does, for the same texts; those that are not installed are left out.
+must be tokenized; the prediction is plain transformers under SDPA. The clock is CPU time of the process, so that other
+programs have little effect. The method and the prediction take turns; the median, smallest and largest ratio of
+neighbouring runs are kept. Other libraries are measured in the same run, called as in their documentation, for the same
+texts; those that are not installed are left out.
 
 With `--only` the figures of the named methods alone are measured and replaced; a row that was measured with other
 versions than those at the top of the file says with which.
 
-Support: every method is held to its contract on a tiny random model of each architecture.
+Support: every method's contract is tested on a tiny random model of each architecture.
 """
 
 import argparse
@@ -40,7 +40,7 @@ BATCH, TOKENS = 32, 27
 # One WordPiece token each, so that lengths are exact.
 SENTENCE = "a gripping film with a wooden lead and the best story of this year , never dull but too long for my taste"
 WORDS = SENTENCE.split()
-# Beside the defaults: settings under which other libraries are known.
+# Beside the defaults: the settings that other libraries use.
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     name: [{"replacement": "delete"}] for name in ("leave_one_out", "lime", "kernel_shap", "partition_shap")
 }
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def merged(before: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
-    """Return a report in which the methods that were found again have their new figures, and all others their own.
+    """Return a report in which the methods that were measured again have new figures, and all others their old ones.
 
     Methods are in the order of the table, and those that are no longer in it are left out.
     """
@@ -105,7 +105,7 @@ def speed(methods: list[expnet.Method], repeats: int, seconds: float, peers: boo
     for method in methods:
         for options in [{}, *SETTINGS.get(method.name, [])]:
             needed = {"documents": texts} if "documents" in method.options else {}
-            # No demo has a network with gradients; what it has learned changes no time.
+            # No demo has a network with gradients; its weights do not affect the time.
             network = expnet.ExpNet(GRADIENT).eval() if method.uses_target else explainer.network
 
             def run(

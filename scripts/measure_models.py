@@ -5,9 +5,9 @@
 
 For two tasks of `benchmarks/ring.toml`, on development texts; no test set is read. Each base is fine-tuned on texts
 of the task; one more is all-MiniLM-L6-v2 with every second layer left out. The explainers: the one of other families,
-which knows neither the task nor the classifier; the one of all families, and one of this task alone, moved from the
-classifiers they learned on; both adapted to the classifier by unmarked texts; and one trained on the very classifier
-with marks of the task. One seed; goes on where it was.
+which was trained on neither the task nor the classifier; the one of all families, and one of this task alone,
+transferred from the classifiers they were trained on; both adapted to the classifier on unmarked texts; and one trained
+on this classifier with marks of the task. One seed; resumes where it stopped.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ablate import development, judged_by, rule
+from ablate import development, evaluated, rule
 from on_ring import ROOT, opened
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
@@ -88,14 +88,14 @@ def tuned(workshop: Workshop, task: TaskPlan, name: str, base: Path) -> Classifi
 
 
 def specialist(workshop: Workshop, task: TaskPlan, tier: Tier) -> ExpNet:
-    """Return the ExpNet for any heads that has learned from this task alone, on its first classifier."""
+    """Return the ExpNet for any heads that is trained on this task alone, with its first classifier."""
     return workshop.learned([task], 0, with_tier(workshop.plan.cross, tier))
 
 
 def measured(
     workshop: Workshop, task: TaskPlan, classifier: Classifier, held: Sequence[Record], done: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield average precision and AUROC of each explainer that is not there yet."""
+    """Yield average precision and AUROC of each explainer that is not measured yet."""
     cache = workshop.work / "features"
     texts = {record.text for record in held}
     marked = [record for record in workshop.data.to_train_explainer(task)[0] if record.text not in texts]
@@ -123,7 +123,7 @@ def measured(
         }
         for name, make in makers.items():
             if (called := f"{name}, {tier}") not in done:
-                yield called, judged_by(classifier, held, make(), cache)
+                yield called, evaluated(classifier, held, make(), cache)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where the time of an explanation goes beyond the model's own, and what compiling it brings; into docs/overhead.json.
+"""Where an explanation spends time beyond the model's own, and what compiling it saves; into docs/overhead.json.
 
     python scripts/measure_overhead.py
     python scripts/tables.py

@@ -1,13 +1,13 @@
-"""What explanations by other libraries cost beside ours, on the same texts in one run; into docs/peers.json.
+"""The cost of explanations by other libraries and by expnet, on the same texts in one run; into docs/peers.json.
 
     python scripts/measure_peers.py --model demo/sentiment
     python scripts/measure_peers.py --model bert-base
     python scripts/tables.py
 
-Each way and the bare prediction of the same texts take turns, in processor time, so that other programs disturb little;
-median, smallest and largest ratio of neighbouring runs are kept. Every library is called as its
-documentation does, in the largest batches that it takes. Those that are not installed are named as such. "bert-base"
-has the size of BERT-base and random weights, which change no time.
+Each way and the bare prediction of the same texts take turns, in CPU time, so that other programs have little effect;
+median, smallest and largest ratio of neighbouring runs are kept. Every library is called as in its documentation, in
+the largest batches that it takes. Those that are not installed are named as such. "bert-base" has the size of BERT-base
+and random weights, which do not affect the time.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def ours(explainer: expnet.Explainer, texts: Sequence[str]) -> Iterator[tuple[st
 
 
 def more(explainer: expnet.Explainer, texts: Sequence[str]) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield what `measure_methods.others` has not."""
+    """Yield calls of libraries that `measure_methods.others` lacks."""
     model, tokenizer = explainer.classifier.model, explainer.classifier.tokenizer
     if find_spec("transformers_interpret"):
         from transformers_interpret import SequenceClassificationExplainer

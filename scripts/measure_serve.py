@@ -1,11 +1,11 @@
-"""What `expnet serve` answers in a second, how long an answer takes, and what it holds in memory.
+"""Requests per second, latency and memory of `expnet serve`.
 
     python scripts/measure_serve.py DATA --threads 1
 
 DATA is a folder of sets as for measure_batch.py. The server is a process of its own; clients ask it from this one, each
 on a connection that stays open, for one text at a time, for predictions and for explanations by turns. The same
-endpoint, queue and batches serve both, so that their difference is what explaining costs. The server's processor time
-tells more than the clock where other processes run. Writes docs/serve.json; scripts/tables.py makes the table of it.
+endpoint, queue and batches serve both, so that their difference is what explaining costs. The server's CPU time says
+more than the clock where other processes run. Writes docs/serve.json; scripts/tables.py makes the table of it.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
     with server(args.model, args.threads) as port:
         rows = []
         for clients in args.clients:
-            # The first round warms; then the verbs take turns, so that a busy machine slows both.
+            # The first round warms up; then the verbs take turns, so that a busy machine slows both.
             rounds: dict[str, list[dict[str, Any]]] = {verb: [] for verb in VERBS}
             for turn in range(ROUNDS + 1):
                 for verb in VERBS:
@@ -87,7 +87,7 @@ def server(model: str, threads: int) -> Iterator[int]:
 
 
 def ask(port: int, verb: str, texts: Sequence[str], clients: int) -> dict[str, Any]:
-    """Return the seconds that each request took, that all took together, and that the server's processor worked."""
+    """Return the seconds that each request took, the seconds that all took together, and the server's CPU seconds."""
     left = iter(texts)  # of a list, which threads may share
 
     def client(_number: int) -> list[float]:
@@ -112,7 +112,7 @@ def ask(port: int, verb: str, texts: Sequence[str], clients: int) -> dict[str, A
 
 
 def figure(port: int, name: str) -> float:
-    """Read a figure of the server's."""
+    """Read a figure from the server's metrics."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/metrics")
     page = connection.getresponse().read().decode()

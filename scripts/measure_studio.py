@@ -40,7 +40,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     rows = []
     for name, model in SETS.items():
-        # The demo's own explainer has learned from this task; a person's model would have none.
+        # The demo's own explainer was trained on this task; a user's model would have none.
         explainer = load(model, explainer="universal")
         texts = usable(read_records(args.data / name))[: max(args.marked) + UNMARKED]
         for count in args.marked:
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def fit(explainer: Any, texts: list[Any], count: int) -> dict[str, Any]:
-    """Press Fit with so many of the texts marked, and wait for the explainer and for the figures."""
+    """Press Fit with the first `count` texts marked, and wait for the explainer and for the figures."""
     bare = [replace(record, rationale=None, annotations=()) for record in texts]
     with tempfile.TemporaryDirectory() as folder:
         marks = Marks(Path(folder) / "marks.jsonl")

@@ -1,4 +1,4 @@
-"""Texts of all lengths a second, explained and only predicted, in three types of weights; into docs/throughput.json.
+"""Texts of mixed lengths per second, explained and only predicted, in three dtypes; into docs/throughput.json.
 
     python scripts/measure_throughput.py DATA --threads 2
     python scripts/tables.py

@@ -1,4 +1,4 @@
-"""What the scripts behind docs/research.md begin with: the ring's plan, its data, and what its run has made."""
+"""What the scripts behind docs/research.md share: the ring's plan, its data, and the results of its run."""
 
 import argparse
 from pathlib import Path

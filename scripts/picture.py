@@ -17,7 +17,7 @@ from expnet.methods.registry import TABLE
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEXT = "A gripping, beautifully shot film with a wooden lead."
-# The one method that must be told how rare words are; a few sentences will do for a picture.
+# One method needs texts to count words in; a few sentences are enough for a picture.
 DOCUMENTS = ["A film with a lead.", "A beautifully lit room with a view.", "A shot in the dark.", "The lead is wooden."]
 BOX = "(({x, y, width, height}) => [x, y, width, height])(document.querySelector('section').getBoundingClientRect())"
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from expnet.benchmark.present.summary import figure, lessons, main_marks, shots_name
+from expnet.benchmark.present.summary import figure, learning_curves, main_marks, shots_name
 from expnet.benchmark.rows import Row
 
-# Families whose tasks are much alike count once in a mean.
+# Tasks that are much alike count once in a mean.
 FAMILIES = {
     "acceptability": ("acceptability", "learner errors", "minimal pairs"),
     **{name: (name,) for name in ("sentiment", "hate speech", "tweets", "inference")},
@@ -42,7 +42,7 @@ def front(measured: dict[str, Any]) -> str:
 
 
 def models(measured: dict[str, Any]) -> str:
-    """Return average precision of each explainer on each classifier, and how far the moved are from their own."""
+    """Return average precision of each explainer on each classifier."""
     lines = []
     for task, classifiers in measured["tasks"].items():
         names = list(dict.fromkeys(name for figures in classifiers.values() for name in figures))
@@ -59,10 +59,10 @@ def models(measured: dict[str, Any]) -> str:
 
 
 def people(rows: list[Row]) -> str:
-    """Return token F1, each explainer at its own threshold, after so many marked texts, beside a person's."""
+    """Return token F1 by number of marked texts, each explainer at its own threshold, and that of a person."""
     here = [row for row in main_marks(rows) if row.set == SET_OF_PEOPLE]
     (person,) = {figure([row], "f1").mean for row in here if row.method == "human"}
-    by_start = lessons(row for row in here if row.experiment in ("adapted", "few marks", "in-domain"))
+    by_start = learning_curves(row for row in here if row.experiment in ("adapted", "few marks", "in-domain"))
     steps = sorted({step for at in by_start.values() for step in at})
     lines = ["| start | " + " | ".join(shots_name(step) for step in steps) + " |", "|---|" + "---|" * len(steps)]
     for start, at in by_start.items():

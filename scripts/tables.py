@@ -1,4 +1,4 @@
-"""Write the measured tables into README.md and the pages in docs/, from what the other scripts leave.
+"""Write the measured tables into README.md and the pages in docs/, from the files of the other scripts.
 
 python scripts/tables.py
 """
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def pages() -> dict[Path, str]:
-    """Return each page with its tables as they should be."""
+    """Return each page with its tables up to date."""
     reports = {name: json.loads((FOLDER / name / "report.json").read_text()) for name in DEMOS}
     measured = read("speed")
     tables = {
@@ -86,7 +86,7 @@ def stale() -> list[str]:
 
 
 def read(name: str) -> Any:
-    """Return what a script left in docs/."""
+    """Read what a script wrote into docs/."""
     return json.loads((ROOT / "docs" / f"{name}.json").read_text())
 
 
@@ -133,7 +133,7 @@ def benchmark(plan: str, rows: list[Row]) -> dict[str, str]:
 
 
 def fine_tuned() -> str:
-    """Return what each fine-tuned classifier of the benchmark reaches on its development split."""
+    """Return the figures of each fine-tuned classifier of the benchmark on its development split."""
     lines = ["| classifier | trained on | accuracy | macro-F1 | MCC |", "|---|---|---|---|---|"]
     for name, report in json.loads((ROOT / "benchmarks" / "rows" / "classifiers.json").read_text()).items():
         figures = " | ".join(f"{report['dev_figures'][key]:.3f}" for key in ("accuracy", "macro_f1", "mcc"))
@@ -142,7 +142,7 @@ def fine_tuned() -> str:
 
 
 def whole(plan: str, rows: list[Row]) -> str:
-    """Return the page with every table of a plan that results.md leaves out."""
+    """Return the page with all tables of a plan that results.md leaves out."""
     sections = all_tables(rows)
     left = ("plausibility", "gains", "gains_sample", "faithfulness", "stability", "sanity", "cost")
     source = f"From `benchmarks/rows/{plan}.jsonl.gz`; see [benchmark.md](benchmark.md)."

@@ -47,7 +47,7 @@ BLANK = r"[\p{White_Space}\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}]"
 
 
 def kinds() -> str:
-    """Return a letter for each character there is: its kind, in lower case where nothing of it is seen."""
+    """Return a letter for every code point: its kind, in lower case where the character is invisible."""
     characters = "".join(map(chr, range(sys.maxunicode + 1)))
     table = ["X"] * len(characters)
     for kind, pattern in reversed(KINDS.items()):

@@ -46,6 +46,6 @@ def browser():
     """A Chromium with one page; only for tests that are skipped without one."""
     from tests.chromium import Chromium
 
-    found = Chromium()
-    yield found
-    found.close()
+    chromium = Chromium()
+    yield chromium
+    chromium.close()

@@ -48,6 +48,6 @@ def _required(extra: str | None) -> set[str]:
         for line in distribution(name).requires or ():
             requirement = Requirement(line)
             marker = requirement.marker
-            if marker is None or any(marker.evaluate({"extra": each}) for each in (*extras, "")):
+            if marker is None or any(marker.evaluate({"extra": chosen}) for chosen in (*extras, "")):
                 todo.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
     return {name for name, _ in seen}

@@ -107,18 +107,18 @@ class NaiveBert:
         return step
 
     def _attention(self, query: list, key: list) -> list[list[list[float]]]:
-        found = []
+        attentions = []
         for h in range(self.heads):
             rows = []
             for q in query[h]:
                 powers = [math.exp(q @ k / math.sqrt(len(k))) for k in key[h]]
                 rows.append([power / sum(powers) for power in powers])
-            found.append(rows)
-        return found
+            attentions.append(rows)
+        return attentions
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
-    return x * np.array([(1 + math.erf(each / math.sqrt(2))) / 2 for each in x])
+    return x * np.array([(1 + math.erf(value / math.sqrt(2))) / 2 for value in x])
 
 
 def shaken_classifier(architecture: str = "bert", *, seed: int = 0, **changes) -> Classifier:

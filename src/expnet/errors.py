@@ -97,7 +97,7 @@ def require_extra(package: str, extra: str) -> None:
 
 
 def did_you_mean(name: Hashable, known: Iterable[Hashable]) -> str:
-    """Return a sentence that offers the nearest valid name, with a blank before it; "" where none is near.
+    """Return a sentence that offers the nearest valid name, with a leading space; "" if none is near.
 
     Args:
         name: What came: a string, or whatever a frame calls its columns.

@@ -66,7 +66,7 @@ def finetune(
         output: The folder to write.
         config: Hyper-parameters.
         label_names: Names for the label values of the data, such as {"0": "negative"}.
-        resume: Go on from the last checkpoint in `output`.
+        resume: Resume from the last checkpoint in `output`.
 
     Returns:
         Accuracy, macro-F1 and Matthews correlation on `dev`.

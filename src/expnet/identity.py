@@ -1,4 +1,4 @@
-"""What made an explanation: models by name and hash."""
+"""Identify the models that made an explanation, by name and hash."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""`expnet.integrations.mlflow` under the name that every saved model gives, in its MLmodel, as what loads it."""
+"""`expnet.integrations.mlflow` under the module name that saved models store in their MLmodel file as their loader."""
 
 from expnet.batch.settings import Settings as Settings
 from expnet.integrations.mlflow import load_pyfunc as _load_pyfunc  # noqa: F401  # MLflow calls it by this name

@@ -78,7 +78,7 @@ def test_a_text_without_words_and_one_of_several_windows_say_why_nothing_was_che
     assert long.checks == ()
     assert "not in one window" in long.unchecked
     assert "not in one window" in decision_page(long)
-    assert "no words to take away" in decision_page(blank)
+    assert "no words to remove" in decision_page(blank)
 
 
 @pytest.mark.parametrize("text", [TEXT, PAIR, "", "half \u00e9 \U0001f600 good"])
@@ -123,8 +123,8 @@ def test_what_is_computed_again_on_the_same_models_does_not_differ(record, expla
 
 
 def test_another_classifier_network_or_text_is_named(record, explainer):
-    def named(found):
-        return {each.what for each in found if each.matters}
+    def named(differences):
+        return {difference.what for difference in differences if difference.matters}
 
     assert named(verify(record, tiny_explainer(explainer.classifier, seed=1))) > {"explainer_hash", "score of word 1"}
     assert "classifier_hash" in named(verify(record, tiny_explainer(tiny_classifier(seed=1))))
@@ -137,18 +137,28 @@ def test_a_score_that_moved_by_more_than_the_tolerance_is_named_with_both_values
     words = list(record.explanation.words)
     words[1] = replace(words[1], score=words[1].score + 0.01)
     edited = replace(record, explanation=replace(record.explanation, words=tuple(words)))
-    (found,) = verify(edited, explainer)
-    assert (found.what, found.was) == ("score of word 2", words[1].score)
-    assert found.now == pytest.approx(words[1].score - 0.01)
+    (difference,) = verify(edited, explainer)
+    assert (difference.what, difference.was) == ("score of word 2", words[1].score)
+    assert difference.now == pytest.approx(words[1].score - 0.01)
     assert verify(edited, explainer, tolerance=0.02) == []
 
 
 def test_names_devices_and_versions_are_noted_but_do_not_matter(record, explainer):
     moved = Explainer(explainer.classifier, explainer.network, name="elsewhere")
-    (found,) = verify(record, moved)
-    assert (found.what, found.was, found.now, found.matters) == ("explainer", "random", "elsewhere", False)
-    (found,) = verify(replace(record, versions={**record.versions, "torch": "1.0"}), explainer)
-    assert (found.what, found.was, found.now, found.matters) == ("torch", "1.0", torch.__version__, False)
+    (difference,) = verify(record, moved)
+    assert (difference.what, difference.was, difference.now, difference.matters) == (
+        "explainer",
+        "random",
+        "elsewhere",
+        False,
+    )
+    (difference,) = verify(replace(record, versions={**record.versions, "torch": "1.0"}), explainer)
+    assert (difference.what, difference.was, difference.now, difference.matters) == (
+        "torch",
+        "1.0",
+        torch.__version__,
+        False,
+    )
 
 
 def test_an_edit_that_forgets_the_hash_is_noticed_and_any_edit_of_figures_computed(record, explainer):
@@ -156,10 +166,12 @@ def test_an_edit_that_forgets_the_hash_is_noticed_and_any_edit_of_figures_comput
     data["trust"] = "Trust it blindly."
     edited = AuditRecord.from_json(json.dumps(data))
     assert edited.changed
-    assert [each.what for each in verify(edited, explainer)] == ["the file", "trust"]
+    assert [difference.what for difference in verify(edited, explainer)] == ["the file", "trust"]
     assert "was edited after it was written" in decision_page(edited)
     data["text"]["content"] = "the good film"
-    assert [each.what for each in verify(AuditRecord.from_json(resealed(data)), explainer)] == ["sha256 of the text"]
+    assert [difference.what for difference in verify(AuditRecord.from_json(resealed(data)), explainer)] == [
+        "sha256 of the text"
+    ]
 
 
 def leaves(value, path=()):
@@ -199,7 +211,7 @@ def differing(changed, explainer, text):
         edited = AuditRecord.from_json(resealed(changed))
     except InputError:
         return {"refused"}
-    return {each.what for each in verify(edited, explainer, text=text)}
+    return {difference.what for difference in verify(edited, explainer, text=text)}
 
 
 def names_of(path):
@@ -243,11 +255,11 @@ def test_whatever_is_changed_in_a_record_is_named_also_under_a_new_hash(explaine
             continue  # one of three hundred is like another
         changed = json.loads(json.dumps(data))
         at(changed, path[:-1])[path[-1]] = other(at(data, path))
-        found = differing(changed, explainer, given)
+        reported = differing(changed, explainer, given)
         what_it_cannot_be = path != ("explanation", "threshold") and not isinstance(
             at(data, path), bool | int | float | str
         )
-        assert found & names_of(path) or (found == {"refused"} and what_it_cannot_be), (path, found)
+        assert reported & names_of(path) or (reported == {"refused"} and what_it_cannot_be), (path, reported)
         checked += 1
     assert checked > 40
 
@@ -272,13 +284,15 @@ def test_what_is_added_or_left_out_is_named_too(explainer):
         "word 1 of check 1": lambda data: data["checks"][0]["words"].reverse(),
         "checks": lambda data: data["checks"].clear(),
     }.items():
-        assert what in {each.what for each in verify(edited(data, change), explainer)}
+        assert what in {difference.what for difference in verify(edited(data, change), explainer)}
 
 
 def test_the_content_of_a_record_is_compared_with_the_text_that_is_given(record, explainer):
     changed = edited(record.to_dict(), lambda data: data["text"].update(content="a bad film"))
-    found = verify(changed, explainer, text=Text.of(TEXT))
-    assert [(each.what, each.was, each.now) for each in found] == [("content of the text", "a bad film", TEXT)]
+    differences = verify(changed, explainer, text=Text.of(TEXT))
+    assert [(difference.what, difference.was, difference.now) for difference in differences] == [
+        ("content of the text", "a bad film", TEXT)
+    ]
 
 
 def test_what_is_taken_as_it_is_follows_from_nothing_or_makes_other_figures(explainer):
@@ -292,10 +306,10 @@ def test_what_is_taken_as_it_is_follows_from_nothing_or_makes_other_figures(expl
         ("target", "LABEL_0" if data["explanation"]["label"] != "LABEL_0" else "LABEL_1", {"label", "probability"}),
         ("count", 1, {"without of check 1", "words of check 1"}),
     ):
-        found = verify(
+        differences = verify(
             edited(data, lambda data, name=name, value=value: data["asked"].update({name: value})), explainer
         )
-        assert what <= {each.what for each in found if each.matters}
+        assert what <= {difference.what for difference in differences if difference.matters}
 
 
 def test_what_no_record_holds_is_refused_since_nothing_could_compare_it(explainer):
@@ -313,7 +327,7 @@ def test_what_no_record_holds_is_refused_since_nothing_could_compare_it(explaine
 
 
 def test_what_is_no_record_is_refused_with_what_was_found(record):
-    with pytest.raises(InputError, match="is no JSON"):
+    with pytest.raises(InputError, match="is not valid JSON"):
         AuditRecord.from_json("{")
     with pytest.raises(InputError, match="'expnet decision', schema 1; got list"):
         AuditRecord.from_json("[]")
@@ -333,7 +347,7 @@ ABSURD = {
 }
 
 
-@pytest.mark.parametrize(("part", "fields"), [(part, each) for part, some in ABSURD.items() for each in some])
+@pytest.mark.parametrize(("part", "fields"), [(part, field) for part, some in ABSURD.items() for field in some])
 def test_a_record_with_an_absurd_field_is_refused_and_the_field_named(record, part, fields):
     data = record.to_dict()
     told = json.dumps(data | {part: data[part] | fields})
@@ -359,7 +373,7 @@ def edited_word(explainer, **edit):
 
 @pytest.mark.parametrize("edit", [{"end": 3_000_000_000}, {"start": -1}, {"segment": 2}, {"score": float("nan")}])
 def test_a_word_that_no_text_could_have_is_refused(explainer, edit):
-    with pytest.raises(InputError, match=r"The record is (damaged|no JSON)"):
+    with pytest.raises(InputError, match=r"The record is (damaged|not valid JSON)"):
         AuditRecord.from_json(edited_word(explainer, **edit))
 
 
@@ -367,12 +381,12 @@ def test_a_word_that_no_text_could_have_is_refused(explainer, edit):
 def test_a_word_beyond_a_text_that_is_not_there_makes_it_no_longer_and_is_named(explainer, edit):
     record = AuditRecord.from_json(edited_word(explainer, **edit))
     assert len(record.explanation.text) == len(TEXT)
-    assert "end of word 7" in {each.what for each in verify(record, explainer, text=Text.of(TEXT))}
+    assert "end of word 7" in {difference.what for difference in verify(record, explainer, text=Text.of(TEXT))}
 
 
 @pytest.mark.parametrize(
     ("lost", "by_chance", "said"),
-    [(0.5, 0.1, "they did matter"), (0.1, 0.08, "does not hang on these words alone"), (0.0, 0.5, "something else")],
+    [(0.5, 0.1, "they did matter"), (0.1, 0.08, "does not depend on these words alone"), (0.0, 0.5, "something else")],
 )
 def test_the_verdict_follows_the_check_and_its_control(lost, by_chance, said):
     checks = (Checked("expnet", ("good",), 0.9, 0.9 - lost, 0.9), Checked(RANDOM, (), 0.9, 0.9 - by_chance, 0.5))
@@ -385,12 +399,12 @@ def test_trust_says_what_the_explainer_has_learned_from(explainer):
         network.config = replace(network.config, provenance=provenance)
         return record_decision(Explainer(explainer.classifier, network), "good").trust
 
-    assert "No text was held out: agreement with people was not measured" in told(texts=16)
+    assert "No text was held out, so its agreement with people was not measured" in told(texts=16)
     whole = told(**{"texts": 1600, "dev texts": 90, "dev average_precision": 0.614})
-    assert "on a classifier that is not recorded. On 90 others" in whole
+    assert "for a classifier that is not recorded. On 90 other texts" in whole
     assert "1,600 texts" in whole
     assert "0.61" in whole
-    assert "imitate the method “leave_one_out” and another explainer on 300 texts that nobody had marked" in told(
+    assert "imitate the method “leave_one_out” and another explainer on 300 texts without human marks" in told(
         texts=300, toward="leave_one_out", teacher={}
     )
     assert "not learned from people" in record_decision(explainer, "good", asked=Asked(method="saliency")).trust
@@ -414,7 +428,7 @@ def folders(tmp_path_factory):
 
 
 def run(*arguments, stdin=None, status=0):
-    result = CliRunner().invoke(app, [str(each) for each in arguments], input=stdin)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
     if isinstance(result.exception, ExpnetError):
         raise result.exception
     assert result.exit_code == status, result.output

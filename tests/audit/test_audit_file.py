@@ -91,27 +91,27 @@ def test_rows_statuses_classes_and_histogram_are_those_of_a_plain_count(record, 
 
 
 def test_the_words_of_each_class_are_those_of_a_plain_count(record, explained):
-    found, rows_with, rows_of = defaultdict(list), defaultdict(set), defaultdict(int)
+    scores_of, rows_with, rows_of = defaultdict(list), defaultdict(set), defaultdict(int)
     for at, row in enumerate(read(explained / "here")):
         if row["x_status"] == "ok":
             rows_of[row["x_label"]] += 1
             for word, score in zip(row["x_words"], row["x_scores"], strict=True):
                 word = normalize("NFKC", word).lower()
                 if word != "!":
-                    found[row["x_label"], word].append(score)
+                    scores_of[row["x_label"], word].append(score)
                     rows_with[row["x_label"], word].add(at)
     total = sum(rows_of.values())
     assert record.drivers.keys() == rows_of.keys()
     for label, drivers in record.drivers.items():
         expected = {}
-        for (own, word), scores in found.items():
+        for (own, word), scores in scores_of.items():
             everywhere = sum(len(rows_with[other, word]) for other in rows_of)
             here = len(rows_with[own, word])
             lift = (here / everywhere) / (rows_of[own] / total)
             if own == label and here >= 3 and lift >= 1:
                 expected[word] = (here, pytest.approx(np.mean(scores), abs=1e-6), pytest.approx(lift))
-        assert {each.word: (each.rows, each.score, each.lift) for each in drivers} == expected
-        assert [each.score for each in drivers] == sorted((each.score for each in drivers), reverse=True)
+        assert {driver.word: (driver.rows, driver.score, driver.lift) for driver in drivers} == expected
+        assert [driver.score for driver in drivers] == sorted((driver.score for driver in drivers), reverse=True)
     assert any(drivers for drivers in record.drivers.values())
 
 
@@ -126,21 +126,21 @@ def test_the_words_of_each_class_are_those_of_a_plain_count(record, explained):
     )
 )
 def test_the_figures_of_a_row_are_its_margin_and_one_less_its_relative_entropy(rows):
-    found = figures(table_of([(label, share, ["w"] * len(scores), scores) for label, share, scores in rows]))
+    measured = figures(table_of([(label, share, ["w"] * len(scores), scores) for label, share, scores in rows]))
     for at, (_, share, scores) in enumerate(rows):
-        assert found.margin[at] == pytest.approx(max(0, 2 * share - 1), abs=1e-6)
+        assert measured.margin[at] == pytest.approx(max(0, 2 * share - 1), abs=1e-6)
         if len(scores) < 2 or not any(scores):
-            assert np.isnan(found.concentration[at])
-            assert np.isnan(found.clarity[at])
+            assert np.isnan(measured.concentration[at])
+            assert np.isnan(measured.clarity[at])
         else:
             expected = 1 - entropy(np.abs(scores)) / np.log(len(scores))
-            assert found.concentration[at] == pytest.approx(expected, abs=1e-6)
-            assert found.clarity[at] == pytest.approx(expected * found.margin[at], abs=1e-6)
+            assert measured.concentration[at] == pytest.approx(expected, abs=1e-6)
+            assert measured.clarity[at] == pytest.approx(expected * measured.margin[at], abs=1e-6)
 
 
 def test_one_word_with_all_the_score_is_1_and_equal_scores_are_0():
-    found = figures(table_of([("a", 1.0, ["x", "y"], [0.7, 0]), ("a", 1.0, ["x", "y"], [-0.3, 0.3])]))
-    np.testing.assert_allclose(found.concentration, [1, 0], atol=1e-7)
+    measured = figures(table_of([("a", 1.0, ["x", "y"], [0.7, 0]), ("a", 1.0, ["x", "y"], [-0.3, 0.3])]))
+    np.testing.assert_allclose(measured.concentration, [1, 0], atol=1e-7)
 
 
 @given(st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=6), max_size=5), st.integers(1, 4))
@@ -177,15 +177,15 @@ def test_where_there_are_too_many_words_the_rare_ones_go_and_the_error_is_bounde
     for _ in range(20):
         rows = []
         for _ in range(30):
-            words = sorted({f"w{int(each)}" for each in chance.zipf(1.5, 4) if each < 10_000})
+            words = sorted({f"w{int(number)}" for number in chance.zipf(1.5, 4) if number < 10_000})
             rows.append(("a", 0.9, words, [0.5] * len(words)))
             for word in words:
                 exact[word] += 1
         totals.add(table_of(rows))
-    found = {row["word"]: row["rows"] for row in totals.table().to_pylist()}
+    rows_of_words = {row["word"]: row["rows"] for row in totals.table().to_pylist()}
     assert 0 < totals.missed < 60
-    assert all(exact[word] - totals.missed <= found.get(word, 0) <= exact[word] for word in exact)
-    assert found["w1"] == exact["w1"]
+    assert all(exact[word] - totals.missed <= rows_of_words.get(word, 0) <= exact[word] for word in exact)
+    assert rows_of_words["w1"] == exact["w1"]
 
 
 @given(
@@ -193,12 +193,12 @@ def test_where_there_are_too_many_words_the_rare_ones_go_and_the_error_is_bounde
     arrays(float, (3, 4), elements=st.integers(0, 5).map(float)),
 )
 def test_the_distance_is_that_of_scipy(a, b):
-    found = distance(a, b)
+    distances = distance(a, b)
     for row in range(3):
         if a[row].any() and b[row].any():
-            assert found[row] == pytest.approx(jensenshannon(a[row], b[row], base=2), abs=1e-7)
+            assert distances[row] == pytest.approx(jensenshannon(a[row], b[row], base=2), abs=1e-7)
         else:
-            assert np.isnan(found[row])
+            assert np.isnan(distances[row])
 
 
 def test_drift_is_found_where_it_is_and_p_is_uniform_where_there_is_none():
@@ -235,11 +235,11 @@ def test_what_made_two_files_that_differ_is_named(explained, explainer, tmp_path
 
 
 def test_a_sample_is_checked_with_the_model_that_made_it_and_with_no_other(explained, explainer):
-    found = record_file(explained / "here", explainer=explainer, sample=20).faithfulness
-    assert (found.rows, found.left_out, found.share) == (20, 0, 0.2)
-    assert found.moved < 1e-5
-    assert found.gain.mean == pytest.approx(found.without.mean - found.without_random.mean)
-    assert found.without.low <= found.without.mean <= found.without.high
+    measured = record_file(explained / "here", explainer=explainer, sample=20).faithfulness
+    assert (measured.rows, measured.left_out, measured.share) == (20, 0, 0.2)
+    assert measured.moved < 1e-5
+    assert measured.gain.mean == pytest.approx(measured.without.mean - measured.without_random.mean)
+    assert measured.without.low <= measured.without.mean <= measured.without.high
     with pytest.raises(MismatchError, match="explainer_hash differs"):
         record_file(explained / "here", explainer=tiny_explainer(explainer.classifier, seed=1))
     with pytest.raises(MismatchError, match="classifier_hash differs"):
@@ -250,8 +250,8 @@ def test_words_that_decide_alone_gain_all_and_random_ones_less(explainer, tmp_pa
     """Scores by leave-one-out name the very words whose absence costs most."""
     source = write_parquet(tmp_path / "in.parquet", some_rows(40, 3))
     run(explainer, source, tmp_path / "out", method="leave_one_out")
-    found = record_file(tmp_path / "out", explainer=explainer, sample=40).faithfulness
-    assert found.gain.low > 0
+    measured = record_file(tmp_path / "out", explainer=explainer, sample=40).faithfulness
+    assert measured.gain.low > 0
     assert "matter more to the model than random words" in file_page(
         record_file(tmp_path / "out", explainer=explainer, sample=40)
     )
@@ -260,10 +260,10 @@ def test_words_that_decide_alone_gain_all_and_random_ones_less(explainer, tmp_pa
 def test_rows_longer_than_a_window_are_left_out_of_the_check_and_counted(explainer, tmp_path):
     source = write_parquet(tmp_path / "in.parquet", [{"text": "good " * 300}, {"text": "bad film"}, {"text": ""}])
     run(explainer, source, tmp_path / "out")
-    found = record_file(tmp_path / "out", explainer=explainer)
-    assert (found.faithfulness.rows, found.faithfulness.left_out) == (1, 1)
-    assert found.unclear == 1
-    jsonschema.validate(json.loads(found.to_json()), SCHEMA)
+    record = record_file(tmp_path / "out", explainer=explainer)
+    assert (record.faithfulness.rows, record.faithfulness.left_out) == (1, 1)
+    assert record.unclear == 1
+    jsonschema.validate(json.loads(record.to_json()), SCHEMA)
 
 
 def test_json_follows_the_schema_and_leaves_texts_out_where_asked(record, explained, explainer):
@@ -302,11 +302,11 @@ def test_a_file_without_an_explained_row_has_a_record_and_a_page(explainer, tmp_
     run(explainer, tmp_path / "in.parquet", tmp_path / "none")
     run(explainer, tmp_path / "in2.parquet", tmp_path / "blank")
     for folder, other in (("none", "blank"), ("blank", "none")):
-        found = record_file(tmp_path / folder, against=tmp_path / other, explainer=explainer)
-        jsonschema.validate(json.loads(found.to_json()), SCHEMA)
-        assert found.faithfulness.rows == 0
-        assert found.against.label_drift is None
-        assert "nothing to compare" in file_page(found)
+        record = record_file(tmp_path / folder, against=tmp_path / other, explainer=explainer)
+        jsonschema.validate(json.loads(record.to_json()), SCHEMA)
+        assert record.faithfulness.rows == 0
+        assert record.against.label_drift is None
+        assert "nothing to compare" in file_page(record)
 
 
 def test_what_is_no_whole_folder_of_one_job_is_refused(explained, explainer, tmp_path):
@@ -341,7 +341,7 @@ def test_the_command_writes_both_and_refuses_what_it_cannot_use(tmp_path):
     write_parquet(tmp_path / "in.parquet")
 
     def invoke(*arguments):
-        return CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
 
     assert invoke("explain-file", tmp_path / "in.parquet", tmp_path / "out", *models).exit_code == 0
     outputs = ["--output", tmp_path / "file.json", "--output", tmp_path / "file.html"]

@@ -49,9 +49,9 @@ def test_output_rows_are_those_of_explain_one_by_one(explainer, rows, shard_rows
         lines = [{"n": n, "text": a, "pair": b, "target": c} for n, (a, b, c) in enumerate(rows)]
         source = write_lines(Path(folder) / "in.jsonl", lines)
         columns = {"pair": "pair", "target_column": "target"}
-        found = run(explainer, source, Path(folder) / "out", **columns, shard_rows=shard_rows) if rows else []
-    assert [row["n"] for row in found] == list(range(len(rows)))
-    for row, (text, pair, target) in zip(found, rows, strict=True):
+        explained = run(explainer, source, Path(folder) / "out", **columns, shard_rows=shard_rows) if rows else []
+    assert [row["n"] for row in explained] == list(range(len(rows)))
+    for row, (text, pair, target) in zip(explained, rows, strict=True):
         assert_is_explained_alone(row, explainer, text, pair, target)
 
 
@@ -90,15 +90,15 @@ def test_each_bad_row_says_what_is_wrong_and_the_others_are_explained(tmp_path, 
         {"id": 1, "text": "bad", "pair": "one", "target": "0"},
     ]
     source = write_parquet(tmp_path / "in.parquet", rows)
-    found = run(explainer, source, tmp_path / "out", pair="pair", target_column="target")
-    assert [row["status"] for row in found] == ["ok", "missing", "unknown target", "too long", "too long", "ok"]
-    errors = [row["error"] for row in found]
+    explained = run(explainer, source, tmp_path / "out", pair="pair", target_column="target")
+    assert [row["status"] for row in explained] == ["ok", "missing", "unknown target", "too long", "too long", "ok"]
+    errors = [row["error"] for row in explained]
     assert "'text' is null" in errors[1]
     assert "Did you mean 'LABEL_2'?" in errors[2]
     assert "A pair of 300 and 300 tokens" in errors[3]
     assert "5,000,000 characters are more than max_characters, 100,000" in errors[4]
-    assert [{name: row[name] for name in rows[0]} for row in found] == rows  # ids twice, and all of 5 MB
-    assert [found[0]["label"], found[5]["label"]] == ["LABEL_2", "LABEL_0"]
+    assert [{name: row[name] for name in rows[0]} for row in explained] == rows  # ids twice, and all of 5 MB
+    assert [explained[0]["label"], explained[5]["label"]] == ["LABEL_2", "LABEL_0"]
 
 
 def test_a_text_that_is_no_utf8_is_kept_and_not_explained(tmp_path, explainer):
@@ -115,10 +115,10 @@ def test_a_text_on_which_the_model_returns_nan_spoils_no_other(tmp_path):
     classifier = tiny_classifier()
     classifier.embeddings[FIRST_WORD + WORDS.index("film")] = torch.nan
     source = write_parquet(tmp_path / "in.parquet")
-    found = run(tiny_explainer(classifier), source, tmp_path / "out")
-    assert [row["status"] for row in found] == ["not finite" if "film" in text else "ok" for text in TEXTS]
+    explained = run(tiny_explainer(classifier), source, tmp_path / "out")
+    assert [row["status"] for row in explained] == ["not finite" if "film" in text else "ok" for text in TEXTS]
     healthy = tiny_explainer(tiny_classifier())
-    for text, row in zip(TEXTS, found, strict=True):
+    for text, row in zip(TEXTS, explained, strict=True):
         if row["status"] == "ok":
             scores = [word.score for word in healthy.explain(text).words]
             assert row["scores"] == pytest.approx(scores, abs=TOLERANCE)
@@ -136,8 +136,8 @@ def test_where_memory_does_not_suffice_batches_are_halved_down_to_the_row(explai
     monkeypatch.setattr(explainer, "explain", scarce)
     texts = ["good", "bad", "too much", "a longer text", "another longer text"]
     chunk = Chunk(pa.table({"text": texts}), {"text": texts}, {})
-    found = explain_rows(explainer, chunk, Settings())
-    assert [outcome.status for outcome in found] == ["ok", "ok", "out of memory", "ok", "ok"]
+    outcomes = explain_rows(explainer, chunk, Settings())
+    assert [outcome.status for outcome in outcomes] == ["ok", "ok", "out of memory", "ok", "ok"]
     assert sizes == [5, 2, 3, 1, 2]
 
 
@@ -165,9 +165,9 @@ def test_any_method_with_its_options_and_seed_gives_what_explain_gives(tmp_path,
 
 def test_truncation_is_reported_by_row(tmp_path, explainer):
     source = write_parquet(tmp_path / "in.parquet", [{"text": "good " * 300}, {"text": "good"}])
-    found = run(explainer, source, tmp_path / "out", truncate=True)
-    assert [row["truncated"] for row in found] == [True, False]
-    assert [len(row["words"]) for row in found] == [300, 1]
+    explained = run(explainer, source, tmp_path / "out", truncate=True)
+    assert [row["truncated"] for row in explained] == [True, False]
+    assert [len(row["words"]) for row in explained] == [300, 1]
 
 
 def test_what_would_fail_in_every_row_fails_before_the_first(tmp_path, explainer):

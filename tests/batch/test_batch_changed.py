@@ -132,7 +132,7 @@ class TestShards:
         source, output = job
         (output / name).parent.mkdir(exist_ok=True)
         shutil.copy(output / "part-000000.parquet", output / name)
-        with pytest.raises(BatchError, match=r"(copy|COPY).* is none of the 3 shards of this job"):
+        with pytest.raises(BatchError, match=r"(copy|COPY).* is not one of the 3 shards of this job"):
             run(explainer, source, output, shard_rows=3)
 
     @pytest.mark.parametrize(

@@ -52,12 +52,12 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("error", "status", "reason"), ERRORS, ids=[type(each[0]).__name__ for each in ERRORS])
+@pytest.mark.parametrize(("error", "status", "reason"), ERRORS, ids=[type(failure[0]).__name__ for failure in ERRORS])
 def test_whatever_the_model_raises_on_a_row_is_its_status_and_the_others_are_explained(tmp_path, error, status, reason):
-    found = run(failing(error, "film"), write_parquet(tmp_path / "in.parquet"), tmp_path / "out", shard_rows=3)
-    assert [row["status"] for row in found] == [status if "film" in text else "ok" for text in TEXTS]
+    explained = run(failing(error, "film"), write_parquet(tmp_path / "in.parquet"), tmp_path / "out", shard_rows=3)
+    assert [row["status"] for row in explained] == [status if "film" in text else "ok" for text in TEXTS]
     healthy = tiny_explainer(tiny_classifier())
-    for text, row in zip(TEXTS, found, strict=True):
+    for text, row in zip(TEXTS, explained, strict=True):
         if "film" in text:
             assert (row["error"], row["label"], row["scores"]) == (reason, None, None)
         else:
@@ -80,16 +80,16 @@ def test_a_panic_of_the_tokenizer_concerns_the_row_that_holds_its_text(tmp_path,
 
     tokenize = windows._tokenize
     monkeypatch.setattr(windows, "_tokenize", panicking)
-    found = run(tiny_explainer(tiny_classifier()), write_parquet(tmp_path / "in.parquet"), tmp_path / "out")
-    assert [row["status"] for row in found] == ["failed" if "film" in text else "ok" for text in TEXTS]
-    assert found[0]["error"] == "The tokenizer fails on a text: index out of bounds"
+    explained = run(tiny_explainer(tiny_classifier()), write_parquet(tmp_path / "in.parquet"), tmp_path / "out")
+    assert [row["status"] for row in explained] == ["failed" if "film" in text else "ok" for text in TEXTS]
+    assert explained[0]["error"] == "The tokenizer fails on a text: index out of bounds"
 
 
 def test_a_frame_marks_the_row_on_which_the_model_fails():
     frame = pd.DataFrame({"text": TEXTS})
-    found = explain_frame(failing(RuntimeError("boom"), "film"), frame)
-    assert found.status.tolist() == ["failed" if "film" in text else "ok" for text in TEXTS]
-    assert found.error[0] == "RuntimeError: boom"
+    frame_out = explain_frame(failing(RuntimeError("boom"), "film"), frame)
+    assert frame_out.status.tolist() == ["failed" if "film" in text else "ok" for text in TEXTS]
+    assert frame_out.error[0] == "RuntimeError: boom"
 
 
 def test_a_token_without_an_embedding_concerns_only_the_row_that_holds_it(tmp_path):
@@ -98,14 +98,14 @@ def test_a_token_without_an_embedding_concerns_only_the_row_that_holds_it(tmp_pa
     explainer = tiny_explainer(tiny_classifier())
     classifier = type(explainer.classifier)(build("bert"), words)
     source = write_lines(tmp_path / "in.jsonl", [{"text": text} for text in ("good", "bad <user> film", "short")])
-    found = run(tiny_explainer(classifier), source, tmp_path / "out")
-    assert [row["status"] for row in found] == ["ok", "invalid", "ok"]
-    assert "the token '<user>' with the id 71, but the model has embeddings for 71 ids" in found[1]["error"]
+    explained = run(tiny_explainer(classifier), source, tmp_path / "out")
+    assert [row["status"] for row in explained] == ["ok", "invalid", "ok"]
+    assert "the token '<user>' with the id 71, but the model has embeddings for 71 ids" in explained[1]["error"]
 
 
 def test_a_failing_word_of_the_sample_fails_no_other_row(tmp_path):
-    found = run(failing(RuntimeError("boom"), "text"), write_parquet(tmp_path / "in.parquet"), tmp_path / "out")
-    assert [row["status"] for row in found] == ["failed" if "text" in text else "ok" for text in TEXTS]
+    explained = run(failing(RuntimeError("boom"), "text"), write_parquet(tmp_path / "in.parquet"), tmp_path / "out")
+    assert [row["status"] for row in explained] == ["failed" if "text" in text else "ok" for text in TEXTS]
 
 
 def test_a_model_that_fails_on_any_text_is_refused_before_the_first(tmp_path):
@@ -151,8 +151,8 @@ def test_one_bad_row_among_many_costs_few_calls(monkeypatch):
     sizes, whole = [], explainer.explain
     monkeypatch.setattr(explainer, "explain", lambda texts, **how: sizes.append(len(texts)) or whole(texts, **how))
     texts = ["good"] * 200 + ["bad film"]
-    found = explain_rows(explainer, Chunk(pa.table({"text": texts}), {"text": texts}, {}), Settings())
-    assert [outcome.status for outcome in found] == ["ok"] * 200 + ["failed"]
+    outcomes = explain_rows(explainer, Chunk(pa.table({"text": texts}), {"text": texts}, {}), Settings())
+    assert [outcome.status for outcome in outcomes] == ["ok"] * 200 + ["failed"]
     assert len(sizes) <= 1 + 2 * 8 + 1, "one call, two in each of 8 halvings, and the sample's"
 
 
@@ -167,16 +167,16 @@ def test_a_cell_of_any_kind_spoils_no_other_row(cell):
     frame = pd.DataFrame({"text": pd.Series(["good", cell, "bad"], dtype=object)})
     assert [status == "ok" for status in explain_frame(explainer, frame).status] == [True, False, True]
     frame = pd.DataFrame({"text": ["good"] * 3, "target": pd.Series([0, cell, 1], dtype=object)})
-    found = explain_frame(explainer, frame, target_column="target")
-    assert [status == "ok" for status in found.status] == [True, False, True]
-    assert found.error.notna().tolist() == [False, True, False]
+    frame_out = explain_frame(explainer, frame, target_column="target")
+    assert [status == "ok" for status in frame_out.status] == [True, False, True]
+    assert frame_out.error.notna().tolist() == [False, True, False]
 
 
 def test_where_not_one_row_could_be_explained_the_job_says_so_and_why(tmp_path):
     explainer = failing(IndexError("index out of range"), "film")
     source = write_lines(tmp_path / "in.jsonl", [{"text": "good film"}, {"text": None}])
-    found = explain_file(explainer, source, tmp_path / "out")
-    assert found.failure == "failed: IndexError: index out of range"
+    summary = explain_file(explainer, source, tmp_path / "out")
+    assert summary.failure == "failed: IndexError: index out of range"
     assert explain_file(explainer, write_parquet(tmp_path / "a.parquet"), tmp_path / "more").failure is None
     (tmp_path / "empty.jsonl").write_text("")
     assert explain_file(explainer, tmp_path / "empty.jsonl", tmp_path / "none").failure is None

@@ -67,8 +67,8 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path, explainer):
         if name != "datasets":  # two files, and so other shards
             assert run(explainer, source, tmp_path / name, shard_rows=3) == expected, name
     for name, source in (("datasets", sources["datasets"]), ("folder", as_folder(tmp_path / "folder"))):
-        found = run(explainer, source, tmp_path / f"{name} out")
-        assert [{key: row[key] for key in ("id", "text", "words", "label")} for row in found] == [
+        explained = run(explainer, source, tmp_path / f"{name} out")
+        assert [{key: row[key] for key in ("id", "text", "words", "label")} for row in explained] == [
             {key: row[key] for key in ("id", "text", "words", "label")} for row in expected
         ], name
 
@@ -142,8 +142,8 @@ def test_a_column_that_a_file_lacks_is_null_there_and_a_conflict_is_named(tmp_pa
     write_parquet(tmp_path / "in" / "a.parquet", [{"text": "good", "n": 1}])
     write_parquet(tmp_path / "in" / "b.parquet", [{"m": 0.5, "text": "bad"}])
     write_parquet(tmp_path / "in" / "c.parquet", [{"m": 2.5, "n": 2}])
-    found = run(explainer, tmp_path / "in", tmp_path / "out")
-    assert [(row["text"], row["n"], row["m"], row["status"]) for row in found] == [
+    explained = run(explainer, tmp_path / "in", tmp_path / "out")
+    assert [(row["text"], row["n"], row["m"], row["status"]) for row in explained] == [
         ("good", 1, None, "ok"),
         ("bad", None, 0.5, "ok"),
         (None, 2, 2.5, "missing"),
@@ -173,14 +173,14 @@ def test_a_broken_line_becomes_a_row_that_says_so(tmp_path, explainer):
         ("in.jsonl", ("line 2: Expecting value", "line 3: expected a JSON object, got list")),
         ("in.csv", ("line 3: 3 cells in a row of 2 columns", "line 4: the row is not UTF-8")),
     ):
-        found = run(explainer, tmp_path / name, tmp_path / f"{name} out", shard_rows=2)
-        assert [(row["text"], row["status"]) for row in found] == [
+        explained = run(explainer, tmp_path / name, tmp_path / f"{name} out", shard_rows=2)
+        assert [(row["text"], row["status"]) for row in explained] == [
             ("good", "ok"),
             (None, "unreadable"),
             (None, "unreadable"),
             ("bad", "ok"),
         ]
-        for row, reason in zip(found[1:3], reasons, strict=True):
+        for row, reason in zip(explained[1:3], reasons, strict=True):
             assert row["error"].startswith(reason)
 
 

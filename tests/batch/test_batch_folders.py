@@ -42,10 +42,10 @@ def test_an_arrow_file_with_a_footer_is_read_like_a_stream(tmp_path, explainer, 
     file = write_arrow(tmp_path / "file.arrow", table, options=options)
     with pa.OSFile(str(tmp_path / "stream.ARROW"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    found = run(explainer, file, tmp_path / "out", shard_rows=2)
-    assert texts(found) == TEXTS
-    assert [row["kind"] for row in found] == ["a", "b"] * 3 + [None]
-    assert run(explainer, tmp_path / "stream.ARROW", tmp_path / "more", shard_rows=2) == found
+    explained = run(explainer, file, tmp_path / "out", shard_rows=2)
+    assert texts(explained) == TEXTS
+    assert [row["kind"] for row in explained] == ["a", "b"] * 3 + [None]
+    assert run(explainer, tmp_path / "stream.ARROW", tmp_path / "more", shard_rows=2) == explained
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(BatchError, match=r"file\.arrow cannot be read"):
         run(explainer, file, tmp_path / "cut")
@@ -68,12 +68,12 @@ def test_folders_named_like_hive_partitions_give_columns(tmp_path, explainer):
     ds.write_dataset(table, source, format="parquet", partitioning=partitions)
     (source / "b").mkdir()
     write_lines(source / "b" / "c.jsonl", [{"text": "bad"}])
-    found = run(explainer, source, tmp_path / "out")
+    explained = run(explainer, source, tmp_path / "out")
     expected = {
         *zip(TEXTS[:4], [2024, 2023, 2024, None], ["en", "d/e", "en", "007"], strict=True),
         ("bad", None, None),
     }
-    assert {(row["text"], row["year"], row["lang"]) for row in found} == expected
+    assert {(row["text"], row["year"], row["lang"]) for row in explained} == expected
     schema = pq.read_schema(next((tmp_path / "out").glob("*.parquet")))
     assert [str(schema.field(name).type) for name in ("year", "lang")] == ["int64", "string"]
 
@@ -96,16 +96,16 @@ def test_a_partition_holds_whole_numbers_only_if_they_come_back_as_they_were(
         (tmp_path / "in" / f"k={value}").mkdir(parents=True)
         write = write_parquet if suffix == "parquet" else write_lines
         write(tmp_path / "in" / f"k={value}" / f"x.{suffix}", [{"text": "good"}])
-    found = run(explainer, tmp_path / "in", tmp_path / "out")
-    assert sorted((row["k"] for row in found), key=lambda value: (value is not None, value)) == expected
+    explained = run(explainer, tmp_path / "in", tmp_path / "out")
+    assert sorted((row["k"] for row in explained), key=lambda value: (value is not None, value)) == expected
     assert str(pq.read_schema(tmp_path / "out" / "part-000000.parquet").field("k").type) == kind
 
 
 def test_a_partition_can_be_the_class_to_explain_and_marks_unreadable_rows_too(tmp_path, explainer):
     (tmp_path / "in" / "gold=2").mkdir(parents=True)
     (tmp_path / "in" / "gold=2" / "x.jsonl").write_text('{"text": "good"}\n{\n')
-    found = run(explainer, tmp_path / "in", tmp_path / "out", target_column="gold")
-    assert [(row["label"], row["status"], row["gold"]) for row in found] == [
+    explained = run(explainer, tmp_path / "in", tmp_path / "out", target_column="gold")
+    assert [(row["label"], row["status"], row["gold"]) for row in explained] == [
         ("LABEL_2", "ok", 2),
         (None, "unreadable", 2),
     ]
@@ -135,9 +135,9 @@ def test_names_that_are_not_utf8_are_read_and_spelled_out(tmp_path, explainer):
     write_lines(source / os.fsdecode(b"caf\xe9.jsonl"), [{"text": "good"}])
     plain = write_parquet(tmp_path / "x.parquet", [{"text": "bad"}])
     plain.rename(source / os.fsdecode(b"k=\xe9") / os.fsdecode(b"\xff.parquet"))
-    found = run_bytes(explainer, source, output)
-    assert [(row["text"], row["k"]) for row in found[0]] == [("good", None), ("bad", r"\xe9")]
-    assert found[1] == [r"caf\xe9.jsonl", r"k=\xe9/\xff.parquet"]
+    explained = run_bytes(explainer, source, output)
+    assert [(row["text"], row["k"]) for row in explained[0]] == [("good", None), ("bad", r"\xe9")]
+    assert explained[1] == [r"caf\xe9.jsonl", r"k=\xe9/\xff.parquet"]
     assert explain_file(explainer, source, output).statuses == {"ok": 2}
 
 
@@ -222,9 +222,9 @@ class TestWhatDatasetsSaved:
             with pytest.raises(BatchError, match="damaged"):
                 find_files(tmp_path / "in")
             return
-        found = explain_file(explainer, tmp_path / "in", tmp_path / "out")
-        assert found.statuses == {"ok": 1}
-        assert [path.name for path in found.not_read] == [name]
+        summary = explain_file(explainer, tmp_path / "in", tmp_path / "out")
+        assert summary.statuses == {"ok": 1}
+        assert [path.name for path in summary.not_read] == [name]
 
     @pytest.mark.parametrize("splits", [[], [5], [None]])
     def test_splits_without_names_are_refused(self, tmp_path, splits):

@@ -46,8 +46,8 @@ def test_two_workers_write_the_same_bytes_and_go_on_with_what_is_missing(tmp_pat
     expected = content(tmp_path / "here")
     settings, engine = Settings(shard_rows=3), on_ray(load, workers=2)
     for _ in range(2):
-        found = explain_file(load(), source, tmp_path / "there", settings=settings, engine=engine)
-        assert (found.statuses, found.shards) == ({"ok": 13, "missing": 1}, 5)
+        summary = explain_file(load(), source, tmp_path / "there", settings=settings, engine=engine)
+        assert (summary.statuses, summary.shards) == ({"ok": 13, "missing": 1}, 5)
         assert content(tmp_path / "there") == expected
         (tmp_path / "there" / "part-000003.parquet").unlink()
 
@@ -77,6 +77,6 @@ def test_a_row_on_which_the_model_fails_is_marked_and_the_workers_go_on(tmp_path
     failing = partial(load_failing, load.args[0].parent)
     engine = on_ray(failing, workers=2)
     explain_file(failing(), source, tmp_path / "out", settings=Settings(shard_rows=3), engine=engine)
-    found = read(tmp_path / "out")
-    assert [row["status"] for row in found] == ["failed" if "film" in text else "ok" for text in TEXTS]
-    assert found[0]["error"] == "IndexError: index out of range in self"
+    explained = read(tmp_path / "out")
+    assert [row["status"] for row in explained] == ["failed" if "film" in text else "ok" for text in TEXTS]
+    assert explained[0]["error"] == "IndexError: index out of range in self"

@@ -72,14 +72,14 @@ tests = [{ file = "posts/test" }]
 
 def lines(seed: int, count: int, label: str = "LABEL_0") -> list[dict]:
     """Texts in which "good" is marked, by most annotators; some also mark the word after."""
-    generator, found = np.random.default_rng(seed), []
+    generator, rows = np.random.default_rng(seed), []
     for number in range(count):
         words = generator.choice(WORDS, 6).tolist()
         words.insert(int(generator.integers(5)), "good")
         marks = [int(word == "good") for word in words]
         after = [0, *marks[:-1]]
         both = [int(a or b) for a, b in zip(marks, after, strict=True)]
-        found.append(
+        rows.append(
             {
                 "id": f"{seed}-{number}",
                 "tokens": words,
@@ -89,7 +89,7 @@ def lines(seed: int, count: int, label: str = "LABEL_0") -> list[dict]:
                 "annotators": [marks, marks, both],
             }
         )
-    return found
+    return rows
 
 
 def write(path: Path, rows: list[dict]) -> None:
@@ -136,8 +136,8 @@ class TestRows:
         for place_, number in enumerate(row.texts):
             given = records[number]
             options = {"direction": "column"}
-            found = explainer.explain(given.text, method="raw_attention", options=options, target=given.label)
-            scores, marks = np.array([word.score for word in found.words]), np.array(given.word_marks())
+            explanation = explainer.explain(given.text, method="raw_attention", options=options, target=given.label)
+            scores, marks = np.array([word.score for word in explanation.words]), np.array(given.word_marks())
             assert row.values["auroc"][place_] == pytest.approx(auroc(scores, marks), abs=1e-4)
             assert row.values["average_precision"][place_] == pytest.approx(average_precision(scores, marks), abs=1e-4)
             assert row.values["f1"][place_] == pytest.approx(token_f1(mark_top(scores, share), marks), abs=1e-4)
@@ -145,9 +145,9 @@ class TestRows:
     def test_each_annotator_counts_the_same_and_people_are_held_against_each_other(self, rows):
         (union,) = only(rows, method="random", set="films/test", marks="rationale", kind="plausibility")
         (most,) = only(rows, method="random", set="films/test", marks="majority", kind="plausibility")
-        (each,) = only(rows, method="random", set="films/test", marks="each annotator", kind="plausibility")
+        (row,) = only(rows, method="random", set="films/test", marks="each annotator", kind="plausibility")
         expected = (2 * np.array(most.values["auroc"]) + np.array(union.values["auroc"])) / 3
-        np.testing.assert_allclose(each.values["auroc"], expected, atol=1e-4)
+        np.testing.assert_allclose(row.values["auroc"], expected, atol=1e-4)
         human = only(rows, method="human", marks="rationale")[0]
         # Two mark one word, the third that and the next: against the majority of the others 1, 1 and 2/3.
         in_full = [number for number, f1 in zip(human.texts, human.values["f1"], strict=True) if f1 < 1]
@@ -167,14 +167,14 @@ class TestRows:
         assert not only(rows, kind="stability", method="leave_one_out")
 
     def test_every_expnet_of_the_plan_is_there_in_every_seed(self, rows):
-        lessons = [("cross-task", None, None), ("adapted", None, None), ("in-domain", "all", "nothing")]
-        lessons += [("few marks", *shots) for shots in ((4, "nothing"), (4, "adapted"), ("all", "adapted"))]
+        trainings = [("cross-task", None, None), ("adapted", None, None), ("in-domain", "all", "nothing")]
+        trainings += [("few marks", *shots) for shots in ((4, "nothing"), (4, "adapted"), ("all", "adapted"))]
         for method in ("expnet", "expnet_gradient"):
-            found = only(rows, kind="plausibility", method=method, set="films/test", marks="rationale")
-            said = {(row.experiment, *(row.condition.get(x) for x in ("shots", "start", "seed"))) for row in found}
-            assert len(found) == 12
-            assert said == {(*lesson, seed) for lesson in lessons for seed in (0, 1)}
-            assert all("own_f1" in row.values for row in found)
+            measured = only(rows, kind="plausibility", method=method, set="films/test", marks="rationale")
+            said = {(row.experiment, *(row.condition.get(x) for x in ("shots", "start", "seed"))) for row in measured}
+            assert len(measured) == 12
+            assert said == {(*training, seed) for training in trainings for seed in (0, 1)}
+            assert all("own_f1" in row.values for row in measured)
 
     def test_each_expnet_learned_what_its_row_says(self, rows, place):
         networks = {
@@ -199,9 +199,9 @@ class TestRows:
             assert adapted.provenance["teacher"]["fit"]["features"]["tier"] == "gradient"
             assert adapted.provenance["texts"] == 30
             cold, warm = (network(method, shots=4, start=start) for start in ("nothing", "adapted"))
-            assert [each.provenance["texts"] for each in (cold, warm)] == [4, 4]
-            assert [each.provenance["fit"]["steps"] for each in (cold, warm)] == [4, 2]
-            assert [each.provenance["warm start"] for each in (cold, warm)] == [False, True]
+            assert [network.provenance["texts"] for network in (cold, warm)] == [4, 4]
+            assert [network.provenance["fit"]["steps"] for network in (cold, warm)] == [4, 2]
+            assert [network.provenance["warm start"] for network in (cold, warm)] == [False, True]
             assert warm.features == adapted.features
 
     def test_an_expnet_s_figures_are_those_of_explaining_each_text(self, rows, place):
@@ -210,12 +210,14 @@ class TestRows:
             marks="majority", seed=0,
         )  # fmt: skip
         networks = (ExpNet.from_pretrained(path) for path in (place / "runs/networks").iterdir())
-        network = next(each for each in networks if fingerprint(each)[:16] == row.provenance["explainer"])
+        network = next(
+            candidate for candidate in networks if fingerprint(candidate)[:16] == row.provenance["explainer"]
+        )
         explainer = Explainer(load_classifier(place / "model"), network)
         records = Data(place / "data", read_plan(place / "plan.toml")).records("films/test", "rationale_majority")
         for place_, number in enumerate(row.texts):
-            found = explainer.explain(records[number].text, target=records[number].label)
-            scores, marks = np.array([w.score for w in found.words]), np.array(records[number].word_marks())
+            explanation = explainer.explain(records[number].text, target=records[number].label)
+            scores, marks = np.array([w.score for w in explanation.words]), np.array(records[number].word_marks())
             assert row.values["average_precision"][place_] == pytest.approx(average_precision(scores, marks), abs=1e-4)
 
     def test_what_is_deterministic_is_stable_and_a_forgotten_model_explains_otherwise(self, rows):
@@ -230,18 +232,20 @@ class TestRows:
         np.testing.assert_allclose(blind.values["rank_correlation"], 1, atol=1e-6)
 
     def test_curves_reach_from_the_whole_text_to_nothing(self, rows):
-        found = only(rows, kind="faithfulness", set="films/test")
-        ours = {(row.method, row.experiment, row.condition.get("start")) for row in found if row.experiment in EXPNETS}
+        measured = only(rows, kind="faithfulness", set="films/test")
+        ours = {
+            (row.method, row.experiment, row.condition.get("start")) for row in measured if row.experiment in EXPNETS
+        }
         trained = {("cross-task", None), ("adapted", None), ("few marks", "adapted"), ("in-domain", "nothing")}
-        assert ours == {(method, *each) for method in ("expnet", "expnet_gradient") for each in trained}
-        assert {row.method for row in found} >= {
+        assert ours == {(method, *trained_on) for method in ("expnet", "expnet_gradient") for trained_on in trained}
+        assert {row.method for row in measured} >= {
             "random",
             "raw_attention",
             "leave_one_out",
             "expnet",
             "expnet_gradient",
         }
-        for row in found:
+        for row in measured:
             assert row.curves["fractions"][0] == 0
             assert row.curves["fractions"][-1] == 1
             assert row.curves["deletion"][0] == pytest.approx(row.curves["insertion"][-1], abs=1e-4)
@@ -272,17 +276,17 @@ def test_a_method_of_three_predictions_costs_three(place, monkeypatch):
         return torch.zeros(encoding.ids.shape)
 
     method = replace(find_method("uniform"), function=thrice)
-    found = cost(classifier, [Text.of("one film"), Text.of("bad")], ScoringJob(method, {}))
-    assert found["ratio"] == [3.0] * 5
-    assert len(found["megabytes"]) == 5
+    measured = cost(classifier, [Text.of("one film"), Text.of("bad")], ScoringJob(method, {}))
+    assert measured["ratio"] == [3.0] * 5
+    assert len(measured["megabytes"]) == 5
 
 
 def test_expensive_methods_and_close_looks_are_for_the_examined_sets(place, tmp_path):
     plan = replace(read_plan(place / "plan.toml"), examined=("posts/test",), experiments=(), cost=False)
-    found = run(plan, place / "data", tmp_path).read()
-    close = {row.set for row in found if row.sample or row.kind != "plausibility"}
+    measured = run(plan, place / "data", tmp_path).read()
+    close = {row.set for row in measured if row.sample or row.kind != "plausibility"}
     assert close == {"posts/test"}
-    assert {row.set for row in found} == {"films/test", "posts/test"}
+    assert {row.set for row in measured} == {"films/test", "posts/test"}
 
 
 class TestWhoLearnsFromWhat:

@@ -66,7 +66,7 @@ def report(rows: list[Row], examples=()) -> str:
 
 
 def write(path, *examples):
-    path.write_text("".join(json.dumps(each) + "\n" for each in examples), encoding="utf-8")
+    path.write_text("".join(json.dumps(example) + "\n" for example in examples), encoding="utf-8")
     return path
 
 
@@ -107,19 +107,28 @@ def test_names_texts_and_labels_add_or_change_no_element(payload, tmp_path):
 @pytest.mark.filterwarnings("ignore:Glyph")  # the font of the plots lacks some of these letters
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied")  # nobody compares so many sets
 def test_names_in_plots_add_no_element(tmp_path):
-    rows = [each for payload in PAYLOADS[:7] for each in named(payload, tmp_path)[0]]
-    rows += [each for payload in PAYLOADS[7:] for each in named(payload, tmp_path)[0]]
-    found, plain = Reading(report(rows)), Reading(report(everything()))
-    assert {tag for tag, _ in found.elements} <= {tag for tag, _ in plain.elements}
-    assert {name for _, each in found.elements for name in each} <= {n for _, each in plain.elements for n in each}
+    rows = [row for payload in PAYLOADS[:7] for row in named(payload, tmp_path)[0]]
+    rows += [row for payload in PAYLOADS[7:] for row in named(payload, tmp_path)[0]]
+    hostile, plain = Reading(report(rows)), Reading(report(everything()))
+    assert {tag for tag, _ in hostile.elements} <= {tag for tag, _ in plain.elements}
+    assert {name for _, attributes in hostile.elements for name in attributes} <= {
+        n for _, attributes in plain.elements for n in attributes
+    }
 
 
 def test_the_page_loads_nothing_and_forbids_scripts(whole):
     elements = Reading(whole).elements
-    policy = next(each["content"] for _, each in elements if each.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        attributes["content"] for _, attributes in elements if attributes.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy == "default-src 'none'; style-src 'unsafe-inline'"
     assert not {"script", "link", "img", "image", "iframe"} & {tag for tag, _ in elements}
-    links = [value for _, each in elements for name, value in each.items() if name in ("src", "href", "xlink:href")]
+    links = [
+        value
+        for _, attributes in elements
+        for name, value in attributes.items()
+        if name in ("src", "href", "xlink:href")
+    ]
     assert links
     assert all(link.startswith("#") for link in links)
 
@@ -136,13 +145,13 @@ def test_screen_readers_find_headings_captions_and_scopes(whole):
     tags = [tag for tag, _ in elements]
     assert tags.count("caption") == tags.count("table") > 10
     assert all(attributes.get("scope") in ("row", "col") for tag, attributes in elements if tag == "th")
-    assert all(each.get("aria-label") for tag, each in elements if tag == "svg")
+    assert all(attributes.get("aria-label") for tag, attributes in elements if tag == "svg")
 
 
 def test_what_was_not_measured_is_said_not_to_be(whole):
     missing = "Not measured in this run."
     assert missing not in whole
-    few = report([each for each in everything() if each.kind == "plausibility"])
+    few = report([row for row in everything() if row.kind == "plausibility"])
     assert few.count(missing) == 5  # at a glance, faithfulness, stability, sanity, cost
     assert report([plausibility("a", [0.5])]).count(missing) == 8  # no ExpNet to compare either
 
@@ -153,23 +162,25 @@ def test_the_same_rows_give_the_same_page(whole):
 
 def test_the_verdict_counts_sets_by_the_interval_of_the_difference():
     rows = everything()
-    worse = [each for each in rows if each.set == "b/test" and each.experiment == "cross-task"]
+    worse = [row for row in rows if row.set == "b/test" and row.experiment == "cross-task"]
     rows = [
-        replace(each, values={"average_precision": [0.0, 0.1, 0.2]})
-        if each in worse and each.kind == "plausibility"
-        else each
-        for each in rows
+        replace(row, values={"average_precision": [0.0, 0.1, 0.2]})
+        if row in worse and row.kind == "plausibility"
+        else row
+        for row in rows
     ]
-    found = verdict(rows)
-    assert found[0] == (
-        "An ExpNet that never saw the task ranks the words that people marked better than the best of 2 fixed methods "
-        "on 1 of 2 sets and worse on 1; on 0 the 95 % interval of the difference includes 0. Of those ahead, 0 stay "
-        "significant after correction for testing several sets."
+    sentences = verdict(rows)
+    assert sentences[0] == (
+        "An ExpNet that was not trained on the task ranks the words that people marked better than the best of 2 fixed "
+        "methods on 1 of 2 sets and worse on 1; on 0 the 95 % interval of the difference includes 0. Of those ahead, 0 "
+        "stay significant after correction for testing several sets."
     )
-    assert found[1].endswith("it is ahead of that method on 2 of 2 with 16 marks, from cross-task.")
-    assert found[4].startswith("Plausible is not faithful: among 3 methods on 2 sets, ExpNet, cross-task is number 1")
-    assert found[4].endswith("number 1 there is saliency.")
-    assert found[5] == "ExpNet, cross-task takes the time of 1.5 predictions; saliency takes 1.5."
+    assert sentences[1].endswith("it is ahead of that method on 2 of 2 with 16 marks, from cross-task.")
+    assert sentences[4].startswith(
+        "Plausible is not faithful: among 3 methods on 2 sets, ExpNet, cross-task is number 1"
+    )
+    assert sentences[4].endswith("number 1 there is saliency.")
+    assert sentences[5] == "ExpNet, cross-task takes the time of 1.5 predictions; saliency takes 1.5."
 
 
 def test_without_an_expnet_the_verdict_says_that_it_has_none():
@@ -235,7 +246,7 @@ def test_words_of_a_pair_are_found_in_both_texts_or_in_the_second_alone(tmp_path
     [
         ({"marked": [1, 0]}, "Line 2 of .*'people' has 2 scores for 5 words"),
         ({"words": ["snow", "no", "no", ",", "fun"]}, "do not stand in its text"),
-        ({"scores": None}, "Line 2 of .* is no example"),
+        ({"scores": None}, "Line 2 of .* is not an example"),
     ],
 )
 def test_examples_that_do_not_fit_are_refused_with_their_line(tmp_path, change, message):
@@ -265,7 +276,7 @@ def test_the_command_writes_a_page_tables_and_plots(tmp_path):
     assert sorted(named) == files
     with (folders["tables"] / "plausibility-01.csv").open(encoding="utf-8") as file:
         read = {line["method"]: line for line in csv.DictReader(file)}
-    figure = summary.figure([each for each in rows[:1] if each.method == "saliency"], "average_precision")
+    figure = summary.figure([row for row in rows[:1] if row.method == "saliency"], "average_precision")
     assert float(read["saliency"]["average precision ↑"]) == pytest.approx(figure.mean, abs=1e-12)
     assert float(read["saliency"]["average precision ↑ low"]) == pytest.approx(figure.low, abs=1e-12)
 

@@ -29,10 +29,10 @@ def test_a_figure_is_the_mean_over_texts_of_the_mean_over_seeds():
         plausibility("expnet", [0.2, 0.4, NAN], "cross-task", seed=0),
         plausibility("expnet", [0.4, 0.8, NAN], "cross-task", seed=1),
     ]
-    found = summary.figure(rows, "average_precision")
-    assert (found.mean, found.n, found.seeds) == (pytest.approx(0.45), 2, 2)  # of 0.3 and 0.6
-    assert found.sd == pytest.approx(0.3 / math.sqrt(2))  # of 0.3 and 0.6, too
-    assert (found.low, found.high) == pytest.approx(bootstrap(np.array([0.3, 0.6])))
+    measured = summary.figure(rows, "average_precision")
+    assert (measured.mean, measured.n, measured.seeds) == (pytest.approx(0.45), 2, 2)  # of 0.3 and 0.6
+    assert measured.sd == pytest.approx(0.3 / math.sqrt(2))  # of 0.3 and 0.6, too
+    assert (measured.low, measured.high) == pytest.approx(bootstrap(np.array([0.3, 0.6])))
 
 
 def test_a_figure_without_values_is_nan_and_one_run_has_no_spread():
@@ -46,8 +46,8 @@ def test_a_figure_without_values_is_nan_and_one_run_has_no_spread():
 def test_the_mean_of_a_figure_does_not_hang_on_how_texts_are_split_into_rows(seeds):
     whole = [plausibility("a", values, seed=seed) for seed, values in enumerate(seeds)]
     halves = [
-        replace(each, texts=each.texts[part], values={"average_precision": values[part]})
-        for each, values in zip(whole, seeds, strict=True)
+        replace(row, texts=row.texts[part], values={"average_precision": values[part]})
+        for row, values in zip(whole, seeds, strict=True)
         for part in (slice(0, 2), slice(2, 4))
     ]
     means = [summary.figure(rows, "average_precision").mean for rows in (whole, halves)]
@@ -63,8 +63,8 @@ def test_the_best_baseline_is_neither_a_control_nor_measured_on_a_sample():
         plausibility("length", [0.9, 0.9], "control"),
         plausibility("expensive", [0.8], sample=True),
     ]
-    assert [each.method for each in comparison.best(rows)] == ["good"]
-    assert [each.method for each in comparison.best(rows, sample=True)] == ["expensive"]
+    assert [row.method for row in comparison.best(rows)] == ["good"]
+    assert [row.method for row in comparison.best(rows, sample=True)] == ["expensive"]
     assert comparison.best(rows[2:4]) == []
     assert comparison.best([], sample=True) == []
 
@@ -72,10 +72,10 @@ def test_the_best_baseline_is_neither_a_control_nor_measured_on_a_sample():
 def test_a_contest_is_held_on_the_texts_that_both_have():
     ours = plausibility("expnet", [0.5, 0.7, 0.9, 0.1], "cross-task", texts=(1, 2, 3, 4))
     theirs = plausibility("a", [0.4, 0.8, NAN, 0.3], texts=(1, 2, 3, 5))
-    (found,) = comparison.contests([ours, theirs])
-    assert (found.ours.mean, found.theirs.mean, found.gain.n) == (pytest.approx(0.6), pytest.approx(0.6), 2)
-    assert found.gain.mean == pytest.approx(0.0)
-    assert found.gain.sign == 0
+    (contest,) = comparison.contests([ours, theirs])
+    assert (contest.ours.mean, contest.theirs.mean, contest.gain.n) == (pytest.approx(0.6), pytest.approx(0.6), 2)
+    assert contest.gain.mean == pytest.approx(0.0)
+    assert contest.gain.sign == 0
     assert comparison.contests([ours, replace(theirs, texts=(6, 7, 8, 9))]) == []
 
 
@@ -87,15 +87,15 @@ def test_the_sign_of_a_gain_is_that_of_its_whole_interval():
 def test_p_values_are_adjusted_over_sets_and_not_over_kinds_of_expnet():
     values = {"one/test": [0.9] * 5, "two/test": [0.9, 0.8, 0.7, 0.6, 0.1]}
     rows = [plausibility("a", [0.4, 0.4, 0.4, 0.3, 0.2], set=name) for name in values]
-    rows += [plausibility("expnet", each, "cross-task", set=name) for name, each in values.items()]
+    rows += [plausibility("expnet", values_of, "cross-task", set=name) for name, values_of in values.items()]
     rows.append(plausibility("expnet", values["one/test"], "in-domain", set="one/test"))
-    found = {(each.place, each.system): each for each in comparison.contests(rows)}
+    contest_of = {(contest.place, contest.system): contest for contest in comparison.contests(rows)}
     theirs = np.array([0.4, 0.4, 0.4, 0.3, 0.2])
-    raw = {name: paired_test(np.array(each), theirs) for name, each in values.items()}
+    raw = {name: paired_test(np.array(values_of), theirs) for name, values_of in values.items()}
     assert raw["one/test"] == 2 / 2**5  # all signs, or none
-    assert found["one/test", "ExpNet, cross-task"].holm == 2 * raw["one/test"]
-    assert found["two/test", "ExpNet, cross-task"].holm == max(2 * raw["one/test"], raw["two/test"])
-    assert found["one/test", "ExpNet, in-domain"].holm == raw["one/test"]
+    assert contest_of["one/test", "ExpNet, cross-task"].holm == 2 * raw["one/test"]
+    assert contest_of["two/test", "ExpNet, cross-task"].holm == max(2 * raw["one/test"], raw["two/test"])
+    assert contest_of["one/test", "ExpNet, in-domain"].holm == raw["one/test"]
 
 
 def test_each_tier_has_a_table_of_what_it_gains_on_each_set_and_counts_what_is_sure():
@@ -105,7 +105,7 @@ def test_each_tier_has_a_table_of_what_it_gains_on_each_set_and_counts_what_is_s
         rows.append(plausibility(method, values, "few marks", set="one/test", shots=16, start="nothing"))
     plain, gradient = tables.all_tables(rows)["ahead"]
     assert plain.header == ("set", "best baseline", "its value", "adapted")
-    assert [each.title.split(":")[0] for each in (plain, gradient)] == ["ExpNet", "ExpNet with gradients"]
+    assert [table.title.split(":")[0] for table in (plain, gradient)] == ["ExpNet", "ExpNet with gradients"]
     assert [(line[0], line[1], line[3].mean) for line in plain.rows[:2]] == [
         ("one/test", "a", pytest.approx(0.5)),
         ("two/test", "a", pytest.approx(0.5)),
@@ -122,8 +122,8 @@ def test_lessons_begin_with_no_mark_at_the_network_they_start_from():
     rows += [plausibility("expnet", [0.4], "few marks", shots="all", start="adapted")]
     rows += [plausibility("expnet_gradient", [0.5], "in-domain")]
     values = {
-        start: {count: each[0].values["average_precision"][0] for count, each in steps.items()}
-        for start, steps in summary.lessons(rows).items()
+        start: {count: rows_of_step[0].values["average_precision"][0] for count, rows_of_step in steps.items()}
+        for start, steps in summary.learning_curves(rows).items()
     }
     assert values == {
         "ExpNet, from adapted": {0: 0.1, 16: 0.3, math.inf: 0.4},
@@ -139,9 +139,9 @@ def test_expensive_methods_are_compared_on_their_sample():
         plausibility("dear", [0.8, 0.6], sample=True, texts=(1, 3)),
         plausibility("expnet", [0.0, 0.7, 0.0, 0.9], "cross-task"),
     ]
-    (found,) = comparison.contests(rows, sample=True)
-    assert (found.baseline, found.ours.n, found.ours.mean) == ("dear", 2, pytest.approx(0.8))
-    assert found.gain.mean == pytest.approx(0.1)
+    (contest,) = comparison.contests(rows, sample=True)
+    assert (contest.baseline, contest.ours.n, contest.ours.mean) == ("dear", 2, pytest.approx(0.8))
+    assert contest.gain.mean == pytest.approx(0.1)
 
 
 def test_systems_are_named_by_their_training_and_ordered_few_marks_before_many():

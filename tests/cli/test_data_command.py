@@ -84,7 +84,7 @@ def test_check_names_leaks_and_missing_labels_by_file_and_line():
     found = [(p.file, p.line, p.kind, p.reason) for p in check(splits)]
     assert found == [
         ("train", 2, "label", "there is no label, but 2 other texts have one"),
-        ("dev", 1, "leak", "the same text stands in train, line 2"),
+        ("dev", 1, "leak", "the same text is in train, line 2"),
     ]
     assert check({"unlabelled": reading("one", "two")}) == []
 
@@ -212,12 +212,12 @@ def test_check_reports_each_problem_counts_them_and_fails(sets):
     lines = run("check", sets / "films", status=1).splitlines()
     train, test = (sets / "films" / f"{name}.jsonl" for name in ("train", "test"))
     assert lines[0].startswith(f"{train}, line 3: Expecting property name")
-    assert lines[1] == f"{test}, line 1: the same text stands in {train}, line 1"
+    assert lines[1] == f"{test}, line 1: the same text is in {train}, line 1"
     assert lines[2] == "2 files, 3 texts read; problems: broken 1, leak 1"
     found = json.loads(run("check", sets / "films", "--json", status=1))
     assert found["kinds"] == {"broken": 1, "leak": 1}
     assert found["problems"][1] == {
-        "file": str(test), "line": 1, "id": "1", "kind": "leak", "reason": f"the same text stands in {train}, line 1"
+        "file": str(test), "line": 1, "id": "1", "kind": "leak", "reason": f"the same text is in {train}, line 1"
     }  # fmt: skip
 
 

@@ -54,10 +54,10 @@ def test_an_explainer_reads_texts_in_groups_within_its_budget_and_returns_them_i
         lambda _module, _args, kwargs: shapes.append(kwargs["input_ids"].shape), with_kwargs=True
     )
     explainer.classifier.budget = 40
-    found = explainer.explain(texts)
+    explanations = explainer.explain(texts)
     hook.remove()
-    assert [each.text for each in found] == texts
-    for one, other in zip(found, alone, strict=True):
+    assert [explanation.text for explanation in explanations] == texts
+    for one, other in zip(explanations, alone, strict=True):
         # float32 sums in another order, through a logarithm and a normalisation
         assert [word.score for word in one.words] == pytest.approx([word.score for word in other.words], abs=1e-4)
     assert all(shape.numel() <= 40 for shape in shapes)
@@ -101,10 +101,10 @@ class TestHalves:
         with pytest.raises(ModelError):
             bisect_on_error(run, [1, 2])
         assert sizes == [2]
-        found = bisect_on_error(
+        results = bisect_on_error(
             run, [1, 2], splits=lambda error: isinstance(error, ModelError), alone=lambda item, _: item
         )
-        assert found == [1, 2]
+        assert results == [1, 2]
 
     def test_every_kind_of_exhaustion_is_known_and_nothing_else(self):
         with pytest.raises(RuntimeError) as caught:
@@ -143,9 +143,9 @@ class TestHalves:
             return whole(encoding, job)
 
         monkeypatch.setattr(explainer, "_with_prediction", scarce)
-        found = explainer.explain(texts)
+        explanations = explainer.explain(texts)
         assert sizes == [5, 2, 3, 1, 2]
-        for one, other in zip(found, expected, strict=True):
+        for one, other in zip(explanations, expected, strict=True):
             assert one.text == other.text
             assert [word.score for word in one.words] == pytest.approx([w.score for w in other.words], abs=1e-4)
 

@@ -75,10 +75,10 @@ def test_what_is_no_list_of_texts_is_refused_at_every_door(explainer, given, mes
 
 @pytest.mark.parametrize("given", READ, ids=lambda given: type(given).__name__)
 def test_ordered_collections_of_strings_are_read_as_meant(explainer, given):
-    assert [each.text for each in explainer.explain(given)] == TEXTS
+    assert [explanation.text for explanation in explainer.explain(given)] == TEXTS
 
 
-@pytest.mark.parametrize(("given", "message"), [each for each in REFUSED if "words" not in each[1]][:6])
+@pytest.mark.parametrize(("given", "message"), [case for case in REFUSED if "words" not in case[1]][:6])
 def test_the_estimator_refuses_them_too(given, message):
     with pytest.raises(InputError, match=message):
         ExpNetEstimator().fit(given, [[0], [1]])

@@ -271,7 +271,7 @@ class TestOtherMethods:
         alone = bare.explain("good film", method="smooth_grad", options=options, seed=1)
         among = bare.explain(["bad", "good film", "one"], method="smooth_grad", options=options, seed=1)[1]
         other = bare.explain("good film", method="smooth_grad", options=options, seed=2)
-        scores = [[word.score for word in each.words] for each in (alone, among, other)]
+        scores = [[word.score for word in explanation.words] for explanation in (alone, among, other)]
         assert scores[0] == pytest.approx(scores[1], rel=1e-3)
         assert scores[0] != pytest.approx(scores[2], rel=1e-2)
 
@@ -303,13 +303,13 @@ class TestGradientExplainer:
         return Explainer(tiny_classifier(), random_network(HEAD_SET), name="random")
 
     def test_it_explains_the_predicted_class_by_the_method_that_its_network_needs(self, gradient):
-        found = gradient.explain("one bad film!")
-        assert found.method == "expnet_gradient"
-        assert found.calibrated
-        assert found.threshold == HEAD_SET.threshold
-        assert found.provenance["explainer"] == "random"
-        asked = gradient.explain("one bad film!", target=found.label)
-        assert asked.words == found.words
+        explanation = gradient.explain("one bad film!")
+        assert explanation.method == "expnet_gradient"
+        assert explanation.calibrated
+        assert explanation.threshold == HEAD_SET.threshold
+        assert explanation.provenance["explainer"] == "random"
+        asked = gradient.explain("one bad film!", target=explanation.label)
+        assert asked.words == explanation.words
 
     def test_another_class_has_other_scores(self, gradient):
         one, two = (gradient.explain("one bad film!", target=index) for index in (0, 1))

@@ -92,19 +92,19 @@ def partly(classifier):
 def test_a_row_whose_scores_overflow_is_marked_and_the_others_are_explained(partly, tmp_path):
     explainer, over = partly
     assert 0 < len(over) < len(TEXTS)
-    found = run(explainer, write_parquet(tmp_path / "texts.parquet"), tmp_path / "out")
-    assert {row["text"] for row in found if row["status"] == "not finite"} == over
-    assert all("returned NaN or infinity" in row["error"] for row in found if row["text"] in over)
-    assert all(np.isfinite(row["scores"]).all() for row in found if row["status"] == "ok")
-    assert all(row["scores"] is None for row in found if row["status"] != "ok")
+    explained = run(explainer, write_parquet(tmp_path / "texts.parquet"), tmp_path / "out")
+    assert {row["text"] for row in explained if row["status"] == "not finite"} == over
+    assert all("returned NaN or infinity" in row["error"] for row in explained if row["text"] in over)
+    assert all(np.isfinite(row["scores"]).all() for row in explained if row["status"] == "ok")
+    assert all(row["scores"] is None for row in explained if row["status"] != "ok")
 
 
 def test_a_frame_marks_the_same_rows(partly):
     import pandas as pd
 
     explainer, over = partly
-    found = explain_frame(explainer, pd.DataFrame({"text": TEXTS}))
-    assert set(found.loc[found["status"] == "not finite", "text"]) == over
+    explained = explain_frame(explainer, pd.DataFrame({"text": TEXTS}))
+    assert set(explained.loc[explained["status"] == "not finite", "text"]) == over
 
 
 def test_the_graph_returns_nan_where_a_sigmoid_would_hide_that_a_logit_overflowed(classifier):
@@ -161,7 +161,7 @@ class TestSavedNetworks:
     def test_a_threshold_that_is_not_finite_is_refused(self, folder, literal):
         text = (folder / "config.json").read_text().replace('"threshold": 0.5', f'"threshold": {literal}')
         (folder / "config.json").write_text(text)
-        with pytest.raises(ModelError, match=f"it holds {literal}, which is no finite number"):
+        with pytest.raises(ModelError, match=f"it holds {literal}, which is not a finite number"):
             ExpNet.from_pretrained(folder)
 
 

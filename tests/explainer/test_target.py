@@ -37,9 +37,9 @@ def folders(explainer, tmp_path_factory):
 
 @pytest.mark.parametrize("method", ["expnet", "uniform", "rollout", "saliency", "leave_one_out"])
 def test_an_explanation_says_of_itself_what_its_method_declares(explainer, method):
-    declared = next(each.uses_target for each in list_methods() if each.name == method)
+    declared = next(candidate.uses_target for candidate in list_methods() if candidate.name == method)
     explained = [explainer.explain(TEXT, method=method, target=target) for target in (0, 1)]
-    assert [each.uses_target for each in explained] == [declared, declared]
+    assert [explanation.uses_target for explanation in explained] == [declared, declared]
     assert (explained[0].words == explained[1].words) is not declared
     assert bool(explained[0].target_note) is not declared
 
@@ -112,8 +112,8 @@ def test_the_server_says_it_in_its_answer_and_on_its_page(explainer):
     with Browser(create_app({"m": explainer}), base_url="http://127.0.0.1:8000") as client:
         for method, uses_target in (("expnet", False), ("saliency", True)):
             asked = {"instances": [TEXT], "target": 1, "method": method}
-            (found,) = client.post("/v1/models/m:explain", json=asked).json()["explanations"]
-            assert found["uses_target"] is uses_target
+            (explanation,) = client.post("/v1/models/m:explain", json=asked).json()["explanations"]
+            assert explanation["uses_target"] is uses_target
         assert NOTE in client.post("/", data={"text": TEXT, "target": "1", "method": "expnet"}).text
         page = client.post("/", data={"text": TEXT, "target": "1", "method": ["expnet", "saliency"]}).text
         assert "The words of expnet do not depend on the class" in page

@@ -9,7 +9,7 @@ def test_a_file_is_replaced_whole(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes(b"before")
     write_atomic(path, memoryview(b"after"))
-    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("a.json", b"after")]
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a.json", b"after")]
 
 
 def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path):
@@ -17,7 +17,7 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path):
     path.write_bytes(b"before")
     with pytest.raises(TypeError):
         write_atomic(path, "a string is no bytes")
-    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("a.json", b"before")]
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a.json", b"before")]
 
 
 def test_a_folder_takes_its_name_when_the_block_ends(tmp_path):

@@ -79,9 +79,9 @@ def test_rows_of_every_kind_keep_characters_that_only_python_takes_for_ends_of_l
     with (tmp_path / "a.csv").open("w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file).writerows([["text", "label"], [STRANGE, "x"]])
     for read_rows_of, name in ((json_lines, "a.jsonl"), (json_elements, "a.json"), (csv_rows, "a.csv")):
-        (found,) = read_rows_of(tmp_path / name)
-        assert found.fields["label"] == "x"
-        assert found.fields["text"] == STRANGE
+        (row,) = read_rows_of(tmp_path / name)
+        assert row.fields["label"] == "x"
+        assert row.fields["text"] == STRANGE
 
 
 def test_examples_of_a_benchmark_may_hold_such_characters(tmp_path):
@@ -130,7 +130,7 @@ def test_commands_refuse_such_a_file_in_one_line(tmp_path, command, monkeypatch)
         "fit": ["demo/sentiment", marked, "--unmarked", path, "--output", tmp_path / "o"],
         "studio": ["demo/sentiment", path, "--marks", tmp_path / "marks.jsonl"],
     }[command]
-    result = CliRunner().invoke(app, [command, *(str(each) for each in given)])
+    result = CliRunner().invoke(app, [command, *(str(argument) for argument in given)])
     assert isinstance(result.exception, InputError)
     assert "line 2: it is not UTF-8" in str(result.exception)
 
@@ -177,8 +177,8 @@ def test_numbers_and_escapes_are_whole_wherever_a_piece_of_a_document_ends(tmp_p
     odd = text_file(tmp_path, json.dumps(content, ensure_ascii=False, indent=2).encode(), "e.json")
     for size in range(1, 9):
         monkeypatch.setattr("expnet.rationales.documents._PIECE", size)
-        for each in (path, odd):
-            assert [row.fields for row in json_elements(each)] == content
+        for file in (path, odd):
+            assert [row.fields for row in json_elements(file)] == content
 
 
 BOMB = 400 * 2**20

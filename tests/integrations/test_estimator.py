@@ -70,7 +70,11 @@ def test_marks_are_the_words_whose_scores_reach_the_threshold(classifier, fitted
 
 def test_the_score_is_the_mean_average_precision_where_something_is_marked(fitted):
     scores = fitted.predict_proba(TEXTS)
-    expected = [average_precision_score(marks, each) for marks, each in zip(MARKS, scores, strict=True) if any(marks)]
+    expected = [
+        average_precision_score(marks, word_scores)
+        for marks, word_scores in zip(MARKS, scores, strict=True)
+        if any(marks)
+    ]
     assert len(expected) == 5
     assert fitted.score(TEXTS, MARKS) == pytest.approx(np.mean(expected), abs=1e-9)
 
@@ -95,8 +99,8 @@ def test_predictions_can_be_taken_for_marks(fitted):
 
 def test_labels_choose_whose_gradients_are_learned_from(classifier):
     def logits(labels):
-        found = ExpNetEstimator(classifier, tier="gradient", steps=2).fit(TEXTS[:3], MARKS[:3], labels=labels)
-        return found.network_.first.weight
+        estimator = ExpNetEstimator(classifier, tier="gradient", steps=2).fit(TEXTS[:3], MARKS[:3], labels=labels)
+        return estimator.network_.first.weight
 
     first, second = logits(["LABEL_0"] * 3), logits(["LABEL_1"] * 3)
     assert not torch.equal(first, second)
@@ -115,10 +119,10 @@ def test_the_target_is_the_class_of_texts_without_a_label(classifier):
 
 
 def test_explanations_are_of_the_class_asked_for_or_of_the_estimator_s_own(classifier, fitted):
-    assert {found.label for found in fitted.explain(TEXTS, target=1)} == {"LABEL_1"}
+    assert {explanation.label for explanation in fitted.explain(TEXTS, target=1)} == {"LABEL_1"}
     own = ExpNetEstimator(classifier, steps=2, target="LABEL_2").fit(TEXTS, MARKS)
-    assert {found.label for found in own.explain(TEXTS)} == {"LABEL_2"}
-    assert {found.label for found in own.explain(TEXTS, target=0)} == {"LABEL_0"}
+    assert {explanation.label for explanation in own.explain(TEXTS)} == {"LABEL_2"}
+    assert {explanation.label for explanation in own.explain(TEXTS, target=0)} == {"LABEL_0"}
 
 
 def test_a_regression_with_several_outputs_is_marked_with_the_target_named():
@@ -128,7 +132,7 @@ def test_a_regression_with_several_outputs_is_marked_with_the_target_named():
         ExpNetEstimator(classifier, steps=2).fit(TEXTS, MARKS).predict(TEXTS)
     estimator = ExpNetEstimator(classifier, steps=2, tier="gradient", target="age").fit(TEXTS, MARKS)
     assert [len(marks) for marks in estimator.predict(TEXTS)] == [len(marks) for marks in MARKS]
-    assert {found.label for found in estimator.explain(TEXTS)} == {"age"}
+    assert {explanation.label for explanation in estimator.explain(TEXTS)} == {"age"}
 
 
 def test_a_clone_is_not_fitted_and_shares_the_classifier(classifier, fitted):

@@ -37,18 +37,18 @@ def test_a_frame_gets_the_columns_that_explain_file_writes(explainer, tmp_path, 
     written = pd.read_parquet(tmp_path / "out")
     monkeypatch.setattr(expnet.integrations.pandas, "_ROWS", 2)
     columns = {"text": "premise", "pair": "hypothesis", "target_column": "gold"}
-    found = explain_frame(explainer, frame, **columns, method="saliency", prefix="x_")
-    assert_frame_equal(found, written, check_dtype=False, atol=TOLERANCE, rtol=0)
-    assert found.x_status.tolist() == ["ok", "missing", "unknown target", "ok", "ok"]
+    explained = explain_frame(explainer, frame, **columns, method="saliency", prefix="x_")
+    assert_frame_equal(explained, written, check_dtype=False, atol=TOLERANCE, rtol=0)
+    assert explained.x_status.tolist() == ["ok", "missing", "unknown target", "ok", "ok"]
 
 
 def test_scores_are_those_of_explain_and_the_frame_given_stays_as_it_was(explainer):
     frame = pd.DataFrame({"text": ["a good film", "bad!"], "other": [object(), {1, 2}]}, index=["x", "x"])
     before = frame.copy()
-    found = explain_frame(explainer, frame)
+    explained = explain_frame(explainer, frame)
     assert_frame_equal(frame, before)
-    assert_frame_equal(found[["text", "other"]], before)
-    for row, text in zip(found.itertuples(), frame.text, strict=True):
+    assert_frame_equal(explained[["text", "other"]], before)
+    for row, text in zip(explained.itertuples(), frame.text, strict=True):
         explanation = explainer.explain(text)
         assert row.label == explanation.label
         assert [text[a:b] for a, b in zip(row.starts, row.ends, strict=True)] == row.words.tolist()
@@ -57,23 +57,23 @@ def test_scores_are_those_of_explain_and_the_frame_given_stays_as_it_was(explain
 
 def test_what_is_missing_or_no_text_gets_a_status(explainer):
     cells = [None, float("nan"), pd.NA, 5, "\ud800", "a good film"]
-    found = explain_frame(explainer, pd.DataFrame({"text": pd.Series(cells, dtype=object)}))
-    assert found.status.tolist() == ["missing"] * 3 + ["invalid"] * 2 + ["ok"]
-    assert found.error.notna().tolist() == [True] * 5 + [False]
-    assert found.scores.isna().tolist() == [True] * 5 + [False]
+    explained = explain_frame(explainer, pd.DataFrame({"text": pd.Series(cells, dtype=object)}))
+    assert explained.status.tolist() == ["missing"] * 3 + ["invalid"] * 2 + ["ok"]
+    assert explained.error.notna().tolist() == [True] * 5 + [False]
+    assert explained.scores.isna().tolist() == [True] * 5 + [False]
 
 
 def test_whole_numbers_beside_missing_ones_are_still_classes(explainer):
     frame = pd.DataFrame({"text": ["good", "bad"], "target": [2, None]})
     assert frame.target.dtype == float
-    found = explain_frame(explainer, frame, target_column="target", method="saliency")
-    assert found.label.tolist() == ["LABEL_2", explainer.explain("bad").label]
+    explained = explain_frame(explainer, frame, target_column="target", method="saliency")
+    assert explained.label.tolist() == ["LABEL_2", explainer.explain("bad").label]
 
 
 def test_an_empty_frame_gets_the_columns_too(explainer):
-    found = explain_frame(explainer, pd.DataFrame({"text": pd.Series([], dtype=str)}))
-    assert found.columns.tolist()[:3] == ["text", "label", "probability"]
-    assert len(found) == 0
+    explained = explain_frame(explainer, pd.DataFrame({"text": pd.Series([], dtype=str)}))
+    assert explained.columns.tolist()[:3] == ["text", "label", "probability"]
+    assert len(explained) == 0
 
 
 @pytest.mark.parametrize(
@@ -94,25 +94,27 @@ def test_what_would_go_wrong_in_every_row_is_an_error(explainer, columns, option
 
 def test_columns_of_a_frame_without_a_header_are_named_by_number(explainer):
     frame = pd.DataFrame([["good film", "bad", 2], ["bad", None, None], [None, "one", 1]])
-    found = explain_frame(explainer, frame, text=0, pair=1, target_column=2)
+    explained = explain_frame(explainer, frame, text=0, pair=1, target_column=2)
     named = frame.set_axis(["text", "pair", "target"], axis=1)
     expected = explain_frame(explainer, named, pair="pair", target_column="target")
-    assert found.columns.tolist() == [0, 1, 2, *expected.columns[3:]]
-    assert found.status.tolist() == ["ok", "ok", "missing"]
-    assert_frame_equal(found.set_axis(expected.columns, axis=1).drop(columns="error"), expected.drop(columns="error"))
-    assert found.error[2] == "The column 0 is null."
+    assert explained.columns.tolist() == [0, 1, 2, *expected.columns[3:]]
+    assert explained.status.tolist() == ["ok", "ok", "missing"]
+    assert_frame_equal(
+        explained.set_axis(expected.columns, axis=1).drop(columns="error"), expected.drop(columns="error")
+    )
+    assert explained.error[2] == "The column 0 is null."
 
 
 def test_columns_of_several_levels_are_named_by_tuples_and_keep_their_levels(explainer):
     columns = pd.MultiIndex.from_tuples([("in", "text"), ("in", "n"), ("more", "")], names=["a", "b"])
     frame = pd.DataFrame([["a good film", 1, 2], ["bad", 3, 4]], columns=columns)
-    found = explain_frame(explainer, frame, text=("in", "text"))
+    explained = explain_frame(explainer, frame, text=("in", "text"))
     expected = explain_frame(explainer, pd.DataFrame({"text": ["a good film", "bad"]}))
-    assert found.columns.tolist()[:4] == [("in", "text"), ("in", "n"), ("more", ""), ("label", "")]
-    assert found.columns.names == ["a", "b"]
-    assert_frame_equal(found[columns], frame)
+    assert explained.columns.tolist()[:4] == [("in", "text"), ("in", "n"), ("more", ""), ("label", "")]
+    assert explained.columns.names == ["a", "b"]
+    assert_frame_equal(explained[columns], frame)
     for name in expected.columns[1:]:
-        assert found[name].map(str).tolist() == expected[name].map(str).tolist()
+        assert explained[name].map(str).tolist() == expected[name].map(str).tolist()
 
 
 @pytest.mark.parametrize(
@@ -143,6 +145,6 @@ def test_a_level_with_the_name_of_an_added_column_needs_a_prefix(explainer):
 def test_classes_may_be_numpy_integers_and_strings(explainer):
     frame = pd.DataFrame({"text": ["good"] * 4})
     frame["target"] = pd.Series([np.int64(2), np.uint8(1), np.str_("LABEL_1"), np.bool_(True)], dtype=object)
-    found = explain_frame(explainer, frame, target_column="target")
-    assert found.label.tolist()[:3] == ["LABEL_2", "LABEL_1", "LABEL_1"]
-    assert found.status.tolist() == ["ok", "ok", "ok", "unknown target"]
+    explained = explain_frame(explainer, frame, target_column="target")
+    assert explained.label.tolist()[:3] == ["LABEL_2", "LABEL_1", "LABEL_1"]
+    assert explained.status.tolist() == ["ok", "ok", "ok", "unknown target"]

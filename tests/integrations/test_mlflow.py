@@ -50,9 +50,9 @@ def store(tmp_path, monkeypatch):
 
 
 def test_a_saved_model_answers_frames_with_the_columns_of_explain_frame(explainer, saved):
-    found = mlflow.pyfunc.load_model(str(saved)).predict(TEXTS)
-    assert_frame_equal(found, explain_frame(explainer, TEXTS)[ADDED])
-    assert found.status.tolist() == ["ok", "ok", "missing"]
+    predicted = mlflow.pyfunc.load_model(str(saved)).predict(TEXTS)
+    assert_frame_equal(predicted, explain_frame(explainer, TEXTS)[ADDED])
+    assert predicted.status.tolist() == ["ok", "ok", "missing"]
 
 
 def test_a_folder_that_was_changed_to_name_a_pickle_is_refused(saved, tmp_path):
@@ -70,8 +70,8 @@ def test_nothing_that_is_saved_is_a_pickle_or_code(saved):
 
 
 def test_a_logged_model_comes_back_by_its_address(explainer, store):
-    found = mlflow.pyfunc.load_model(log_model(explainer, "tiny").model_uri).predict(TEXTS)
-    assert_frame_equal(found, explain_frame(explainer, TEXTS)[ADDED])
+    predicted = mlflow.pyfunc.load_model(log_model(explainer, "tiny").model_uri).predict(TEXTS)
+    assert_frame_equal(predicted, explain_frame(explainer, TEXTS)[ADDED])
 
 
 def test_the_signature_names_columns_and_types(explainer, tmp_path):
@@ -124,10 +124,10 @@ def test_a_column_that_is_declared_comes_with_every_answer(explainer, tmp_path, 
     save_model(explainer, tmp_path / "model")
     signature = mlflow.models.get_model_info(str(tmp_path / "model")).signature
     assert (signature.outputs.inputs[-1].name, signature.outputs.inputs[-1].type) == ("length", DataType.long)
-    found = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(TEXTS)
-    assert list(found) == [*ADDED, "length"]
-    assert found.length.tolist()[:2] == [3, 2]
-    assert pd.isna(found.length.tolist()[2])
+    predicted = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(TEXTS)
+    assert list(predicted) == [*ADDED, "length"]
+    assert predicted.length.tolist()[:2] == [3, 2]
+    assert pd.isna(predicted.length.tolist()[2])
 
 
 def test_pairs_are_optional_and_another_method_can_be_asked_for_while_loading(explainer, tmp_path):
@@ -151,14 +151,14 @@ def test_an_explainer_without_an_expnet_is_refused(tmp_path):
 
 
 def test_a_column_without_a_string_for_a_name_is_refused_as_mlflow_knows_no_other(explainer, tmp_path):
-    with pytest.raises(InputError, match="MLflow knows columns by strings, got 0: rename the column"):
+    with pytest.raises(InputError, match="MLflow needs names of columns that are strings, got 0: rename the column"):
         save_model(explainer, tmp_path / "model", settings=Settings(text=0))
     assert not (tmp_path / "model").exists()
 
 
 def test_a_folder_saved_before_the_modules_moved_still_answers():
     """Its MLmodel names the module `expnet.mlflow`; the figures are those that it gave on the day it was saved."""
-    found = mlflow.pyfunc.load_model(str(BEFORE)).predict(pd.DataFrame({"text": ["a good film", "bad!"]}))
-    assert found.words.map(list).tolist() == [["a", "good", "film"], ["bad", "!"]]
+    predicted = mlflow.pyfunc.load_model(str(BEFORE)).predict(pd.DataFrame({"text": ["a good film", "bad!"]}))
+    assert predicted.words.map(list).tolist() == [["a", "good", "film"], ["bad", "!"]]
     expected = [0.50154924, 0.45151263, 0.44112667, 0.5404473, 0.4664233]
-    assert np.concatenate(found.scores.tolist()).tolist() == pytest.approx(expected, abs=1e-6)
+    assert np.concatenate(predicted.scores.tolist()).tolist() == pytest.approx(expected, abs=1e-6)

@@ -44,20 +44,20 @@ def explainer(folders):
     return expnet.load(folders[0], explainer=folders[1], device="cpu")
 
 
-def assert_says(found, explanation):
-    assert [(word["word"], word["start"], word["end"], word["segment"]) for word in found] == [
+def assert_says(words, explanation):
+    assert [(word["word"], word["start"], word["end"], word["segment"]) for word in words] == [
         (word.text, word.start, word.end, word.segment) for word in explanation.words
     ]
-    assert [word["score"] for word in found] == pytest.approx([w.score for w in explanation.words], abs=TOLERANCE)
-    assert {word["label"] for word in found} <= {explanation.label}
+    assert [word["score"] for word in words] == pytest.approx([w.score for w in explanation.words], abs=TOLERANCE)
+    assert {word["label"] for word in words} <= {explanation.label}
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("stream", [False, True])
 def test_words_are_those_of_explain_in_any_batch(attribute, explainer, batch_size, stream):
     given = (text for text in TEXTS) if stream else TEXTS
-    found = list(attribute(given, batch_size=batch_size))
-    for words, text in zip(found, TEXTS, strict=True):
+    answers = list(attribute(given, batch_size=batch_size))
+    for words, text in zip(answers, TEXTS, strict=True):
         assert_says(words, explainer.explain(text))
 
 
@@ -76,8 +76,8 @@ def test_other_methods_and_their_settings_go_through_the_call_or_the_pipeline(
     asked = {"method": "integrated_gradients", "options": {"steps": 4}, "target": "LABEL_2"}
     expected = explainer.explain(TEXTS, **asked)
     ready = pipeline(TASK, model=folders[0], device="cpu", **asked)
-    for found in (attribute(TEXTS, batch_size=batch_size, **asked), ready(TEXTS, batch_size=batch_size)):
-        for words, explanation in zip(found, expected, strict=True):
+    for answers in (attribute(TEXTS, batch_size=batch_size, **asked), ready(TEXTS, batch_size=batch_size)):
+        for words, explanation in zip(answers, expected, strict=True):
             assert_says(words, explanation)
 
 
@@ -89,8 +89,8 @@ def test_long_texts_are_read_in_windows(attribute, explainer):
 
 
 def test_without_an_explainer_the_universal_one_explains(folders):
-    found = pipeline(TASK, model=folders[0], device="cpu")("a good film")
-    assert_says(found, expnet.load(folders[0], device="cpu").explain("a good film"))
+    words = pipeline(TASK, model=folders[0], device="cpu")("a good film")
+    assert_says(words, expnet.load(folders[0], device="cpu").explain("a good film"))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
@@ -101,8 +101,8 @@ def test_a_model_without_a_padding_token_explains_batches_as_each_text_alone(arc
     alone = Explainer(Classifier(model, plain), universal())
     texts = ["a good film", "bad", "one text , another one", "short text !"]
     for given in (texts, (text for text in texts)):
-        for found, text in zip(attribute(given, batch_size=batch_size), texts, strict=True):
-            assert_says(found, alone.explain(text))
+        for words, text in zip(attribute(given, batch_size=batch_size), texts, strict=True):
+            assert_says(words, alone.explain(text))
 
 
 def test_live_objects_serve_as_well(explainer):

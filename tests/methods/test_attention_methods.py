@@ -159,9 +159,9 @@ class TestAttentionWithGradients:
         scores = method(classifier, encoding, target, layers=layers)
 
         def expected(row, length, outputs):
-            found = self.gradients(outputs, target[row], outputs.attentions)
-            maps = [(g * a if times else g)[0].mean(0) for g, a in zip(found, outputs.attentions, strict=True)]
-            rows = [anchor_of(classifier, length) @ each for each in maps]
+            grads = self.gradients(outputs, target[row], outputs.attentions)
+            maps = [(g * a if times else g)[0].mean(0) for g, a in zip(grads, outputs.attentions, strict=True)]
+            rows = [anchor_of(classifier, length) @ attention for attention in maps]
             return rows[-1] if layers == "last" else torch.stack(rows).mean(0)
 
         agree(classifier, encoding, scores, expected)
@@ -172,8 +172,8 @@ class TestAttentionWithGradients:
         scores = attention_gradient.grad_sam(classifier, encoding, target)
 
         def expected(row, _length, outputs):
-            found = self.gradients(outputs, target[row], outputs.attentions)
-            return torch.stack([a * g.relu() for a, g in zip(outputs.attentions, found, strict=True)]).mean(
+            grads = self.gradients(outputs, target[row], outputs.attentions)
+            return torch.stack([a * g.relu() for a, g in zip(outputs.attentions, grads, strict=True)]).mean(
                 (0, 1, 2, 3)
             )
 
@@ -186,9 +186,9 @@ class TestAttentionWithGradients:
 
         def expected(row, length, outputs):
             relevance = torch.eye(length)
-            found = self.gradients(outputs, target[row], outputs.attentions)
-            for each, gradient in zip(outputs.attentions, found, strict=True):
-                relevance = relevance + (each * gradient)[0].clamp(min=0).mean(0) @ relevance
+            grads = self.gradients(outputs, target[row], outputs.attentions)
+            for layer, gradient in zip(outputs.attentions, grads, strict=True):
+                relevance = relevance + (layer * gradient)[0].clamp(min=0).mean(0) @ relevance
             return anchor_of(classifier, length) @ relevance
 
         agree(classifier, encoding, scores, expected)
@@ -202,9 +202,9 @@ class TestAttentionWithGradients:
 
         def expected(row, _length, outputs):
             states = outputs.hidden_states[:3]
-            found = self.gradients(outputs, target[row], states)
-            cats = [(h * g)[0].sum(-1) for h, g in zip(states, found, strict=True)]
-            received = [each[0].mean((0, 1)) if weighted else 1 for each in outputs.attentions]
+            grads = self.gradients(outputs, target[row], states)
+            cats = [(h * g)[0].sum(-1) for h, g in zip(states, grads, strict=True)]
+            received = [attention[0].mean((0, 1)) if weighted else 1 for attention in outputs.attentions]
             return sum(c * r for c, r in zip(cats, received, strict=True))
 
         agree(classifier, encoding, scores, expected)

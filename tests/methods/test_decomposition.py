@@ -52,12 +52,12 @@ def turned(bert: NaiveBert, layer: int, step) -> np.ndarray:
 
 def vector(bert: NaiveBert, layer: int, step, i: int, j: int) -> np.ndarray:
     """What token j contributes to the first norm's output for token i."""
-    found = np.zeros_like(step.hidden[0])
+    part = np.zeros_like(step.hidden[0])
     for h in range(bert.heads):
-        found = found + step.attention[h][i][j] * (bert.head(layer, h) @ step.values[h][j])
-    found = found + step.hidden[i] if i == j else found
+        part = part + step.attention[h][i][j] * (bert.head(layer, h) @ step.values[h][j])
+    part = part + step.hidden[i] if i == j else part
     name = f"bert.encoder.layer.{layer}.attention.output.LayerNorm"
-    return (found - found.mean()) / bert.deviation(step.totals[i]) * bert.matrix(name)
+    return (part - part.mean()) / bert.deviation(step.totals[i]) * bert.matrix(name)
 
 
 def near(bert: NaiveBert, layer: int, step) -> np.ndarray:
@@ -71,9 +71,9 @@ def near(bert: NaiveBert, layer: int, step) -> np.ndarray:
 
 def long(bert: NaiveBert, layer: int, step) -> np.ndarray:
     def length(i: int, j: int) -> float:
-        found = vector(bert, layer, step, i, j)
-        found = (found - found.mean()) / bert.deviation(step.ends[i])
-        return float(np.sqrt(((found * bert.matrix(f"bert.encoder.layer.{layer}.output.LayerNorm")) ** 2).sum()))
+        part = vector(bert, layer, step, i, j)
+        part = (part - part.mean()) / bert.deviation(step.ends[i])
+        return float(np.sqrt(((part * bert.matrix(f"bert.encoder.layer.{layer}.output.LayerNorm")) ** 2).sum()))
 
     tokens = range(len(step.hidden))
     return np.array([[length(i, j) for j in tokens] for i in tokens])
@@ -86,18 +86,18 @@ def test_it_is_what_loops_over_a_bert_written_out_give(method, mixing, shares):
     classifier = shaken_classifier("bert")
     bert = NaiveBert(classifier)
     encoding = encode(classifier, special=True)
-    found = scores(method, classifier, encoding).double()
+    actual = scores(method, classifier, encoding).double()
     for row, ids in enumerate(encoding.ids):
         words = bert.words(ids[encoding.mask[row]].tolist())
         mixings = [mixing(bert, layer, step) for layer, step in enumerate(bert(words).steps)]
         expected = rolled(np.eye(len(words))[0], mixings, shares=shares)
         # Rounding of float32 through three layers.
-        assert_close(found[row, : len(words)], expected, atol=1e-5, rtol=1e-3)
+        assert_close(actual[row, : len(words)], expected, atol=1e-5, rtol=1e-3)
 
 
 def attended(classifier, encoding, layer: int, without: int | None = None) -> torch.Tensor:
     """Attention's output in one layer, with the values of one token taken away there."""
-    found = []
+    outputs = []
     (stack,) = [m for m in classifier.model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == 3]
     module = next(m for name, m in stack[layer].named_children() if name in ("attn", "self_attn"))
 
@@ -107,11 +107,11 @@ def attended(classifier, encoding, layer: int, without: int | None = None) -> to
             value[:, :, without] = 0
         return Layer(state.probabilities, value)
 
-    hook = module.register_forward_hook(lambda _module, _args, output: found.append(output[0]))
+    hook = module.register_forward_hook(lambda _module, _args, output: outputs.append(output[0]))
     with torch.no_grad():
         run(classifier.model, encoding.inputs(), attend=attend)
     hook.remove()
-    return found[0][0].double()
+    return outputs[0][0].double()
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama", "modernbert", "modernbert-mean"])
@@ -139,8 +139,8 @@ def test_where_norms_stand_before_attention_tokens_contribute_to_the_plain_sum_w
     row = anchor_row(encoding, classifier.support.anchor)[0].double().numpy()
     # Differences of float32 outputs.
     assert_close(scores(alti, classifier, encoding)[0].double(), rolled(row, [*near]), atol=1e-4, rtol=1e-3)
-    found = scores(globenc, classifier, encoding)[0].double()
-    assert_close(found, rolled(row, [*long], shares=False), atol=1e-4, rtol=1e-3)
+    actual = scores(globenc, classifier, encoding)[0].double()
+    assert_close(actual, rolled(row, [*long], shares=False), atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("method", METHODS)

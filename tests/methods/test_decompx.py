@@ -51,14 +51,14 @@ def published(bert: NaiveBert, ids: list[int], bias: str) -> np.ndarray:
 
     def attend(layer: int, step, parts: list[list[np.ndarray]], i: int) -> list[np.ndarray]:
         name, size = f"bert.encoder.layer.{layer}.attention", len(parts[0][0]) // bert.heads
-        found = [v.copy() for v in parts[i]]
+        vectors = [v.copy() for v in parts[i]]
         for source in tokens:
             for h in range(bert.heads):
                 rows = bert.matrix(f"{name}.self.value")[h * size : (h + 1) * size]
                 for j in tokens:
-                    found[source] += step.attention[h][i][j] * (bert.head(layer, h) @ (rows @ parts[j][source]))
+                    vectors[source] += step.attention[h][i][j] * (bert.head(layer, h) @ (rows @ parts[j][source]))
         together = bert.linear(f"{name}.output.dense", bert.bias(f"{name}.self.value"))
-        return spread(found, together)
+        return spread(vectors, together)
 
     hidden = record.steps[0].hidden
     parts = [[hidden[i] if i == source else np.zeros_like(hidden[i]) for source in tokens] for i in tokens]
@@ -79,12 +79,12 @@ def published(bert: NaiveBert, ids: list[int], bias: str) -> np.ndarray:
 def test_it_is_the_published_algorithm_on_a_bert_written_out(bias):
     classifier = shaken_classifier("bert")
     encoding = encode(classifier, *TEXTS[:2])
-    found = torch.stack([decompx(classifier, encoding, torch.tensor([t, t]), bias=bias) for t in range(3)], dim=-1)
+    actual = torch.stack([decompx(classifier, encoding, torch.tensor([t, t]), bias=bias) for t in range(3)], dim=-1)
     for row, ids in enumerate(encoding.ids):
         length = int(encoding.mask[row].sum())
         expected = torch.from_numpy(published(NaiveBert(classifier), ids[:length].tolist(), bias))
         # Rounding of float32 through three layers.
-        assert_close(found[row, :length].double(), expected, atol=1e-4, rtol=1e-3)
+        assert_close(actual[row, :length].double(), expected, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("architecture", [*ARCHITECTURES, "gemma2"])
@@ -105,8 +105,8 @@ def test_the_shares_of_all_tokens_sum_to_the_logit_and_a_text_scores_alike_alone
 def test_activations_that_are_written_out_have_the_same_slope(activation):
     classifier = shaken_classifier("gpt2", activation_function=activation)
     encoding, target = encode(classifier), torch.tensor([0, 1, 2])
-    found = decompx(classifier, encoding, target)
-    assert_close(found.sum(1), logits(classifier, encoding)[torch.arange(3), target], atol=1e-4, rtol=1e-4)
+    actual = decompx(classifier, encoding, target)
+    assert_close(actual.sum(1), logits(classifier, encoding)[torch.arange(3), target], atol=1e-4, rtol=1e-4)
 
 
 SETTINGS = {
@@ -122,8 +122,8 @@ SETTINGS = {
 def test_without_biases_it_is_input_times_gradient_where_the_layers_begin_in_a_model_that_is_held(architecture):
     classifier = shaken_classifier(architecture, **SETTINGS[architecture])
     encoding, target = encode(classifier), torch.tensor([0, 1, 2])
-    found = decompx(classifier, encoding, target, bias="none")
-    assert_close(found, held_gradient(classifier, encoding, target), atol=1e-4, rtol=1e-3)
+    actual = decompx(classifier, encoding, target, bias="none")
+    assert_close(actual, held_gradient(classifier, encoding, target), atol=1e-4, rtol=1e-3)
 
 
 def held_gradient(classifier, encoding: Encoding, target: torch.Tensor) -> torch.Tensor:
@@ -165,8 +165,8 @@ def test_with_one_class_a_bias_that_no_token_points_at_is_left_over():
     with torch.no_grad():
         classifier.model.classifier.weight.zero_()
         classifier.model.classifier.bias.fill_(2.0)
-    found = decompx(classifier, encode(classifier), torch.tensor([0, 0, 0]))
-    assert_close(found, torch.zeros_like(found))
+    actual = decompx(classifier, encode(classifier), torch.tensor([0, 0, 0]))
+    assert_close(actual, torch.zeros_like(actual))
 
 
 def test_an_unknown_nonlinearity_is_refused_with_the_gap():

@@ -42,38 +42,38 @@ def multipliers(function: Callable[[Tensor], Tensor], text: Tensor, without: Ten
     both = torch.cat([text, without]).requires_grad_()
     with Ruled():
         output = function(both)
-    (found,) = torch.autograd.grad(output[: len(text)].sum(), both)
-    assert_close(found[len(text) :], torch.zeros_like(without), atol=0, rtol=0)
-    return found[: len(text)]
+    (grads,) = torch.autograd.grad(output[: len(text)].sum(), both)
+    assert_close(grads[len(text) :], torch.zeros_like(without), atol=0, rtol=0)
+    return grads[: len(text)]
 
 
 class TestRulesByHand:
     def test_a_product_gives_each_factor_its_change_times_the_mean_of_the_other(self):
         # 2 * 5 against 1 * 3: the changes 1 and 2 count with the means 4 and 1.5, and 1 * 4 + 2 * 1.5 = 10 - 3.
-        found = multipliers(lambda x: x[:, 0] * x[:, 1], torch.tensor([[2.0, 5.0]]), torch.tensor([[1.0, 3.0]]))
-        assert_close(found, torch.tensor([[4.0, 1.5]]))
+        actual = multipliers(lambda x: x[:, 0] * x[:, 1], torch.tensor([[2.0, 5.0]]), torch.tensor([[1.0, 3.0]]))
+        assert_close(actual, torch.tensor([[4.0, 1.5]]))
 
     def test_a_factor_that_does_not_depend_on_the_text_is_its_multiplier(self):
-        found = multipliers(lambda x: (x * 7).sum(1), torch.tensor([[2.0, 5.0]]), torch.tensor([[1.0, 3.0]]))
-        assert_close(found, torch.tensor([[7.0, 7.0]]))
+        actual = multipliers(lambda x: (x * 7).sum(1), torch.tensor([[2.0, 5.0]]), torch.tensor([[1.0, 3.0]]))
+        assert_close(actual, torch.tensor([[7.0, 7.0]]))
 
     def test_a_quotient_is_a_product_with_the_inverse(self):
         # 6 / 2 against 4 / 1: changes of factor and inverse are 2 and -0.5, their means 5 and 0.75; over the change
         # of the divisor by 1 the inverse's share is 5 * -0.5.
-        found = multipliers(lambda x: x[:, 0] / x[:, 1], torch.tensor([[6.0, 2.0]]), torch.tensor([[4.0, 1.0]]))
-        assert_close(found, torch.tensor([[0.75, -2.5]]))
+        actual = multipliers(lambda x: x[:, 0] / x[:, 1], torch.tensor([[6.0, 2.0]]), torch.tensor([[4.0, 1.0]]))
+        assert_close(actual, torch.tensor([[0.75, -2.5]]))
 
     def test_softmax_of_two_scores_has_the_difference_quotient_of_the_sigmoid(self):
         text, without = torch.tensor([[2.0, -1.0]]), torch.tensor([[0.5, 0.5]])
         slope = (torch.tensor(3.0).sigmoid() - 0.5) / 3
-        found = multipliers(lambda x: x.softmax(-1)[:, 0], text, without)
-        assert_close(found, torch.stack([slope, -slope])[None])
+        actual = multipliers(lambda x: x.softmax(-1)[:, 0], text, without)
+        assert_close(actual, torch.stack([slope, -slope])[None])
 
     def test_scores_far_apart_lose_nothing_to_overflow(self):
         # From (0, 1) to (1, 0) while the difference of scores goes from -1000 to 1000.
         text, without = torch.tensor([[500.0, -500.0, -torch.inf]]), torch.tensor([[-500.0, 500.0, -torch.inf]])
-        found = multipliers(lambda x: x.softmax(-1)[:, 0], text, without)
-        assert_close(found, torch.tensor([[0.0005, -0.0005, 0.0]]))
+        actual = multipliers(lambda x: x.softmax(-1)[:, 0], text, without)
+        assert_close(actual, torch.tensor([[0.0005, -0.0005, 0.0]]))
 
     def test_layer_norm_is_centring_and_a_product_with_the_inverse_deviation(self):
         # Centred (2, -1, -1) and (1, 1, -2) both have the variance 2, so with the weight sqrt(2) they are the output.
@@ -81,8 +81,8 @@ class TestRulesByHand:
         # (1, 0, -1) in the centred numbers: (1, 0, 0) - 3/8 (1, 0, -1), less its mean 1/3 for the centring.
         text, without = torch.tensor([[3.0, 0.0, 0.0]]), torch.tensor([[2.0, 2.0, -1.0]])
         weight = torch.full((3,), 2**0.5)
-        found = multipliers(lambda x: F.layer_norm(x, (3,), weight, None, 0.0)[:, 0], text, without)
-        assert_close(found, torch.tensor([[7 / 24, -1 / 3, 1 / 24]]))
+        actual = multipliers(lambda x: F.layer_norm(x, (3,), weight, None, 0.0)[:, 0], text, without)
+        assert_close(actual, torch.tensor([[7 / 24, -1 / 3, 1 / 24]]))
 
     def test_relu_is_exact_however_small_the_step_over_its_bend(self):
         text, without = torch.tensor([[3e-7]]), torch.tensor([[-1e-7]])
@@ -122,7 +122,7 @@ class TestLaws:
     def test_a_curve_has_the_slope_of_its_chord(self, name, place, step):
         curve, least = CURVES[name]
         ends = torch.tensor([[least + place * 6 + step], [least + place * 6]])
-        found = multipliers(lambda x: curve(x)[:, 0], *ends.split(1))
+        actual = multipliers(lambda x: curve(x)[:, 0], *ends.split(1))
         # In double precision the chord's slope is good to about 1e-9 even for the smallest step.
         exact = ends.double().requires_grad_()
         values = curve(exact)
@@ -132,7 +132,7 @@ class TestLaws:
         # Where quotients of smooth curves switch to derivatives, near 0.02, those miss by 0.02 ** 2 / 12; below, a
         # quotient has the rounding of its values, which a step of 0.02 makes 50 times as large.
         rounding = float((curve(ends) - curve(ends.double())).abs().sum()) / max(abs(step), 0.02)
-        assert_close(found[0].double(), expected.detach(), atol=4e-5 + rounding, rtol=6e-5)
+        assert_close(actual[0].double(), expected.detach(), atol=4e-5 + rounding, rtol=6e-5)
 
     @given(st.integers(0, 2**31), st.sampled_from([1e-2, 1.0, 10.0]))
     def test_differences_add_up_through_attention_norms_and_gates(self, seed, size):
@@ -157,10 +157,10 @@ class TestLaws:
     @given(st.floats(-50, 50))
     def test_what_all_scores_gain_does_not_count_for_softmax(self, gain):
         text, without = torch.tensor([[1.0, -2.0, 0.5]]), torch.tensor([[0.0, 1.0, 0.2]])
-        found = multipliers(lambda x: x.softmax(-1)[:, 0], text, without)
+        actual = multipliers(lambda x: x.softmax(-1)[:, 0], text, without)
         shifted = multipliers(lambda x: x.softmax(-1)[:, 0], text + gain, without)
         # A score of 50 is rounded to 4e-6.
-        assert_close(shifted, found, atol=1e-5, rtol=0)
+        assert_close(shifted, actual, atol=1e-5, rtol=0)
 
 
 @pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
@@ -171,11 +171,11 @@ def test_captum_finds_the_same_where_it_has_rules(activation):
     text, without = torch.randn(4, 5), torch.randn(4, 5)
     target = torch.tensor([0, 1, 2, 0])
     rows = torch.cat([target, target])[:, None]
-    found = multipliers(lambda x: network(x).gather(1, rows).squeeze(1), text, without) * (text - without)
+    actual = multipliers(lambda x: network(x).gather(1, rows).squeeze(1), text, without) * (text - without)
     if activation is nn.GELU:  # captum has no rule for it, and falls back on the gradient
-        assert_close(found.sum(1), (network(text) - network(without)).gather(1, rows[:4]).squeeze(1))
+        assert_close(actual.sum(1), (network(text) - network(without)).gather(1, rows[:4]).squeeze(1))
     else:
-        assert_close(found, DeepLift(network).attribute(text.requires_grad_(), without, target=target).detach())
+        assert_close(actual, DeepLift(network).attribute(text.requires_grad_(), without, target=target).detach())
 
 
 class Bag(PreTrainedModel):
@@ -224,9 +224,9 @@ class TestClassifiers:
     def test_the_rules_leave_the_logits_as_they_are(self, architecture):
         model, given = build(architecture), inputs()
         with differentiable():
-            found = run(model, given, embed=lambda raw: raw.detach().requires_grad_(), rules=RULES).logits
+            logits = run(model, given, embed=lambda raw: raw.detach().requires_grad_(), rules=RULES).logits
             expected = run(model, given).logits
-        assert_close(found, expected, atol=1e-5, rtol=1e-4)  # norms are taken apart, so sums have another order
+        assert_close(logits, expected, atol=1e-5, rtol=1e-4)  # norms are taken apart, so sums have another order
 
     def test_of_a_linear_classifier_they_are_weight_times_change(self):
         model = Bag(PretrainedConfig(vocab_size=len(tokenizer()), num_labels=3)).eval()

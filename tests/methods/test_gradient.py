@@ -102,8 +102,8 @@ class TestAgainstCaptum:
         expected = IntegratedGradients(forward).attribute(
             embeddings, base, target=target, n_steps=20, method="gausslegendre", internal_batch_size=len(encoding)
         )
-        found = integrated_gradients(*bert, replacement=replacement, steps=20)
-        assert_close(found, expected.sum(-1).float(), atol=1e-5, rtol=1e-4)
+        actual = integrated_gradients(*bert, replacement=replacement, steps=20)
+        assert_close(actual, expected.sum(-1).float(), atol=1e-5, rtol=1e-4)
 
     def test_gradient_shap_in_the_mean_of_many_samples(self, bert, monkeypatch):
         classifier, encoding, target = bert
@@ -126,8 +126,8 @@ class TestAgainstCaptum:
                     embeddings[row : row + 1], base[row : row + 1], target=int(target[row]), n_samples=4000, stdevs=0.0
                 )
             expected.append(explained.sum(-1)[0].float())
-        found = gradient_shap(*bert, generator=seeded(), samples=4000, noise=0.0)
-        assert_close(found, torch.stack(expected), atol=0.04 * float(found.abs().max()), rtol=0)
+        actual = gradient_shap(*bert, generator=seeded(), samples=4000, noise=0.0)
+        assert_close(actual, torch.stack(expected), atol=0.04 * float(actual.abs().max()), rtol=0)
 
 
 class TestIntegratedGradients:
@@ -179,8 +179,8 @@ class TestNoise:
             (slope,) = torch.autograd.grad(forward(point)[row, target[row]], point)
             total = total + slope[row] / samples
         expected = total.norm(dim=-1) * encoding.real[row]
-        found = smooth_grad(*bert, generator=seeded(), samples=samples, noise=0.2)
-        assert_close(found[row], expected, atol=1e-6, rtol=1e-4)
+        actual = smooth_grad(*bert, generator=seeded(), samples=samples, noise=0.2)
+        assert_close(actual[row], expected, atol=1e-6, rtol=1e-4)
 
     def test_a_copy_does_not_depend_on_how_many_share_a_pass(self, bert, monkeypatch):
         whole = smooth_grad(*bert, generator=seeded(), samples=5)

@@ -14,10 +14,10 @@ from tests.models import ARCHITECTURES, POSITIONS, build, inputs
 
 @pytest.mark.parametrize("architecture", [*ARCHITECTURES, "gemma2"])
 def test_layers_find_and_give_the_hidden_states_that_transformers_reports(architecture):
-    batch, found, given = inputs(), [], []
+    batch, entered, given = inputs(), [], []
 
     def enter(_index, hidden):
-        found.append(hidden)
+        entered.append(hidden)
         return hidden
 
     with torch.no_grad():
@@ -25,9 +25,9 @@ def test_layers_find_and_give_the_hidden_states_that_transformers_reports(archit
         model = build(architecture)
         with between_layers(model, enter=enter, leave=lambda _, hidden: given.append(hidden)):
             run(model, batch)
-    assert len(found) == len(given) == 3
+    assert len(entered) == len(given) == 3
     # The last state that transformers reports may have gone through a final norm.
-    for ours, theirs in zip([*found, *given[:2]], [*expected[:3], *expected[1:3]], strict=True):
+    for ours, theirs in zip([*entered, *given[:2]], [*expected[:3], *expected[1:3]], strict=True):
         assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 

@@ -57,7 +57,7 @@ class TestTheTable:
 
 def required(method):
     """Return something for each option that has no default."""
-    return {name: ["a text"] for name, each in method.options.items() if each.default is each.empty}
+    return {name: ["a text"] for name, option in method.options.items() if option.default is option.empty}
 
 
 class TestCosts:

@@ -52,7 +52,7 @@ def test_copies_may_follow_from_the_longest_window(monkeypatch):
     encoding = classifier.encode(TEXTS)
     cut = passes.batches
     monkeypatch.setattr(
-        passes, "batches", lambda found, *, repeats: asked.append(repeats) or cut(found, repeats=repeats)
+        passes, "batches", lambda given, *, repeats: asked.append(repeats) or cut(given, repeats=repeats)
     )
 
     def ones(_classifier, part, _target):

@@ -117,26 +117,26 @@ class TestOnALinearClassifier:
     @pytest.mark.parametrize("replacement", REPLACEMENTS)
     def test_shapley_values_however_found(self, linear, replacement):
         expected = known(linear, replacement)
-        for found in (
+        for actual in (
             kernel_shap(*linear, replacement=replacement, generator=seeded()),
             shapley_sampling(*linear, replacement=replacement, generator=seeded(), permutations=1),
             partition_shap(*linear, replacement=replacement),
         ):
-            assert_close(found, expected, atol=1e-4, rtol=1e-3)
+            assert_close(actual, expected, atol=1e-4, rtol=1e-3)
 
     def test_lime_finds_them_up_to_its_penalty(self):
         """Where some samples are near: of one token, the only remainder is far from the text."""
         given = case(linear_classifier(), [TEXTS[0], TEXTS[2]])
-        found, expected = lime(*given, generator=seeded(), samples=4000), known(given, "mask")
-        assert_close(found, expected, atol=0.02 * float(expected.abs().max()), rtol=0)
+        actual, expected = lime(*given, generator=seeded(), samples=4000), known(given, "mask")
+        assert_close(actual, expected, atol=0.02 * float(expected.abs().max()), rtol=0)
 
 
 class TestShapleyValues:
     @pytest.mark.parametrize("replacement", REPLACEMENTS)
     def test_kernel_shap_is_exact_where_all_coalitions_fit(self, bert, replacement):
-        found = kernel_shap(*bert, generator=seeded(), samples=2**6, replacement=replacement)
+        actual = kernel_shap(*bert, generator=seeded(), samples=2**6, replacement=replacement)
         for row, real in enumerate(bert[1].real):
-            assert_close(found[row, real], brute_force(bert, row, replacement), atol=1e-4, rtol=1e-3)
+            assert_close(actual[row, real], brute_force(bert, row, replacement), atol=1e-4, rtol=1e-3)
 
     def test_sampled_ones_come_near(self, bert):
         for row, real in enumerate(bert[1].real):
@@ -148,26 +148,26 @@ class TestShapleyValues:
     def test_kernel_shap_with_fewer_samples_than_coalitions_comes_near(self):
         given = case(tiny_classifier(), ["a good film, one bad"])  # 6 tokens, 62 proper coalitions
         exact = brute_force(given, 0)
-        found = kernel_shap(*given, generator=seeded(), samples=60)[0][given[1].real[0]]
-        assert float((found - exact).abs().max()) < 0.25 * float(exact.abs().max())
+        actual = kernel_shap(*given, generator=seeded(), samples=60)[0][given[1].real[0]]
+        assert float((actual - exact).abs().max()) < 0.25 * float(exact.abs().max())
 
     def test_captum_finds_the_same(self, bert):
         worth, n = as_function_of_tokens(bert, 0)
         expected = CaptumShapley(worth).attribute(torch.ones(1, n), torch.zeros(1, n))[0]
-        found = kernel_shap(*bert, generator=seeded(), samples=64)[0][bert[1].real[0]]
-        assert_close(found, expected.float(), atol=1e-4, rtol=1e-3)
+        actual = kernel_shap(*bert, generator=seeded(), samples=64)[0][bert[1].real[0]]
+        assert_close(actual, expected.float(), atol=1e-4, rtol=1e-3)
 
     @pytest.mark.parametrize("samples", [1, 2, 3, 7])
     def test_fewer_samples_than_tokens_still_add_up(self, bert, samples):
-        found = kernel_shap(*bert, generator=seeded(), samples=samples)
+        actual = kernel_shap(*bert, generator=seeded(), samples=samples)
         game = game_of(bert)
         ends = values(game, torch.stack([torch.zeros_like(game.everyone), game.everyone], dim=1))
-        assert_close(found.sum(1), ends[:, 1] - ends[:, 0], atol=1e-4, rtol=1e-4)
+        assert_close(actual.sum(1), ends[:, 1] - ends[:, 0], atol=1e-4, rtol=1e-4)
 
     def test_partition_shap_of_two_tokens_is_exact(self):
         given = case(tiny_classifier(), ["good film"])
-        found = partition_shap(*given)[0][given[1].real[0]]
-        assert_close(found, brute_force(given, 0), atol=1e-4, rtol=1e-3)
+        actual = partition_shap(*given)[0][given[1].real[0]]
+        assert_close(actual, brute_force(given, 0), atol=1e-4, rtol=1e-3)
 
     def test_partition_shap_leaves_numpy_s_randomness_as_it_was(self, bert):
         before = np.random.get_state()[1].tolist()
@@ -204,15 +204,15 @@ class TestPerturbation:
         game = Game(*given, players(given[1], "token"), "mask", "probability")
         both, first, second = values(game, torch.tensor([[[True, True], [True, False], [False, True]]]))[0]
         expected = torch.stack([0.7 * both + 0.3 * first, 0.7 * both + 0.3 * second])
-        found = rise(*given, generator=seeded(), samples=20000, keep=0.7)[0, 1:3]
-        assert_close(found, expected, atol=0.01 * float(expected.max()), rtol=0)
+        actual = rise(*given, generator=seeded(), samples=20000, keep=0.7)[0, 1:3]
+        assert_close(actual, expected, atol=0.01 * float(expected.max()), rtol=0)
 
     def test_a_word_goes_as_a_whole_and_its_tokens_share(self):
         given = case(tiny_classifier(), ["good ax"])
-        found = leave_one_out(*given, unit="word")[0]
+        actual = leave_one_out(*given, unit="word")[0]
         game = game_of(given)
         whole, without = values(game, torch.tensor([[[True] * 3, [True, False, False]]]))[0]
-        assert_close(found[2:4], ((whole - without) / 2).expand(2), atol=1e-4, rtol=1e-3)
+        assert_close(actual[2:4], ((whole - without) / 2).expand(2), atol=1e-4, rtol=1e-3)
 
 
 @given(st.integers(2, 12), st.integers(1, 6), st.integers(0, 2**31))
@@ -220,10 +220,10 @@ def test_weighted_ridge_is_scikit_learn_s(samples, count, seed):
     source = torch.Generator().manual_seed(seed)
     features = torch.rand(2, samples, count, generator=source) < 0.5
     wanted, weight = torch.rand(2, samples, generator=source), torch.rand(2, samples, generator=source) + 0.1
-    found = weighted_ridge(features, wanted, weight, penalty=1.0)
+    actual = weighted_ridge(features, wanted, weight, penalty=1.0)
     for row in range(2):
         reference = Ridge(alpha=1.0).fit(features[row].numpy(), wanted[row].numpy(), sample_weight=weight[row].numpy())
-        np.testing.assert_allclose(found[row].numpy(), reference.coef_, atol=1e-5)
+        np.testing.assert_allclose(actual[row].numpy(), reference.coef_, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -243,6 +243,6 @@ def test_impossible_options_are_refused(bert, method, options, message):
 @pytest.mark.parametrize("method", [leave_one_out, occlusion, partition_shap])
 def test_a_blank_text_scores_nothing(method):
     given = case(tiny_classifier(), ["", "good"])
-    found = method(*given)
-    assert not found[0].any()
-    assert found[1].any()
+    actual = method(*given)
+    assert not actual[0].any()
+    assert actual[1].any()

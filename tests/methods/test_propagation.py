@@ -49,9 +49,9 @@ def test_it_is_the_slope_along_each_word_of_a_bert_written_out_whose_attention_a
         up, down = (bert([*words[:j], word * (1 + s), *words[j + 1 :]], held).logits for s in (step, -step))
         expected[:, j] = torch.from_numpy(up - down) / (2 * step)
     for target in range(3):
-        found = conservative_propagation(classifier, with_special_tokens(encoding), torch.tensor([target]))
+        actual = conservative_propagation(classifier, with_special_tokens(encoding), torch.tensor([target]))
         # Rounding of float32 through three layers.
-        assert_close(found[0].double(), expected[target], atol=1e-4, rtol=1e-3)
+        assert_close(actual[0].double(), expected[target], atol=1e-4, rtol=1e-3)
 
 
 def homogeneous(architecture: str):

@@ -50,12 +50,12 @@ def seen(monkeypatch):
 class TestLime:
     def test_it_is_scikit_learn_s_ridge_weighted_as_the_lime_package_does(self, seen):
         given = case(EIGHT)
-        found = lime(*given, generator=seeded(), samples=60)[0][given[1].real[0]]
+        actual = lime(*given, generator=seeded(), samples=60)[0][given[1].real[0]]
         kept, worth = seen[0][0][0].double().numpy(), seen[0][1][0].double().numpy()
         distance = 100 * pairwise_distances(kept, kept[:1], metric="cosine").ravel()
         weight = np.sqrt(np.exp(-(distance**2) / 25**2))
         expected = Ridge(alpha=1).fit(kept, worth, sample_weight=weight).coef_
-        assert_close(found, torch.from_numpy(expected).float(), atol=1e-5, rtol=1e-4)
+        assert_close(actual, torch.from_numpy(expected).float(), atol=1e-5, rtol=1e-4)
 
     def test_the_first_sample_is_the_whole_text_and_of_the_others_any_number_is_gone(self, seen):
         lime(*case(EIGHT), generator=seeded(), samples=8001)
@@ -91,8 +91,8 @@ class TestKernelShap:
         """Solved a second time by Lagrange's conditions. Single tokens weigh their share of the kernel."""
         given = case(EIGHT)
         n, samples = 8, 200
-        found = kernel_shap(*given, generator=seeded(), samples=samples)[0][given[1].real[0]]
-        kept, worth = (each[0].double().numpy() for each in seen[0])
+        actual = kernel_shap(*given, generator=seeded(), samples=samples)[0][given[1].real[0]]
+        kept, worth = (array[0].double().numpy() for array in seen[0])
         (nothing, everything), kept, worth = worth[:2], kept[2:], worth[2:]
         size = np.arange(1, n)
         share = round(samples / 2 * 2 / (n - 1) / (1 / (size * (n - size))).sum())
@@ -100,15 +100,15 @@ class TestKernelShap:
         weight[: 2 * n] = share / n
         left = np.block([[2 * (kept.T * weight) @ kept, np.ones((n, 1))], [np.ones((1, n)), np.zeros((1, 1))]])
         right = np.append(2 * (kept.T * weight) @ (worth - nothing), everything - nothing)
-        assert_close(found, torch.from_numpy(np.linalg.solve(left, right)[:n]).float(), atol=1e-5, rtol=1e-4)
+        assert_close(actual, torch.from_numpy(np.linalg.solve(left, right)[:n]).float(), atol=1e-5, rtol=1e-4)
 
     def test_more_samples_come_nearer_to_what_all_coalitions_give(self):
         given = case(EIGHT)
         exact = kernel_shap(*given, generator=seeded(), samples=2**8)
         errors = []
         for samples in (20, 60, 200):
-            found = [kernel_shap(*given, generator=seeded(seed), samples=samples) for seed in range(10)]
-            errors.append(float((torch.stack(found) - exact).square().mean()))
+            estimates = [kernel_shap(*given, generator=seeded(seed), samples=samples) for seed in range(10)]
+            errors.append(float((torch.stack(estimates) - exact).square().mean()))
         assert errors[0] > errors[1] > errors[2]
 
 
@@ -116,12 +116,12 @@ class TestKernelShap:
 def test_the_generator_alone_decides_and_texts_beside_change_nothing(method):
     alone, beside = case(LONG), case("bad", LONG, "")
     torch.manual_seed(1)
-    found = method(*alone, generator=seeded(3))
+    actual = method(*alone, generator=seeded(3))
     torch.manual_seed(2)
-    assert torch.equal(method(*alone, generator=seeded(3)), found)
-    assert not torch.equal(method(*alone, generator=seeded(4)), found)
+    assert torch.equal(method(*alone, generator=seeded(3)), actual)
+    assert not torch.equal(method(*alone, generator=seeded(4)), actual)
     width = alone[1].ids.shape[1]
-    assert_close(method(*beside, generator=seeded(3))[1, :width], found[0], atol=1e-4, rtol=1e-3)
+    assert_close(method(*beside, generator=seeded(3))[1, :width], actual[0], atol=1e-4, rtol=1e-3)
 
 
 class TestPartition:
@@ -140,8 +140,8 @@ class TestPartition:
             joined[:, token] = True
             before, after = values(game_of(given), torch.cat([without, joined])[None])[0].chunk(2)
             expected.append((after - before).mean())
-        found = partition_shap(*given, samples=1000)[0][given[1].real[0]]
-        assert_close(found, torch.stack(expected), atol=1e-4, rtol=1e-3)
+        actual = partition_shap(*given, samples=1000)[0][given[1].real[0]]
+        assert_close(actual, torch.stack(expected), atol=1e-4, rtol=1e-3)
 
     def test_the_parts_of_a_pair_have_branches_of_their_own(self):
         encoding = BERT.encode([Text.of("good film", "bad text")])
@@ -150,18 +150,18 @@ class TestPartition:
         ends = torch.tensor([[False] * 4, first, second, [True] * 4])
         nothing, one, other, both = values(game_of(given), ends[None])[0]
         expected = torch.stack([one - nothing + both - other, other - nothing + both - one]) / 2
-        found = partition_shap(*given)[0][real].view(2, 2).sum(1)
-        assert_close(found, expected, atol=1e-4, rtol=1e-3)
+        actual = partition_shap(*given)[0][real].view(2, 2).sum(1)
+        assert_close(actual, expected, atol=1e-4, rtol=1e-3)
 
     @pytest.mark.parametrize("samples", [2, 3, 10])
     def test_what_is_not_split_is_shared(self, samples):
         given = case(LONG)
         game = game_of(given)
         nothing, everything = values(game, torch.stack([~game.everyone, game.everyone], dim=1))[0]
-        found = partition_shap(*given, samples=samples)[0][given[1].real[0]]
-        assert_close(found.sum(), everything - nothing, atol=1e-4, rtol=1e-4)
+        actual = partition_shap(*given, samples=samples)[0][given[1].real[0]]
+        assert_close(actual.sum(), everything - nothing, atol=1e-4, rtol=1e-4)
         if samples == 2:
-            assert_close(found, found.mean().expand_as(found), atol=1e-6, rtol=1e-4)
+            assert_close(actual, actual.mean().expand_as(actual), atol=1e-6, rtol=1e-4)
 
 
 def shap_tree(pieces):

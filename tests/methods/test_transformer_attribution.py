@@ -55,15 +55,15 @@ class TestRulesByHand:
     def test_a_sum_is_split_by_size_and_both_summands_are_rewarded(self):
         # The first text's parts are 3/4 and 1/4; the second's 3/2 and -1/2, which are made 3/4 and 1/4.
         a, b = torch.tensor([[3.0], [3.0]]), torch.tensor([[1.0], [-1.0]])
-        found = relevance(torch.add, a, b, above=torch.ones(2, 1))
-        assert_close(torch.cat(found, 1), torch.tensor([[0.75, 0.25], [0.75, 0.25]]))
+        actual = relevance(torch.add, a, b, above=torch.ones(2, 1))
+        assert_close(torch.cat(actual, 1), torch.tensor([[0.75, 0.25], [0.75, 0.25]]))
 
     def test_factors_get_half_each_by_their_parts_in_the_value(self):
         # (1, 2) . (3, 1) = 3 + 2: each side gets half of the relevance 10, three fifths of it in the first place.
-        found = relevance(
+        actual = relevance(
             torch.matmul, torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [1.0]]), above=10 * torch.ones(1, 1)
         )
-        assert_close(found, (torch.tensor([[3.0, 2.0]]), torch.tensor([[3.0], [2.0]])))
+        assert_close(actual, (torch.tensor([[3.0, 2.0]]), torch.tensor([[3.0], [2.0]])))
 
     @pytest.mark.parametrize(
         "function",
@@ -140,7 +140,7 @@ class NaiveBert:
             middle = self.norm(f"{at}.attention.output", carried + x)
             inner = F.gelu(self.linear(f"{at}.intermediate.dense", middle))
             outer = self.linear(f"{at}.output.dense", inner)
-            self.kept.append(SimpleNamespace(**{name: found for name, found in locals().items() if name != "self"}))
+            self.kept.append(SimpleNamespace(**{name: held for name, held in locals().items() if name != "self"}))
             x = self.norm(f"{at}.output", outer + middle)
         self.last = x
         self.pooled = torch.tanh(self.linear("bert.pooler.dense", x[0]))
@@ -152,7 +152,7 @@ class NaiveBert:
         pooled = naive_linear(self.pooled, weights["classifier.weight"], start)
         above = torch.zeros_like(self.last)
         above[0] = naive_linear(self.last[0], weights["bert.pooler.dense.weight"], pooled)
-        found: list[Tensor] = []
+        relevance_of_attention: list[Tensor] = []
         for kept in reversed(self.kept):
             at = kept.at
             outer, middle = naive_add(kept.outer, kept.middle, above)
@@ -161,19 +161,19 @@ class NaiveBert:
             carried, above = naive_add(kept.carried, kept.x, middle)
             joined = naive_linear(kept.joined, weights[f"{at}.attention.output.dense.weight"], carried)
             attention, value = naive_matmul(kept.attention, kept.value, self.split(joined))
-            found.insert(0, attention)
+            relevance_of_attention.insert(0, attention)
             query, key = naive_matmul(kept.query, kept.key.transpose(1, 2), attention)
-            for name, each in (("query", query), ("key", key.transpose(1, 2)), ("value", value)):
+            for name, of_input in (("query", query), ("key", key.transpose(1, 2)), ("value", value)):
                 weight = weights[f"{at}.attention.self.{name}.weight"]
-                above = above + naive_linear(kept.x, weight, each.transpose(0, 1).flatten(1))
-        return found
+                above = above + naive_linear(kept.x, weight, of_input.transpose(0, 1).flatten(1))
+        return relevance_of_attention
 
     def scores(self, ids: Tensor, target: int) -> Tensor:
         logit = self.forward(ids)[target]
         gradients = torch.autograd.grad(logit, [kept.attention for kept in self.kept])
         rolled = torch.eye(len(ids)).double()
-        for gradient, each in zip(gradients, self.relevances(target), strict=True):
-            rolled = (torch.eye(len(ids)) + (gradient * each).clamp(min=0).mean(0)) @ rolled
+        for gradient, attention_relevance in zip(gradients, self.relevances(target), strict=True):
+            rolled = (torch.eye(len(ids)) + (gradient * attention_relevance).clamp(min=0).mean(0)) @ rolled
         return rolled[0].detach()
 
 
@@ -206,11 +206,11 @@ class TestASecondImplementation:
         carried, expected = naive_add(attention @ value, x, middle)
         of_attention, of_value = naive_matmul(attention, value, carried)
         of_query, of_key = naive_matmul(query, key.T, of_attention)
-        for weight, each in ((a, of_query), (b, of_key.T), (c, of_value)):
-            expected = expected + naive_linear(x, weight, each)
-        (found,) = relevance(lambda x: stack(x, *weights), x[None], above=above[None])
+        for weight, of_input in ((a, of_query), (b, of_key.T), (c, of_value)):
+            expected = expected + naive_linear(x, weight, of_input)
+        (actual,) = relevance(lambda x: stack(x, *weights), x[None], above=above[None])
         # The rules add 1e-9 to what they divide by, as the authors do; attention's scores may be as small as 1e-4.
-        assert_close(found[0], expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
+        assert_close(actual[0], expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
 
     @pytest.mark.parametrize("target", [0, 1, 2])
     def test_a_bert_written_out_gives_the_same(self, target):
@@ -218,18 +218,18 @@ class TestASecondImplementation:
         encoding = classifier.encode(TEXTS)
         scores = transformer_attribution(classifier, encoding, torch.full((3,), target))
         naive = NaiveBert(classifier.model)
-        for ids, mask, real, found in zip(encoding.ids, encoding.mask, encoding.real, scores, strict=True):
+        for ids, mask, real, actual in zip(encoding.ids, encoding.mask, encoding.real, scores, strict=True):
             expected = naive.scores(ids[mask], target).float() * real[mask]
             # Where scores of attention are near 0, single precision is all that makes their relevance differ.
-            assert_close(found[mask], expected, atol=2e-3 * float(expected.max()), rtol=0)
+            assert_close(actual[mask], expected, atol=2e-3 * float(expected.max()), rtol=0)
 
 
 class TestConservation:
     @given(st.integers(0, 2**31))
     def test_a_stack_loses_nothing(self, seed):
         x, weights = drawn(seed)
-        (found,) = relevance(lambda x: stack(x, *weights), x[None], above=torch.ones(1, *x.shape).double())
-        assert_close(float(found.sum()), float(x.numel()), atol=1e-5 * float(found.abs().sum()), rtol=0)
+        (actual,) = relevance(lambda x: stack(x, *weights), x[None], above=torch.ones(1, *x.shape).double())
+        assert_close(float(actual.sum()), float(x.numel()), atol=1e-5 * float(actual.abs().sum()), rtol=0)
 
     @pytest.mark.parametrize("architecture", [*ARCHITECTURES, "gemma2"])
     def test_all_of_a_models_relevance_arrives_and_its_logits_stay(self, architecture):
@@ -241,9 +241,9 @@ class TestConservation:
 
         with differentiable():
             expected = run(model, given, attend=lambda _, layer: layer).logits
-            found = run(model, given, embed=embed, attend=lambda _, layer: layer, rules=RULES).logits
-            (arrived,) = torch.autograd.grad(found[:, 1].sum(), points)
-        assert_close(found, expected, atol=1e-5, rtol=1e-5)
+            actual = run(model, given, embed=embed, attend=lambda _, layer: layer, rules=RULES).logits
+            (arrived,) = torch.autograd.grad(actual[:, 1].sum(), points)
+        assert_close(actual, expected, atol=1e-5, rtol=1e-5)
         assert_close(arrived.sum((1, 2)), torch.ones(3), atol=1e-4, rtol=0)
         assert not arrived[~given["attention_mask"].bool()].any()
 

@@ -28,16 +28,18 @@ def test_the_majority_is_more_than_half():
 
 def test_each_annotator_meets_the_majority_of_the_others():
     first, second, third = marks("xx..", "xxx.", ".xx.")
-    found = leave_one_annotator_out([first, second, third])
-    assert [own.tolist() for own, _ in found] == [first.tolist(), second.tolist(), third.tolist()]
-    assert [reference.tolist() for _, reference in found] == [each.tolist() for each in marks(".xx.", ".x..", "xx..")]
+    pairs = leave_one_annotator_out([first, second, third])
+    assert [own.tolist() for own, _ in pairs] == [first.tolist(), second.tolist(), third.tolist()]
+    assert [reference.tolist() for _, reference in pairs] == [
+        reference_marks.tolist() for reference_marks in marks(".xx.", ".x..", "xx..")
+    ]
     # F1 by hand: 2·1/(2+2), 2·1/(3+1), 2·1/(2+2).
     assert one_against_others([first, second, third]) == pytest.approx(1 / 2, abs=1e-12)
 
 
 def test_annotators_whose_others_agree_on_nothing_are_left_out():
-    found = leave_one_annotator_out(marks("xx.", "x..", "..x"))
-    assert [(own.tolist(), reference.tolist()) for own, reference in found] == [
+    pairs = leave_one_annotator_out(marks("xx.", "x..", "..x"))
+    assert [(own.tolist(), reference.tolist()) for own, reference in pairs] == [
         ([False, False, True], [True, False, False])
     ]
     assert one_against_others(marks("xx.", "x..", "..x")) == 0
@@ -91,11 +93,11 @@ def test_the_reference_figures_are_those_of_people_who_marked_something(name, po
     with gzip.open(path, "rt") as file:
         rows = [json.loads(line) for line in file]
     texts = [
-        [own for own in (np.array(each, dtype=bool) for each in row["annotators"]) if own.any()]
+        [own for own in (np.array(word_marks, dtype=bool) for word_marks in row["annotators"]) if own.any()]
         for row in rows
         if row["rationale"] is not None and row.get("annotators")
     ]
-    each = [token_f1(*pair) for annotators in texts if annotators for pair in leave_one_annotator_out(annotators)]
-    assert np.mean(each) == pytest.approx(pooled, abs=5e-4)
+    scores = [token_f1(*pair) for annotators in texts if annotators for pair in leave_one_annotator_out(annotators)]
+    assert np.mean(scores) == pytest.approx(pooled, abs=5e-4)
     means = [one_against_others(annotators) for annotators in texts if annotators]
     assert np.nanmean(means) == pytest.approx(by_text, abs=5e-4)

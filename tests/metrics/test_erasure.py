@@ -36,9 +36,10 @@ def targets(encoding):
 def test_scores_of_two_values_erase_whole_words_as_hard_erasure_does(seed):
     encoding = encode(BERT, "A good film, ax", "one bad")
     half = [
-        np.isin(np.arange(len(each)), each.argsort()[: len(each) // 2]) for each in random_ranking(encoding, seed=seed)
+        np.isin(np.arange(len(ranking)), ranking.argsort()[: len(ranking) // 2])
+        for ranking in random_ranking(encoding, seed=seed)
     ]
-    scores = {"half": [each.astype(float) for each in half]}
+    scores = {"half": [ranking.astype(float) for ranking in half]}
     soft = soft_erasure(BERT, encoding, targets(encoding), scores, samples=2, seed=seed)["half"]
     # Half of five words rounds to two, as in the marks.
     hard = perturbation_curves(BERT, encoding, targets(encoding), scores, replacement="zero", fractions=(0.4, 0.5, 1))
@@ -54,10 +55,10 @@ def test_elements_stay_with_the_chance_that_the_score_says():
     classifier = one_logit_classifier(0)
     encoding, target = encode(classifier, "the good film, bad"), torch.zeros(1, dtype=torch.long)
     scores, chance = np.array([-3.0, 1.0, 5.0, -1.0, 3.0]), np.array([0, 0.5, 1, 0.25, 0.75])
-    found = soft_erasure(classifier, encoding, target, {"some": [scores]}, samples=4000)["some"]
+    erasure = soft_erasure(classifier, encoding, target, {"some": [scores]}, samples=4000)["some"]
     adds = contributions(classifier, encoding.ids, target)[0].double().numpy()
     bias = float(classifier.model.head.bias.detach())
-    for sampled, share in ((found.retained, chance), (found.erased, 1 - chance)):
+    for sampled, share in ((erasure.retained, chance), (erasure.erased, 1 - chance)):
         logits = np.log(sampled[0] / (1 - sampled[0]))
         expected = bias + adds[0] + adds[-1] + share @ adds[1:-1]
         # Four standard errors of the mean.
@@ -68,8 +69,8 @@ def test_parts_of_a_word_s_embedding_go_not_the_whole():
     """Erased whole, a single word would leave two logits only; its 8 elements leave many."""
     classifier = one_logit_classifier(0)
     encoding, target = encode(classifier, "good"), torch.zeros(1, dtype=torch.long)
-    found = soft_erasure(classifier, encoding, target, {"one": [np.ones(1)]}, samples=200)["one"]
-    assert len(np.unique(found.retained.round(6))) > 50
+    erasure = soft_erasure(classifier, encoding, target, {"one": [np.ones(1)]}, samples=200)["one"]
+    assert len(np.unique(erasure.retained.round(6))) > 50
 
 
 def test_a_text_has_the_same_erasures_in_every_batch_and_with_every_other_method():
@@ -89,17 +90,17 @@ def test_a_text_has_the_same_erasures_in_every_batch_and_with_every_other_method
 def test_tokens_on_no_word_stay_whole():
     text = Text("good film", None, (Span(0, 4),))
     encoding = BERT.encode([text])
-    found = soft_erasure(BERT, encoding, torch.tensor([0]), {"one": [np.ones(1)]})["one"]
+    erasure = soft_erasure(BERT, encoding, torch.tensor([0]), {"one": [np.ones(1)]})["one"]
     delta = leave_one_out_deltas(BERT, encoding, torch.tensor([0]), replacement="zero")[0]
-    assert found.full[0] - found.nothing[0] == pytest.approx(delta[0], abs=1e-5)
+    assert erasure.full[0] - erasure.nothing[0] == pytest.approx(delta[0], abs=1e-5)
 
 
 def test_a_text_without_words_has_a_probability_and_no_more():
     encoding = encode(BERT, "good", "")
-    found = soft_erasure(BERT, encoding, targets(encoding), {"same": [np.ones(1), np.ones(0)]})["same"]
-    assert np.isnan([*found.retained[1], *found.erased[1], found.nothing[1]]).all()
+    erasure = soft_erasure(BERT, encoding, targets(encoding), {"same": [np.ones(1), np.ones(0)]})["same"]
+    assert np.isnan([*erasure.retained[1], *erasure.erased[1], erasure.nothing[1]]).all()
     own = BERT.predict(encoding).probabilities[1, 1]
-    assert found.full[1] == pytest.approx(float(own), abs=1e-5)
+    assert erasure.full[1] == pytest.approx(float(own), abs=1e-5)
 
 
 def test_figures_by_hand():
@@ -118,7 +119,7 @@ def test_figures_by_hand():
 @given(st.lists(st.floats(0, 1), min_size=4, max_size=4))
 def test_figures_are_those_of_the_paper_s_formulas(numbers):
     full, nothing, retained, erased = numbers
-    erasure = Erasure(*(np.array([each]) for each in (full, nothing)), np.array([[retained]]), np.array([[erased]]))
+    erasure = Erasure(*(np.array([value]) for value in (full, nothing)), np.array([[retained]]), np.array([[erased]]))
     if nothing >= full:
         assert np.isnan(soft_sufficiency(erasure)).all()
         return

@@ -177,15 +177,18 @@ def test_several_methods_at_once_are_each_what_they_are_alone():
     scores = {str(seed): random_ranking(encoding, seed=seed) for seed in range(3)}
     together = perturbation_curves(BERT, encoding, targets(encoding), scores)
     assert list(together) == ["0", "1", "2"]
-    for name, each in scores.items():
-        alone = perturbation_curves(BERT, encoding, targets(encoding), {name: each})[name]
+    for name, of_texts in scores.items():
+        alone = perturbation_curves(BERT, encoding, targets(encoding), {name: of_texts})[name]
         np.testing.assert_allclose(alone.removed, together[name].removed, **CLOSE)
         np.testing.assert_allclose(alone.kept, together[name].kept, **CLOSE)
 
 
 def test_remainders_that_methods_share_are_run_once():
     encoding, rows = encode(BERT, "a good film"), []
-    scores = {name: [np.array(each)] for name, each in {"a": [3.0, 2, 1], "b": [9.0, 5, 0], "c": [1.0, 2, 3]}.items()}
+    scores = {
+        name: [np.array(word_scores)]
+        for name, word_scores in {"a": [3.0, 2, 1], "b": [9.0, 5, 0], "c": [1.0, 2, 3]}.items()
+    }
     hook = BERT.model.register_forward_pre_hook(
         lambda _m, _a, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
     )
@@ -312,9 +315,9 @@ class TestLeaveOneOut:
     def test_deltas_are_what_running_without_each_word_gives(self):
         encoding, target = encode(BERT, *TEXTS), torch.tensor([0, 1, 2, 1])
         for replacement in REPLACEMENTS:
-            found = leave_one_out_deltas(BERT, encoding, target, replacement=replacement)
-            assert [len(each) for each in found] == [8, 1, 0, 4]
-            for row, deltas in enumerate(found):
+            deltas_of_texts = leave_one_out_deltas(BERT, encoding, target, replacement=replacement)
+            assert [len(deltas) for deltas in deltas_of_texts] == [8, 1, 0, 4]
+            for row, deltas in enumerate(deltas_of_texts):
                 without = [
                     probability_by_hand(encoding, row, target[row], [word], replacement) for word in range(len(deltas))
                 ]
@@ -343,7 +346,7 @@ class TestLeaveOneOut:
 class TestRandomRanking:
     def test_it_belongs_to_the_text_and_the_seed(self):
         batch = random_ranking(encode(BERT, *TEXTS), seed=1)
-        assert [len(each) for each in batch] == [8, 1, 0, 4]
+        assert [len(word_scores) for word_scores in batch] == [8, 1, 0, 4]
         for text, scores in zip(TEXTS, batch, strict=True):
             np.testing.assert_array_equal(random_ranking(encode(BERT, "good", text), seed=1)[1], scores)
         assert not np.array_equal(random_ranking(encode(BERT, *TEXTS), seed=2)[0], batch[0])

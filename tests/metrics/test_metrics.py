@@ -101,8 +101,8 @@ def test_single_precision_scores_at_its_ends_do_not_overflow():
 
 def test_auroc_needs_both_kinds_of_words_and_average_precision_a_marked_one():
     nothing, everything, no_words = case((0.1, 0), (0.2, 0)), case((0.1, 1), (0.2, 1)), (np.zeros(0), np.zeros(0, bool))
-    assert [math.isnan(auroc(*each)) for each in (nothing, everything, no_words)] == [True, True, True]
-    assert [math.isnan(average_precision(*each)) for each in (nothing, everything, no_words)] == [True, False, True]
+    assert [math.isnan(auroc(*case)) for case in (nothing, everything, no_words)] == [True, True, True]
+    assert [math.isnan(average_precision(*case)) for case in (nothing, everything, no_words)] == [True, False, True]
 
 
 @pytest.mark.parametrize("metric", [auroc, average_precision, best_f1])
@@ -148,13 +148,13 @@ MARKS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=3
 @given(MARKS)
 def test_precision_and_recall_agree_with_scikit_learn_and_their_harmonic_mean_is_f1(words):
     predicted, marks = np.array(words, dtype=bool).T
-    found = precision_recall(predicted, marks)
+    reached = precision_recall(predicted, marks)
     if predicted.any() or marks.any():
         expected = precision_recall_fscore_support(marks, predicted, average="binary", zero_division=0.0)
-        assert found == pytest.approx(expected[:2], **EXACT)
+        assert reached == pytest.approx(expected[:2], **EXACT)
     else:
-        assert found == (1, 1)
-    harmonic = 2 * found[0] * found[1] / sum(found) if sum(found) else 0
+        assert reached == (1, 1)
+    harmonic = 2 * reached[0] * reached[1] / sum(reached) if sum(reached) else 0
     assert token_f1(predicted, marks) == pytest.approx(harmonic, **EXACT)
 
 
@@ -186,21 +186,21 @@ def test_iou_f1_is_eraser_s_partial_match_of_one_text(words):
     predicted, marks = np.array(words, dtype=bool).T
 
     def spans(row):
-        found, start = [], 0
+        runs, start = [], 0
         for value, group in itertools.groupby(row.tolist()):
             stop = start + len(list(group))
-            found += [(start, stop)] if value else []
+            runs += [(start, stop)] if value else []
             start = stop
-        return found
+        return runs
 
     def iou(one, other):
         shared = max(0, min(one[1], other[1]) - max(one[0], other[0]))
         return shared / (one[1] - one[0] + other[1] - other[0] - shared)
 
-    found, gold = spans(predicted), spans(marks)
-    assume(found and gold)
-    hits = sum(max(iou(span, other) for other in gold) >= 0.5 for span in found)
-    precision, recall = hits / len(found), hits / len(gold)
+    predicted_spans, gold = spans(predicted), spans(marks)
+    assume(predicted_spans and gold)
+    hits = sum(max(iou(span, other) for other in gold) >= 0.5 for span in predicted_spans)
+    precision, recall = hits / len(predicted_spans), hits / len(gold)
     assert recall <= 1
     expected = 2 * precision * recall / (precision + recall) if hits else 0
     assert iou_f1(predicted, marks) == pytest.approx(expected, **EXACT)
@@ -289,12 +289,12 @@ def test_the_bootstrap_of_a_constant_has_no_width():
 
 def test_an_estimate_counts_the_texts_on_which_the_metric_is_defined():
     values = np.array([0.2, math.nan, 0.4, 0.9])
-    found = estimate(values, seed=3)
-    assert (found.mean, found.n) == (pytest.approx(0.5, **EXACT), 3)
-    assert (found.low, found.high) == bootstrap(values, seed=3)
+    estimated = estimate(values, seed=3)
+    assert (estimated.mean, estimated.n) == (pytest.approx(0.5, **EXACT), 3)
+    assert (estimated.low, estimated.high) == bootstrap(values, seed=3)
     values = np.random.default_rng(0).random(50)
-    found = estimate(values, seed=3, draws=200, level=0.5)
-    assert (found.low, found.high) == bootstrap(values, seed=3, draws=200, level=0.5)
+    estimated = estimate(values, seed=3, draws=200, level=0.5)
+    assert (estimated.low, estimated.high) == bootstrap(values, seed=3, draws=200, level=0.5)
     nothing = estimate(np.full(2, math.nan))
     assert nothing.n == 0
     assert np.isnan([nothing.mean, nothing.low, nothing.high]).all()

@@ -114,11 +114,11 @@ def test_explanations_by_gradient_change_with_the_weights():
     classifier = trained()
     encoding = classifier.encode([Text.of("a good film, the first one: short text")])
     target = torch.zeros(1, dtype=torch.long)
-    found = [
-        input_x_gradient(each, encoding, target)[0].numpy()
-        for each in (classifier, *(randomised(classifier, layers=3, seed=seed) for seed in range(10)))
+    scores = [
+        input_x_gradient(model, encoding, target)[0].numpy()
+        for model in (classifier, *(randomised(classifier, layers=3, seed=seed) for seed in range(10)))
     ]
-    correlations = [rank_correlation(found[0], other) for other in found[1:]]
+    correlations = [rank_correlation(scores[0], other) for other in scores[1:]]
     # Twelve positions: independent ranks correlate by 0.3 in the standard deviation, their mean over ten by 0.1.
     assert abs(np.mean(correlations)) < 0.5
 

@@ -63,8 +63,8 @@ def test_top_words_in_common_by_hand():
 
 def test_top_words_of_random_scores_overlap_by_the_share():
     generator = np.random.default_rng(0)
-    found = [top_overlap(*generator.random((2, 20)), 0.3) for _ in range(2000)]
-    assert np.mean(found) == pytest.approx(0.3, abs=4 * np.std(found) / np.sqrt(2000))
+    overlaps = [top_overlap(*generator.random((2, 20)), 0.3) for _ in range(2000)]
+    assert np.mean(overlaps) == pytest.approx(0.3, abs=4 * np.std(overlaps) / np.sqrt(2000))
 
 
 @pytest.mark.parametrize("measure", [rank_correlation, kendall_tau, lambda a, b: top_overlap(a, b, 0.5)])

@@ -45,9 +45,9 @@ def test_with_a_size_batches_are_as_training_has_always_made_them(sizes, size):
     """A second way, naively: sorted by characters, texts of one length in their order, and cut."""
     texts = texts_of(sizes)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i].text) + len(texts[i].pair or ""))
-    found = list(encoded(CLASSIFIER, texts, size=size))
-    assert [places for places, _ in found] == [order[at : at + size] for at in range(0, len(order), size)]
-    for places, encoding in found:
+    batches = list(encoded(CLASSIFIER, texts, size=size))
+    assert [places for places, _ in batches] == [order[at : at + size] for at in range(0, len(order), size)]
+    for places, encoding in batches:
         alike = CLASSIFIER.encode([texts[place] for place in places])
         assert torch.equal(encoding.ids, alike.ids)
         assert torch.equal(encoding.mask, alike.mask)
@@ -58,10 +58,10 @@ def test_with_a_size_batches_are_as_training_has_always_made_them(sizes, size):
 def test_predictions_are_in_the_order_of_the_texts_whatever_is_read_together(budget):
     texts = [Text.of(text) for text in ("one two good good good", "bad", "", "film good bad", "two " * 40, "good")]
     CLASSIFIER.budget = budget
-    found = predict_texts(CLASSIFIER, texts)
+    predicted = predict_texts(CLASSIFIER, texts)
     alone = torch.cat([CLASSIFIER.predict(CLASSIFIER.encode([text])).outputs for text in texts])
-    torch.testing.assert_close(found.outputs, alone, atol=1e-5, rtol=0)  # float32 sums in another order
-    assert found.labels == CLASSIFIER.labels
+    torch.testing.assert_close(predicted.outputs, alone, atol=1e-5, rtol=0)  # float32 sums in another order
+    assert predicted.labels == CLASSIFIER.labels
     assert not torch.allclose(alone[0], alone[1], atol=1e-3), "so that another order would show"
 
 

@@ -22,9 +22,9 @@ def compiled():
         return lambda *given: ran.append(graph) or graph.forward(*given)
 
     torch.compiler.reset()
-    found = tiny_classifier()
-    found.model.compile(backend=backend, dynamic=True)
-    yield found, tiny_classifier(), ran
+    wrapped = tiny_classifier()
+    wrapped.model.compile(backend=backend, dynamic=True)
+    yield wrapped, tiny_classifier(), ran
     torch.compiler.reset()
 
 
@@ -38,21 +38,21 @@ def scores(classifier, method):
 
 @pytest.mark.parametrize("method", TABLE, ids=lambda method: method.name)
 def test_every_method_gives_what_it_gives_without(compiled, method):
-    found, plain, _ = compiled
-    call = found.model._compiled_call_impl
-    for ours, expected in zip(scores(found, method), scores(plain, method), strict=True):
+    wrapped, plain, _ = compiled
+    call = wrapped.model._compiled_call_impl
+    for ours, expected in zip(scores(wrapped, method), scores(plain, method), strict=True):
         assert ours == pytest.approx(expected, abs=1e-4, rel=1e-4)
-    assert found.model._compiled_call_impl is call
+    assert wrapped.model._compiled_call_impl is call
 
 
 def test_predictions_and_the_explanation_that_comes_with_them_run_compiled(compiled):
-    found, _, ran = compiled
-    encoding = found.encode([Text.of(text) for text in TEXTS])
-    support = found.support
-    for run in (lambda: found.predict(encoding), lambda: found.trace(encoding)):
+    wrapped, _, ran = compiled
+    encoding = wrapped.encode([Text.of(text) for text in TEXTS])
+    support = wrapped.support
+    for run in (lambda: wrapped.predict(encoding), lambda: wrapped.trace(encoding)):
         ran.clear()
         run()
         assert ran
     ran.clear()
-    capture(found.model, encoding.inputs(found.model.device), anchor=support.anchor, backend="eager")
+    capture(wrapped.model, encoding.inputs(wrapped.model.device), anchor=support.anchor, backend="eager")
     assert not ran

@@ -145,7 +145,7 @@ REFUSED = {
     ),
     "a shard above": (index(shards("../elsewhere.safetensors")), "which may lie elsewhere"),
     "a shard that is an index": (index(shards("x.safetensors.index.json")), "which may be a pickle"),
-    "an index of nothing": (index([]), "is no index of weights"),
+    "an index of nothing": (index([]), "is not an index of weights"),
     "an index too deep": (index("[" * 100_000), "nested more than 100 deep"),
     "a quantised model": (config(quantization_config={"quant_method": "torchao"}), "are quantised"),
     "foreign experts": (config(_experts_implementation="evil-org/kernel"), "would load foreign code"),
@@ -296,14 +296,14 @@ class TestAdapters:
 
     def test_each_kind_is_merged_as_it_was_trained(self, adapted, good):
         said, folder = adapted
-        found = load_model(folder, base=good)[0](**inputs()).logits
-        assert_close(found, said, atol=1e-4, rtol=1e-4)  # merged weights are rounded once more
-        assert (found - build("bert")(**inputs()).logits).abs().max() > 1e-3
+        logits = load_model(folder, base=good)[0](**inputs()).logits
+        assert_close(logits, said, atol=1e-4, rtol=1e-4)  # merged weights are rounded once more
+        assert (logits - build("bert")(**inputs()).logits).abs().max() > 1e-3
 
     def test_one_that_lacks_any_of_its_tensors_is_refused(self, adapted, good):
         _, folder = adapted
         names = list(load_file(folder / "adapter_model.safetensors"))
-        for name in (names[0], names[-1], next(each for each in names if "classifier" in each)):
+        for name in (names[0], names[-1], next(candidate for candidate in names if "classifier" in candidate)):
             copy = Path(shutil.copytree(folder, folder.with_name("lacking"), dirs_exist_ok=True))
             self.rewrite(copy, lambda tensors, name=name: tensors.pop(name))
             with pytest.raises(ModelError, match=f"it lacks 1 of {len(names)} tensors, first {name}"):
@@ -336,7 +336,9 @@ class TestAdapters:
 
     def test_one_that_holds_nan_is_refused(self, adapted, good):
         _, folder = adapted
-        name = next(each for each in load_file(folder / "adapter_model.safetensors") if "classifier" not in each)
+        name = next(
+            candidate for candidate in load_file(folder / "adapter_model.safetensors") if "classifier" not in candidate
+        )
         self.rewrite(folder, lambda tensors: tensors[name].fill_(torch.nan))
         with pytest.raises(ModelError, match=r"(?i)nan"):
             load_model(folder, base=good)
@@ -377,8 +379,8 @@ def test_what_small_files_claim_takes_no_memory_and_no_time(good, tmp_path):
         [sys.executable, "-c", code, str(good), str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    found = {row["claim"]: row for row in map(json.loads, done.stdout.splitlines())}
-    assert len(found) >= 12
-    assert {name: row["error"] for name, row in found.items() if not row["error"]} == {}
-    assert {name: row["megabytes"] for name, row in found.items() if row["megabytes"] > SMALL} == {}
-    assert {name: row["seconds"] for name, row in found.items() if row["seconds"] > 20} == {}  # on a busy machine
+    row_of = {row["claim"]: row for row in map(json.loads, done.stdout.splitlines())}
+    assert len(row_of) >= 12
+    assert {name: row["error"] for name, row in row_of.items() if not row["error"]} == {}
+    assert {name: row["megabytes"] for name, row in row_of.items() if row["megabytes"] > SMALL} == {}
+    assert {name: row["seconds"] for name, row in row_of.items() if row["seconds"] > 20} == {}  # on a busy machine

@@ -27,10 +27,12 @@ def test_a_classifier_and_its_explainer_load_by_their_ids(hub, tmp_path):
         folder_path=save(tmp_path / "classifier", build("bert"), typed=True), repo_id="org/classifier"
     )
     loaded = expnet.load("org/classifier", explainer="me/my-explainer", device="cpu")
-    found, expected = loaded.explain("a good film"), own.explain("a good film")
-    assert [word.score for word in found.words] == pytest.approx([word.score for word in expected.words], abs=1e-6)
-    assert found.provenance["classifier"] == "org/classifier"
-    assert found.provenance["explainer"] == "me/my-explainer"
+    explanation, expected = loaded.explain("a good film"), own.explain("a good film")
+    assert [word.score for word in explanation.words] == pytest.approx(
+        [word.score for word in expected.words], abs=1e-6
+    )
+    assert explanation.provenance["classifier"] == "org/classifier"
+    assert explanation.provenance["explainer"] == "me/my-explainer"
 
 
 def test_what_is_pushed_is_what_is_pulled_and_nothing_else(hub):

@@ -117,8 +117,8 @@ def test_a_model_prepared_for_mixed_precision_is_refused_until_it_is_unwrapped()
         Classifier(prepared, tokenizer())
     unwrapped = Explainer(Classifier(accelerator.unwrap_model(prepared, keep_fp32_wrapper=False), tokenizer()))
     plain = Explainer(Classifier(build("bert"), tokenizer()))
-    found, wanted = (each.explain("good film", method="saliency") for each in (unwrapped, plain))
-    assert found.words == wanted.words
+    explanation, wanted = (explainer.explain("good film", method="saliency") for explainer in (unwrapped, plain))
+    assert explanation.words == wanted.words
 
 
 def test_a_model_that_cannot_run_by_itself_is_refused_with_its_own_reason():
@@ -137,7 +137,7 @@ def test_the_fingerprint_takes_scalars_and_packed_weights_and_changes_with_them(
     model.temperature.data.fill_(2.0)
     assert len({before, with_scalar, classifier.fingerprint()}) == 3
     packed = [quantised(build("bert", seed=seed)) for seed in (0, 0, 1)]
-    first, again, other = (Classifier(each, tokenizer()).fingerprint() for each in packed)
+    first, again, other = (Classifier(module, tokenizer()).fingerprint() for module in packed)
     assert first == again != other
     assert models(Explainer(Classifier(packed[0], tokenizer())))["classifier_hash"] == first
 
@@ -145,7 +145,7 @@ def test_the_fingerprint_takes_scalars_and_packed_weights_and_changes_with_them(
 def test_state_without_bytes_of_its_own_is_an_error_of_ours():
     model = build("bert")
     model.__class__ = type("Odd", (type(model),), {"get_extra_state": lambda _: {"scale": 1}})
-    with pytest.raises(ModelError, match="keeps a dict among its weights"):
+    with pytest.raises(ModelError, match="state holds a dict, which cannot be hashed"):
         Classifier(model, tokenizer()).fingerprint()
 
 
@@ -186,9 +186,9 @@ def test_a_model_without_its_whole_gradient_is_an_error_and_never_zeros(maim, me
     classifier = Classifier(maim(build("bert")), tokenizer())
     encoding = classifier.encode(["a good film"])
     network = named("universal/gradient") if method == "expnet_gradient" else None
-    found = next(each for each in TABLE if each.name == method)
+    attribution = next(candidate for candidate in TABLE if candidate.name == method)
     with pytest.raises(NoGradientError, match="BertForSequenceClassification has no gradient"):
-        found.attribute(classifier, encoding, torch.tensor([1]), network=network)
+        attribution.attribute(classifier, encoding, torch.tensor([1]), network=network)
 
 
 @pytest.mark.parametrize("maim", MAIMED.values(), ids=MAIMED)
@@ -266,7 +266,7 @@ def test_a_child_forked_while_another_thread_explains_explains_too_with_the_mode
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_every_lock_of_the_package_is_free_in_a_forked_child():
-    locks = [each for each in gc.get_objects() if type(each) is Lock]
+    locks = [candidate for candidate in gc.get_objects() if type(candidate) is Lock]
     assert len(locks) >= 3
     held, leave = threading.Event(), threading.Event()
 

@@ -176,7 +176,9 @@ class TestWhatIsNoModel:
     def test_an_encoder_without_a_head(self, tmp_path):
         build("bert").bert.save_pretrained(tmp_path)
         tokenizer().save_pretrained(tmp_path)
-        with pytest.raises(ModelError, match=r"lacks the weights classifier.bias, classifier.weight: it is no trained"):
+        with pytest.raises(
+            ModelError, match=r"lacks the weights classifier.bias, classifier.weight: it is not a trained"
+        ):
             load_model(tmp_path)
 
     def test_weights_in_another_shape_than_the_config_says(self, variant):

@@ -31,9 +31,9 @@ def explainer_of(architecture, network="universal/attention", *, declared=None, 
 def test_logits_are_the_models_own_of_each_text_alone(architecture, declared):
     classifier = explainer_of(architecture, declared=declared).classifier
     encoding = classifier.encode(TEXTS)
-    found = classifier.predict(encoding).probabilities
+    probabilities = classifier.predict(encoding).probabilities
     model = build(architecture, pad_token_id=None)
-    for row, text in zip(found, TEXTS, strict=True):
+    for row, text in zip(probabilities, TEXTS, strict=True):
         alone = model(**classifier.encode([text]).inputs()).logits
         assert_close(row, alone.softmax(-1)[0], **CLOSE)
     assert classifier.model.config.pad_token_id == declared
@@ -48,8 +48,8 @@ def test_every_method_scores_many_texts_as_each_alone_or_is_refused(architecture
     options = {name: value for name, value in FEW.items() if name in method.options}
 
     def scores(texts):
-        found = explainer.explain(texts, method=method.name, options=options)
-        return [torch.tensor([word.score for word in each.words]) for each in found]
+        explanations = explainer.explain(texts, method=method.name, options=options)
+        return [torch.tensor([word.score for word in explanation.words]) for explanation in explanations]
 
     try:
         together = scores(TEXTS)
@@ -66,8 +66,8 @@ def test_every_method_scores_many_texts_as_each_alone_or_is_refused(architecture
 def test_replacements_that_need_no_padding_token_work_and_the_others_say_what_does(architecture, replacement):
     explainer = explainer_of(architecture, mask_token=None)
     if replacement in ("zero", "delete"):
-        found = explainer.explain(TEXTS, method="leave_one_out", options={"replacement": replacement})
-        assert all(any(word.score for word in each.words) for each in found)
+        explanations = explainer.explain(TEXTS, method="leave_one_out", options={"replacement": replacement})
+        assert all(any(word.score for word in explanation.words) for explanation in explanations)
     else:
         with pytest.raises(OptionError, match=r"no (mask|padding) token.*use (replacement=)?'zero'"):
             explainer.explain(TEXTS, method="leave_one_out", options={"replacement": replacement})

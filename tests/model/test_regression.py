@@ -95,11 +95,11 @@ def test_of_several_outputs_the_one_to_explain_must_be_named():
 def test_scores_explain_the_output_as_it_is():
     explainer = stars()
     for output in ("logit", "probability"):
-        found = explainer.explain(
+        explanation = explainer.explain(
             "good film", method="leave_one_out", options={"replacement": "delete", "output": output}
         )
         expected = [raw(explainer, "good film")[0] - raw(explainer, rest)[0] for rest in ("film", "good")]
-        assert [word.score for word in found.words] == pytest.approx(expected, abs=1e-5)
+        assert [word.score for word in explanation.words] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_network_that_sees_gradients_explains_the_only_output_or_the_one_named():
@@ -144,7 +144,9 @@ def test_a_frame_and_a_file_have_a_column_of_values(tmp_path):
     explainer = stars()
     frame = explain_frame(explainer, pd.DataFrame({"text": TEXTS}))
     assert "probability" not in frame
-    assert frame["value"].tolist() == pytest.approx([each.output for each in explainer.explain(TEXTS)], abs=1e-5)
+    assert frame["value"].tolist() == pytest.approx(
+        [explanation.output for explanation in explainer.explain(TEXTS)], abs=1e-5
+    )
     rows = run(explainer, write_parquet(tmp_path / "in.parquet"), tmp_path / "out", prefix="x_")
     assert [row["x_value"] for row in rows] == pytest.approx(frame["value"].tolist(), abs=1e-5)
     with pytest.raises(InputError, match="columns that are to be added: value"):
@@ -168,9 +170,9 @@ def test_the_server_answers_with_values():
     explainer, several = stars(), three()
     with Browser(create_app({"one": explainer, "three": several}), base_url="http://127.0.0.1:8000") as client:
         assert client.get("/v1/models/one").json()["kind"] == "value"
-        found = client.post("/v1/models/one:explain", json={"instances": [TEXT]}).json()
-        assert found["predictions"] == [{"values": {"stars": pytest.approx(raw(explainer)[0], abs=1e-5)}}]
-        assert found["explanations"][0]["value"] == pytest.approx(raw(explainer)[0], abs=1e-5)
+        answer = client.post("/v1/models/one:explain", json={"instances": [TEXT]}).json()
+        assert answer["predictions"] == [{"values": {"stars": pytest.approx(raw(explainer)[0], abs=1e-5)}}]
+        assert answer["explanations"][0]["value"] == pytest.approx(raw(explainer)[0], abs=1e-5)
         predicted = client.post("/v1/models/three:predict", json={"instances": [TEXT]}).json()["predictions"]
         assert predicted == [{"values": pytest.approx(dict(zip(NAMES.values(), raw(several), strict=True)), abs=1e-5)}]
         refused = client.post("/v1/models/three:explain", json={"instances": [TEXT]})
@@ -210,7 +212,7 @@ def test_a_record_of_a_decision_holds_the_value_and_can_be_computed_again():
     assert " %<" not in page
     assert verify(record, explainer) == []
     moved = replace(record, explanation=replace(record.explanation, output=0.9, outputs={"stars": 0.9}))
-    assert {each.what for each in verify(moved, explainer)} == {"value", "stars of values"}
+    assert {difference.what for difference in verify(moved, explainer)} == {"value", "stars of values"}
 
 
 def test_measures_of_faithfulness_are_refused_and_deltas_are_of_the_value():
@@ -259,8 +261,8 @@ def test_a_saved_mlflow_model_has_the_column_in_its_signature(tmp_path):
     save_model(stars(), tmp_path / "saved")
     loaded = mlflow.pyfunc.load_model(str(tmp_path / "saved"))
     assert "value" in loaded.metadata.get_output_schema().input_names()
-    found = loaded.predict(pd.DataFrame({"text": [TEXT]}))
-    assert found["value"].tolist() == pytest.approx(raw(stars()), abs=1e-5)
+    predicted = loaded.predict(pd.DataFrame({"text": [TEXT]}))
+    assert predicted["value"].tolist() == pytest.approx(raw(stars()), abs=1e-5)
 
 
 def test_rise_whose_scores_are_never_negative_is_refused():

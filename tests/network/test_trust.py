@@ -13,8 +13,8 @@ from tests.network.test_universal import marked, texts
 
 def test_a_demo_says_on_what_texts_and_which_classifier_it_learned_and_that_elsewhere_it_may_be_worse():
     told = expnet.load("demo/sentiment").trust
-    assert "6,360 texts of sst_tree/train whose words people marked, on demo/sentiment." in told
-    assert "On 802 others, which also served to choose it, its average precision was 0.77" in told
+    assert "trained on 6,360 texts of sst_tree/train in which people marked words, for demo/sentiment." in told
+    assert "On 802 other texts, which were also used to select it, its average precision was 0.77" in told
     assert "may agree less with people than `universal/gradient`" in told
 
 
@@ -38,14 +38,14 @@ def test_fitted_and_adapted_explainers_say_what_they_learned_from_as_soon_as_the
     classifier.name = "my/classifier"
     fitted = expnet.fit(classifier, marked(8), start="nothing", steps=1, name="my marks")
     told = Explainer(classifier, fitted).trust
-    assert "8 texts of my marks whose words people marked, on my/classifier. No text was held out" in told
+    assert "8 texts of my marks in which people marked words, for my/classifier. No text was held out" in told
     adapted = expnet.adapt(classifier, fitted, texts(8), toward="saliency", config=replace(STUDENT, steps=2))
     told = Explainer(classifier, adapted).trust
-    assert "imitate the method “saliency” and another explainer on 8 texts that nobody had marked, on my/cl" in told
+    assert "imitate the method “saliency” and another explainer on 8 texts without human marks, for my/cl" in told
     assert Explainer(classifier).trust == ""  # nothing was learned
 
 
 def test_what_a_network_does_not_say_is_said_not_to_be_known():
     told = trust_in({})
-    assert "from texts whose words people marked, on a classifier that is not recorded. No text was held out" in told
+    assert "on texts in which people marked words, for a classifier that is not recorded. No text was held out" in told
     assert tiny_explainer(tiny_classifier()).trust == told

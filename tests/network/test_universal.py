@@ -56,7 +56,7 @@ def test_a_model_of_which_nothing_is_known_is_explained_at_once_and_says_so(tmp_
     assert explainer.network.config.features == HeadSetConfig(tier="gradient")
     shown = explainer.explain("good film")
     assert shown.provenance["explainer"] == "universal"
-    assert "may have seen no text of this task that a person marked" in shown.to_html()
+    assert "may not have been trained on marked texts of this task" in shown.to_html()
     assert explainer.trust == trust("gradient")
     assert expnet.load(tmp_path / "model", explainer="universal/attention").trust == trust("attention")
 

@@ -33,9 +33,11 @@ class TestAMethodThatNobodyHasMeasured:
         return tables
 
     def test_its_rows_say_so(self, tables):
-        found = tables.methods(tables.read("methods"))
-        assert found["methods"].endswith("| `first_token` | control |  |  |  |  |  | 0 | 0 | passes | not measured |")
-        (row,) = (line for line in found["support"].splitlines() if "first_token" in line)
+        table_of = tables.methods(tables.read("methods"))
+        assert table_of["methods"].endswith(
+            "| `first_token` | control |  |  |  |  |  | 0 | 0 | passes | not measured |"
+        )
+        (row,) = (line for line in table_of["support"].splitlines() if "first_token" in line)
         assert set(row.split(" | ")[1:]) == {"not measured", "not measured |"}
 
     def test_no_page_is_out_of_date_for_want_of_it_but_for_any_other_row(self, tables, tmp_path, monkeypatch):

@@ -32,12 +32,12 @@ def test_every_page_is_there(site):
 
 def test_no_page_loads_anything_from_elsewhere(site):
     loads = re.compile(r"""(?:\bsrc=|<link\b[^>]*\bhref=|url\(|@import\s)["']?(?:https?:)?//[^"')\s]*""")
-    found = {
+    loaded = {
         f"{path.name}: {match}"
         for path in [*site.rglob("*.html"), *site.rglob("*.css")]
         for match in loads.findall(path.read_text(encoding="utf-8"))
     }
-    assert found == set()
+    assert loaded == set()
 
 
 def test_the_reference_has_every_public_name_and_every_command(site):

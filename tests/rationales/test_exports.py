@@ -97,8 +97,8 @@ def test_marks_without_a_quote_follow_those_with_one(tmp_path):
         task(2, {"text": FACES}, [mark(FACES, "dull", "utf-16")]),
         task(3, {"text": "plain"}, [mark("plain", "plain", quoted=False)]),
     ]
-    found = read(write(tmp_path / "e.json", *rows)).records
-    assert [words(record) for record in found] == [["dull"], ["dull"], ["plain"]]
+    records = read(write(tmp_path / "e.json", *rows)).records
+    assert [words(record) for record in records] == [["dull"], ["dull"], ["plain"]]
 
 
 def test_rows_of_two_units_are_placed_by_their_own_quotes_and_others_are_refused_where_it_matters(tmp_path):
@@ -162,10 +162,10 @@ def test_prodigy_s_quotes_and_tokens_tell_the_unit(tmp_path):
 
 def test_an_option_that_a_format_has_no_use_for_is_refused(tmp_path):
     (tmp_path / "t.txt").write_text("(3 x)\n")
-    with pytest.raises(RationaleError, match="offsets='utf-16' says nothing"):
+    with pytest.raises(RationaleError, match="offsets='utf-16' has no meaning"):
         read(tmp_path / "t.txt", offsets="utf-16")
     path = write(tmp_path / "s.jsonl", {"text": "x"})
-    with pytest.raises(RationaleError, match="text='review' says nothing"):
+    with pytest.raises(RationaleError, match="text='review' has no meaning"):
         read(path, text="review")
     with pytest.raises(RationaleError, match="auto, characters, utf-16, utf-8, got 'utf16'"):
         unit_of("utf16")
@@ -186,10 +186,10 @@ def test_the_text_is_the_field_that_marks_quote_whatever_it_is_called(tmp_path, 
         task(2, data | {"review": FINE}, []),
         task(3, data | {"review": DULL + " "}),
     ]
-    found = read(write(tmp_path / "e.json", *rows)).records
-    assert [record.text for record in found] == [Text.of(DULL), Text.of(FINE), Text.of(DULL + " ")]
-    assert [words(record) for record in found] == [["film"], [], None]
-    assert found[0].label == "bad"
+    records = read(write(tmp_path / "e.json", *rows)).records
+    assert [record.text for record in records] == [Text.of(DULL), Text.of(FINE), Text.of(DULL + " ")]
+    assert [words(record) for record in records] == [["film"], [], None]
+    assert records[0].label == "bad"
 
 
 def test_without_quotes_the_name_tells_and_where_nothing_does_it_is_asked_for(tmp_path):
@@ -224,7 +224,10 @@ def test_marks_on_two_texts_make_a_pair_also_by_several_people(tmp_path):
     ]
     first, second = read(write(tmp_path / "e.json", *rows)).records
     assert first.text == Text.of(data["premise"], data["hypothesis"])
-    assert [[first.text.word(span) for span in each.spans] for each in first.annotations] == [["Nobody"], ["sleep"]]
+    assert [[first.text.word(span) for span in annotation.spans] for annotation in first.annotations] == [
+        ["Nobody"],
+        ["sleep"],
+    ]
     assert first.rationale == (Span(4, 9, 0), Span(0, 6, 1))
     assert (first.label, second.text.pair, second.rationale) == ("contradiction", data["hypothesis"], ())
 
@@ -252,8 +255,8 @@ def test_marks_on_more_than_two_texts_are_refused_with_the_way_out(tmp_path):
 
 def test_files_of_two_projects_keep_each_its_own_field(tmp_path):
     rows = [task(1, {"review": DULL}, [mark(DULL, "dull")]), task(2, {"post": FINE, "by": "x"}, [mark(FINE, "fine")])]
-    found = read(write(tmp_path / "e.json", *rows)).records
-    assert [(record.text.text, words(record)) for record in found] == [(DULL, ["dull"]), (FINE, ["fine"])]
+    records = read(write(tmp_path / "e.json", *rows)).records
+    assert [(record.text.text, words(record)) for record in records] == [(DULL, ["dull"]), (FINE, ["fine"])]
 
 
 def test_doccano_and_prodigy_texts_may_stand_in_another_field(tmp_path):
@@ -367,14 +370,14 @@ def test_completions_of_label_studio_before_1_0_are_annotations(tmp_path):
 
 def test_projects_in_which_people_chose_a_label_only_have_no_rationale(tmp_path):
     rows = [task(1, {"text": DULL}, [choice("bad")], [choice("bad")]), task(2, {"text": FINE}, [choice("good")])]
-    found = read(write(tmp_path / "e.json", *rows)).records
-    assert [(record.label, record.rationale) for record in found] == [("bad", None), ("good", None)]
+    records = read(write(tmp_path / "e.json", *rows)).records
+    assert [(record.label, record.rationale) for record in records] == [("bad", None), ("good", None)]
     unnamed = task(1, {"review": DULL, "source": "imdb"}, [choice("bad", to="t")])
     (record,) = read(write(tmp_path / "e.json", unnamed), text="review").records
     assert (record.text.text, record.label, record.rationale) == (DULL, "bad", None)
     doccano = [{"id": 1, "text": DULL, "label": ["bad"]}, {"id": 2, "text": FINE, "label": ["good", "short"]}]
-    found = read(write(tmp_path / "d.jsonl", *doccano)).records
-    assert [(record.label, record.rationale) for record in found] == [("bad", None), (None, None)]
+    records = read(write(tmp_path / "d.jsonl", *doccano)).records
+    assert [(record.label, record.rationale) for record in records] == [("bad", None), (None, None)]
     older = {"id": 1, "text": DULL, "annotations": [{"label": 3, "user": 1}]}
     (record,) = read(write(tmp_path / "d.jsonl", older)).records
     assert (record.label, record.rationale) == ("3", None)
@@ -383,7 +386,7 @@ def test_projects_in_which_people_chose_a_label_only_have_no_rationale(tmp_path)
 def test_whoever_marked_nothing_where_others_marked_was_asked(tmp_path):
     rows = [task(1, {"text": DULL}, [mark(DULL, "dull")], [choice("bad")]), task(2, {"text": FINE}, [])]
     first, second = read(write(tmp_path / "e.json", *rows)).records
-    assert [len(each.spans) for each in first.annotations] == [1, 0]
+    assert [len(annotation.spans) for annotation in first.annotations] == [1, 0]
     assert second.rationale == ()
 
 

@@ -229,7 +229,7 @@ def test_a_damaged_gzip_file_is_refused(tmp_path, place, message):
 def test_a_plain_file_that_calls_itself_gzip_is_refused(tmp_path):
     path = tmp_path / "set.jsonl.gz"
     path.write_text('{"text": "x"}\n')
-    with pytest.raises(RationaleError, match=rf"^{re.escape(str(path))}, after line 0: .*no gzip"):
+    with pytest.raises(RationaleError, match=rf"^{re.escape(str(path))}, after line 0: .*not gzip"):
         read_records(path)
 
 

@@ -149,8 +149,8 @@ def test_hatexplain_gives_the_shared_unions_and_majorities(tmp_path):
         reading = read(path, rationale=rule, on_error="skip")
         assert reading.problems == []
         assert [record.label for record in reading.records] == [row["label"] for row in rows]
-        found = [None if r.rationale is None else [int(mark) for mark in r.word_marks()] for r in reading.records]
-        assert found == [row.get(field) for row in rows]
+        marks = [None if r.rationale is None else [int(mark) for mark in r.word_marks()] for r in reading.records]
+        assert marks == [row.get(field) for row in rows]
 
 
 # ERASER
@@ -238,8 +238,8 @@ def test_eraser_gives_the_shared_marks_of_movies(tmp_path):
         return [[{"docid": row["id"], "start_token": p, "end_token": p + 1, "text": row["tokens"][p]}] for p in on]
 
     given = [{"annotation_id": r["id"], "classification": r["label"], "evidences": evidence(r)} for r in rows]
-    found = read(jsonl(tmp_path / "val.jsonl", *given)).records
-    assert [[int(mark) for mark in record.word_marks()] for record in found] == [row["rationale"] for row in rows]
+    records = read(jsonl(tmp_path / "val.jsonl", *given)).records
+    assert [[int(mark) for mark in record.word_marks()] for record in records] == [row["rationale"] for row in rows]
 
 
 # e-SNLI
@@ -413,10 +413,10 @@ def test_fair_rationales_give_the_shared_annotators(tmp_path):
         for row in rows
         for flags, label, group in zip(row["annotators"], row["annotator_labels"], row["annotator_groups"], strict=True)
     ]
-    found = read(table(tmp_path / "SST.csv", *answers)).records
+    records = read(table(tmp_path / "SST.csv", *answers)).records
     shared = read(DATA / "fair_sst" / "test.jsonl.gz").records
-    assert [record.text for record in found] == [record.text for record in shared]
-    for record, other in zip(found, shared, strict=True):
+    assert [record.text for record in records] == [record.text for record in shared]
+    for record, other in zip(records, shared, strict=True):
         assert [a.label for a in record.annotations] == [a.label for a in other.annotations]
         for mine, theirs in zip(record.annotations, other.annotations, strict=True):
             assert record.word_marks(mine.spans) == other.word_marks(theirs.spans)
@@ -475,11 +475,11 @@ def test_doccano_by_hand(tmp_path):
     entities = {"id": 4, "text": "No.", "entities": [{"id": 1, "label": "x", "start_offset": 0, "end_offset": 2}]}
     intent = {"id": 5, "text": "No.", "entities": [[0, 2, "x"]], "cats": ["bad"]}
     older = {"id": 6, "text": "No.", "annotations": [{"label": 1, "start_offset": 0, "end_offset": 2, "user": 8}]}
-    found = read(jsonl(tmp_path / "anna.jsonl", spans, entities, intent, older)).records
-    assert [people(record) for record in found] == [
+    records = read(jsonl(tmp_path / "anna.jsonl", spans, entities, intent, older)).records
+    assert [people(record) for record in records] == [
         [("anna", ["dull"], None)], [("anna", ["No"], None)], [("anna", ["No"], "bad")], [("8", ["No"], None)],
     ]  # fmt: skip
-    assert [record.label for record in found] == [None, None, "bad", None]
+    assert [record.label for record in records] == [None, None, "bad", None]
 
 
 def test_a_folder_of_doccano_files_is_one_set_of_several_annotators(tmp_path):
@@ -553,9 +553,9 @@ def test_annotators_and_texts_that_do_not_fit_the_tokens_are_refused(fields, mes
 @given(st.lists(st.tuples(st.sampled_from(["a", "b-", "é", "我"]), st.sampled_from(["", " ", "\n\t"])), max_size=8))
 def test_tokens_cut_from_a_text_spell_it(pieces):
     text = "".join(token + space for token, space in pieces)
-    found = spelled(text, [token for token, _ in pieces])
-    assert [found.word(word) for word in found.words] == [token for token, _ in pieces]
-    assert all(a.end <= b.start for a, b in pairwise(found.words))
+    text_of_tokens = spelled(text, [token for token, _ in pieces])
+    assert [text_of_tokens.word(word) for word in text_of_tokens.words] == [token for token, _ in pieces]
+    assert all(a.end <= b.start for a, b in pairwise(text_of_tokens.words))
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=5), st.integers(0, 4))

@@ -19,21 +19,12 @@ from expnet.network.universal import named
 from expnet.runtime.ambient import torch_defaults
 from expnet.training.adapt import adapt
 from expnet.training.config import STUDENT
+from tests.ambient import default_dtype
 from tests.models import build, save, tokenizer
 
 TEXTS = ["A good film.", "bad", "The first one is long, but the second is short and good!"]
 # Fewer samples than the default, which would take minutes in all.
 FEW = {"samples": 12, "steps": 4, "documents": ["a good film", "a bad text"]}
-
-
-@contextmanager
-def default_dtype(dtype):
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-        assert torch.get_default_dtype() == dtype
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 @contextmanager
@@ -63,8 +54,8 @@ def options_of(method):
 
 
 def explained(explainer, method):
-    found = explainer.explain(TEXTS, method=method.name, options=options_of(method))
-    return [([word.score for word in each.words], each.probabilities) for each in found]
+    explanations = explainer.explain(TEXTS, method=method.name, options=options_of(method))
+    return [([word.score for word in explanation.words], explanation.probabilities) for explanation in explanations]
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +78,8 @@ def explainer_of(explainers, method):
 @pytest.mark.parametrize("method", TABLE, ids=lambda method: method.name)
 def test_every_method_gives_the_same_scores(explainers, expected, method, state):
     with state():
-        found = explained(explainer_of(explainers, method), method)
-    for (scores, probabilities), (others, those) in zip(found, expected[method.name], strict=True):
+        actual = explained(explainer_of(explainers, method), method)
+    for (scores, probabilities), (others, those) in zip(actual, expected[method.name], strict=True):
         # The same sums in the same order; deterministic algorithms may take another.
         assert_close(torch.tensor(scores), torch.tensor(others), atol=1e-6, rtol=1e-5)
         assert probabilities == pytest.approx(those, abs=1e-6)
@@ -102,13 +93,19 @@ def test_a_model_that_is_made_and_asked_there_is_explained_in_its_own_type(state
         model = build("bert")
         explainer = Explainer(Classifier(model, tokenizer()), named("universal/gradient"))
         kind = model.dtype
-        found = explainer.explain(TEXTS)
+        explanations = explainer.explain(TEXTS)
         scores = [explainer.explain(TEXTS, method=name) for name in ("saliency", "generic_relevance")]
     assert model.dtype == kind
-    assert all(torch.tensor([word.score for word in each.words]).isfinite().all() for some in scores for each in some)
+    assert all(
+        torch.tensor([word.score for word in explanation.words]).isfinite().all()
+        for some in scores
+        for explanation in some
+    )
     if kind == torch.float32:
-        for each, (others, _) in zip(found, expected["expnet_gradient"], strict=True):
-            assert_close(torch.tensor([word.score for word in each.words]), torch.tensor(others), atol=1e-6, rtol=1e-5)
+        for explanation, (others, _) in zip(explanations, expected["expnet_gradient"], strict=True):
+            assert_close(
+                torch.tensor([word.score for word in explanation.words]), torch.tensor(others), atol=1e-6, rtol=1e-5
+            )
 
 
 @states

@@ -105,9 +105,9 @@ def error(response, status):
 
 def test_an_explanation_has_the_figures_of_the_explainer(client, explainer):
     asked = {"instances": ["a good film", {"text": "one", "pair": "bad text"}], "target": "LABEL_1"}
-    found = client.post(EXPLAIN, json=asked).json()
+    answer = client.post(EXPLAIN, json=asked).json()
     direct = explainer.explain([Text.of("a good film"), Text.of("one", "bad text")], target=1)
-    for got, expected in zip(found["explanations"], direct, strict=True):
+    for got, expected in zip(answer["explanations"], direct, strict=True):
         expected = json.loads(expected.to_json())
         assert [word["score"] for word in got.pop("words")] == pytest.approx(
             [word["score"] for word in expected.pop("words")], abs=1e-5
@@ -119,24 +119,28 @@ def test_an_explanation_has_the_figures_of_the_explainer(client, explainer):
 
 def test_a_prediction_is_that_of_the_classifier_and_an_explanation_brings_it_along(client, explainer):
     texts = ["a good film, and a long one", "bad", ""]
-    found = client.post(PREDICT, json={"instances": texts}).json()
+    predicted = client.post(PREDICT, json={"instances": texts}).json()
     classifier = explainer.classifier
     expected = classifier.predict(classifier.encode([Text.of(text) for text in texts])).probabilities
-    for row, got in zip(expected, found["predictions"], strict=True):
+    for row, got in zip(expected, predicted["predictions"], strict=True):
         assert list(got["probabilities"].values()) == pytest.approx(row.tolist(), abs=1e-6)
         assert got["label"] == classifier.labels[row.argmax()]
         assert got["probability"] == max(got["probabilities"].values())
     explained = client.post(EXPLAIN, json={"instances": texts, "target": 2}).json()
-    assert [each["label"] for each in explained["predictions"]] == [each["label"] for each in found["predictions"]]
-    assert {each["label"] for each in explained["explanations"]} == {"LABEL_2"}
+    assert [prediction["label"] for prediction in explained["predictions"]] == [
+        prediction["label"] for prediction in predicted["predictions"]
+    ]
+    assert {explanation["label"] for explanation in explained["explanations"]} == {"LABEL_2"}
 
 
 def test_methods_take_their_options_seed_and_target(client, explainer):
     asked = {"method": "lime", "options": {"samples": 20, "unit": "word"}, "seed": 3, "target": 1}
-    (found,) = client.post(EXPLAIN, json={"instances": ["a good film"], **asked}).json()["explanations"]
+    (explanation,) = client.post(EXPLAIN, json={"instances": ["a good film"], **asked}).json()["explanations"]
     direct = explainer.explain("a good film", **asked)
-    assert [word["score"] for word in found["words"]] == pytest.approx([word.score for word in direct.words], abs=1e-5)
-    assert found["provenance"] == direct.provenance
+    assert [word["score"] for word in explanation["words"]] == pytest.approx(
+        [word.score for word in direct.words], abs=1e-5
+    )
+    assert explanation["provenance"] == direct.provenance
 
 
 def test_each_model_answers_by_its_name(client):
@@ -156,8 +160,8 @@ def test_each_model_answers_by_its_name(client):
 def test_a_model_without_an_expnet_explains_by_other_methods_only():
     with TestClient(create_app({"bare": Explainer(tiny_classifier())})) as client:
         assert "does not offer" in error(client.post("/v1/models/bare:explain", json={"instances": ["a"]}), 422)
-        found = client.post("/v1/models/bare:explain", json={"instances": ["a"], "method": "saliency"})
-        assert found.status_code == 200
+        response = client.post("/v1/models/bare:explain", json={"instances": ["a"], "method": "saliency"})
+        assert response.status_code == 200
 
 
 def test_only_the_methods_chosen_are_offered(explainer):
@@ -190,11 +194,11 @@ def test_a_text_scores_the_same_alone_and_among_concurrent_requests(explainer):
         asked = [asyncio.create_task(ask(client, instances=[text])) for text in texts]
         await wait_for(client, len(texts))
         slow.go.set()
-        return [(await each).json()["explanations"][0] for each in asked]
+        return [(await task).json()["explanations"][0] for task in asked]
 
-    found = asyncio.run(served(app, all_at_once))
+    explanations = asyncio.run(served(app, all_at_once))
     assert [len(batch) for batch in slow.batches] == [1, 16, 8]
-    for text, got in zip(texts, found, strict=True):
+    for text, got in zip(texts, explanations, strict=True):
         alone = explainer.explain(text)
         assert got["text"] == text
         # Padded beside longer texts, sums run in another order.
@@ -209,11 +213,11 @@ def test_requests_that_ask_for_different_things_do_not_share_a_batch_nor_do_shor
     async def mixed(client):
         await hold(client, slow, truncate=True)
         settings = [{}, {"target": 1}, {"seed": 1}, {"target": 1}, {}]
-        asked = [asyncio.create_task(ask(client, instances=[str(n)], **each)) for n, each in enumerate(settings)]
+        asked = [asyncio.create_task(ask(client, instances=[str(n)], **changed)) for n, changed in enumerate(settings)]
         asked += [asyncio.create_task(ask(client, instances=[text])) for text in (longer, long)]
         await wait_for(client, len(asked))
         slow.go.set()
-        return [(await each).json()["explanations"][0]["text"] for each in asked]
+        return [(await task).json()["explanations"][0]["text"] for task in asked]
 
     assert asyncio.run(served(app, mixed)) == ["0", "1", "2", "3", "4", longer, long]
     assert slow.batches[1:] == [["0", "4"], ["1", "3"], ["2"], [longer, long]]
@@ -229,10 +233,10 @@ def test_what_is_wrong_with_one_request_concerns_no_other(explainer):
         asked = [asyncio.create_task(ask(client, instances=[text])) for text in texts]
         await wait_for(client, len(texts))
         slow.go.set()
-        return [await each for each in asked]
+        return [await task for task in asked]
 
     good, surrogate, bad, one, film = asyncio.run(served(app, together))
-    assert [each.status_code for each in (good, one, film)] == [200, 200, 200]
+    assert [response.status_code for response in (good, one, film)] == [200, 200, 200]
     assert "Instance 0: The text holds a lone surrogate" in error(surrogate, 422)
     assert error(bad, 422) == "bad cannot be explained"
     assert slow.batches[1] == ["good", "bad", "one", "film"]
@@ -246,10 +250,10 @@ class Stubborn(Slow):
         self.failure = failure
 
     def explain(self, texts, **settings):
-        found = super().explain(texts, **settings)
+        explanations = super().explain(texts, **settings)
         if any(text.text == "bad" for text in texts):
             raise self.failure
-        return found
+        return explanations
 
 
 class Panic(BaseException):
@@ -267,20 +271,20 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize("failure", FAILURES, ids=[type(each).__name__ for each in FAILURES])
+@pytest.mark.parametrize("failure", FAILURES, ids=[type(failure).__name__ for failure in FAILURES])
 def test_a_text_on_which_the_model_fails_is_refused_with_the_reason_and_the_others_are_answered(explainer, failure):
     stubborn = Stubborn(explainer, failure)
 
     async def together(client):
         await hold(client, stubborn)
         texts = (["good"], ["bad"], ["one", "bad", "film"], ["film"], ["text"])
-        asked = [asyncio.create_task(ask(client, instances=each)) for each in texts]
+        asked = [asyncio.create_task(ask(client, instances=text)) for text in texts]
         await wait_for(client, 7)
         stubborn.go.set()
-        return [await each for each in asked], await ask(client, instances=["afterwards"])
+        return [await task for task in asked], await ask(client, instances=["afterwards"])
 
     (good, bad, among, film, text), after = asyncio.run(served(create_app({"tiny": stubborn}), together))
-    assert [each.status_code for each in (good, film, text, after)] == [200] * 4
+    assert [response.status_code for response in (good, film, text, after)] == [200] * 4
     for answer, alone in ((good, "good"), (film, "film"), (text, "text")):
         (got,) = answer.json()["explanations"]
         scores = [word["score"] for word in got["words"]]
@@ -315,8 +319,8 @@ def test_a_tokenizer_that_fails_on_a_text_is_told_likewise_and_the_log_does_not_
 def test_a_text_with_a_token_beyond_the_embeddings_is_refused_by_program_and_page():
     tokenizer = models.tokenizer()
     tokenizer.add_tokens(["<user>"])
-    found = tiny_explainer(Classifier(models.build("bert"), tokenizer))
-    with TestClient(create_app({"tiny": found})) as client:
+    served_explainer = tiny_explainer(Classifier(models.build("bert"), tokenizer))
+    with TestClient(create_app({"tiny": served_explainer})) as client:
         for path in (PREDICT, EXPLAIN):
             assert len(error(client.post(path, json={"instances": ["bad <user>"]}), 422)) > 20
         form = {"content": "text=bad+<user>&method=expnet&method=saliency", "headers": {"origin": "http://testserver"}}
@@ -439,12 +443,12 @@ def test_too_many_waiting_texts_are_refused_and_the_others_answered(explainer):
         asked = [asyncio.create_task(ask(client, instances=["a", "b", "c"])) for _ in range(3)]
         refused = await asyncio.wait_for(asked[2], 5)
         slow.go.set()
-        return refused, [await each for each in (first, *asked[:2])]
+        return refused, [await task for task in (first, *asked[:2])]
 
     refused, answered = asyncio.run(served(app, crowd))
     assert error(refused, 429) == "6 texts wait for this model, at most 8 may: send 3 later."
     assert refused.headers["retry-after"] == "1"
-    assert [each.status_code for each in answered] == [200, 200, 200]
+    assert [response.status_code for response in answered] == [200, 200, 200]
 
 
 def test_an_answer_that_takes_too_long_is_refused_and_the_next_is_not(explainer):
@@ -526,7 +530,7 @@ BAD = [
     ('{"instances": ["a"], "truncate": 1}', "truncate: Input should be a valid boolean"),
     ('{"instances": ["a"], "top_k": 3}', "top_k: Extra inputs are not permitted"),
     ('{"instances": ["\\ud800"]}', "lone surrogate"),
-    ('{"instances": ["a"', "The body is no JSON: Expecting ',' delimiter (character 18)"),
+    ('{"instances": ["a"', "The body is not JSON: Expecting ',' delimiter (character 18)"),
     ("[" * 1500, "cannot be read as JSON: its lists and objects are nested too deep"),
     ('{"instances": ' + "[" * 900 + "]" * 900 + "}", ""),
     ('{"instances": ["a"], "options": ' + '{"a":' * 300 + "1" + "}" * 301, ""),
@@ -605,9 +609,9 @@ ASKED = st.fixed_dictionaries(
 @settings(max_examples=150)
 @given(asked=ASKED)
 def test_whatever_is_asked_is_answered_or_refused_but_never_fails(client, asked):
-    found = client.post(EXPLAIN, content=json.dumps(asked), headers={"content-type": "application/json"})
-    assert found.status_code in (200, 400, 413, 422), found.text
-    assert set(found.json()) == ({"predictions", "explanations"} if found.status_code == 200 else {"error"})
+    response = client.post(EXPLAIN, content=json.dumps(asked), headers={"content-type": "application/json"})
+    assert response.status_code in (200, 400, 413, 422), response.text
+    assert set(response.json()) == ({"predictions", "explanations"} if response.status_code == 200 else {"error"})
 
 
 def test_other_names_for_this_server_and_other_sites_are_refused(explainer):
@@ -714,7 +718,7 @@ def test_a_browser_that_leaves_out_which_page_asks_is_refused(client):
 )
 def test_a_header_that_says_two_things_is_refused(client, name, values):
     once = {"host": "localhost:8000", "origin": "http://localhost:8000", "content-type": "application/json"}
-    rest = [(each, value) for each, value in once.items() if each != name]
+    rest = [(header, value) for header, value in once.items() if header != name]
     for first, second in (values, reversed(values)):
         asked = [*rest, (name, first), (name, second)]
         refused = client.post(EXPLAIN, content='{"instances": ["a"]}', headers=asked)
@@ -763,12 +767,12 @@ def test_figures_count_requests_batches_and_refusals_by_route(explainer):
         client.post(EXPLAIN, json={"instances": []})
         client.get("/a secret path")
         page = client.get("/metrics").text
-    found, route = figures(page), "/v1/models/{name}:explain"
-    assert found[f'expnet_requests_total{{route="{route}",status="200"}}'] == 3
-    assert found[f'expnet_requests_total{{route="{route}",status="422"}}'] == 1
-    assert found['expnet_requests_total{route="other",status="404"}'] == 1
-    assert found[f'expnet_request_seconds_count{{route="{route}"}}'] == 4
-    assert found['expnet_batch_texts_sum{model="tiny"}'] == 7  # one of them as the server started
+    figure_of, route = figures(page), "/v1/models/{name}:explain"
+    assert figure_of[f'expnet_requests_total{{route="{route}",status="200"}}'] == 3
+    assert figure_of[f'expnet_requests_total{{route="{route}",status="422"}}'] == 1
+    assert figure_of['expnet_requests_total{route="other",status="404"}'] == 1
+    assert figure_of[f'expnet_request_seconds_count{{route="{route}"}}'] == 4
+    assert figure_of['expnet_batch_texts_sum{model="tiny"}'] == 7  # one of them as the server started
     assert "secret" not in page
 
 

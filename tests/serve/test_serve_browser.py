@@ -138,7 +138,7 @@ def test_a_screen_reader_meets_names_for_all_there_is(page):
         ("navigation", "Models"),
         ("textbox", "Text"),
         ("combobox", "Explain the class"),
-        ("spinbutton", "Top words to take away"),
+        ("spinbutton", "Top words to remove"),
         ("button", "Explain"),
         ("region", "Without the top words"),
         ("columnheader", "without them"),

@@ -60,8 +60,8 @@ def test_below_the_queue_limit_every_request_is_answered_with_its_own_text(serve
     texts = [f"text {number} {'good' * (number % 3)}" for number in range(64)]
     answers = at_once(server, texts, clients=8)
     assert [status for status, _ in answers] == [200] * len(texts)
-    for text, (_, found) in zip(texts, answers, strict=True):
-        (explanation,) = found["explanations"]
+    for text, (_, answer) in zip(texts, answers, strict=True):
+        (explanation,) = answer["explanations"]
         assert explanation["text"] == text
         alone = [word.score for word in explainer.explain(text).words]
         assert [word["score"] for word in explanation["words"]] == pytest.approx(alone, abs=1e-5)
@@ -75,7 +75,7 @@ def test_above_the_queue_limit_some_are_refused_cleanly_and_later_ones_are_not(e
         statuses = [status for status, _ in answers]
         assert set(statuses) == {200, 429}
         assert statuses.count(200) >= LIMITS.waiting
-        assert all("texts wait for this model, at most 8 may" in found["error"] for s, found in answers if s == 429)
+        assert all("texts wait for this model, at most 8 may" in answer["error"] for s, answer in answers if s == 429)
         assert server.explain("afterwards")[0] == 200
 
 
@@ -169,7 +169,7 @@ def received(connection: socket.socket) -> bytes:
 )
 def test_the_server_does_what_its_description_says(server, path, mode):
     description = schemathesis.openapi.from_url(f"{server.url}openapi.json")
-    operation = next(found.ok() for found in description.get_all_operations() if found.ok().path == path)
+    operation = next(candidate.ok() for candidate in description.get_all_operations() if candidate.ok().path == path)
 
     @settings(max_examples=20, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode)))
@@ -213,10 +213,10 @@ def test_the_command_serves_until_it_is_told_to_stop(explainer, tmp_path):
     watch.start()
     try:
         log = []
-        while not (found := re.search(r"running on http://127.0.0.1:(\d+)", line := process.stderr.readline())):
+        while not (match := re.search(r"running on http://127.0.0.1:(\d+)", line := process.stderr.readline())):
             assert line, f"it never ran: {''.join(log)}"
             log.append(line)
-        port = int(found[1])
+        port = int(match[1])
         urlopen(f"http://127.0.0.1:{port}/?text=a+good+film", timeout=60).close()
         with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             body = json.dumps({"instances": ["a good film"]}).encode()
@@ -252,7 +252,10 @@ def test_models_and_explainers_go_by_names(called, message):
 
 
 def test_the_limits_of_the_command_are_those_of_python():
-    given = {name.removeprefix("max_"): each.default for name, each in inspect.signature(command).parameters.items()}
+    given = {
+        name.removeprefix("max_"): parameter.default
+        for name, parameter in inspect.signature(command).parameters.items()
+    }
     limits = asdict(Limits())
     assert {name: given[name] for name in limits if name in given} == {
         name: value for name, value in limits.items() if name not in ("together", "pause")
@@ -288,8 +291,8 @@ def test_the_commands_keep_the_check_of_names_on_every_address(explainer, host, 
     ):
         result = CliRunner().invoke(app, [*called, "--host", host, "--allow-host", "explain.example"])
         assert result.exit_code == 0, result.output
-    for each in served:
-        with TestClient(each) as client:
+    for application in served:
+        with TestClient(application) as client:
             for name, status in (("explain.example", 200), ("10.0.0.7:8000", 200), ("evil.example", 421)):
                 assert client.get("/", headers={"host": name}).status_code == status
     assert len(served) == 2

@@ -64,8 +64,8 @@ class Page(HTMLParser):
         ]
 
     def one(self, tag: str, **attributes: str) -> tuple[dict[str, str | None], str]:
-        (found,) = self.all(tag, **attributes)
-        return found
+        (element,) = self.all(tag, **attributes)
+        return element
 
 
 def ask(client, path="/", status=200, **fields):
@@ -135,7 +135,7 @@ def test_what_cannot_be_checked_says_why(client):
     long = "good bad " * 200
     with Browser(create_app({"tiny": tiny_explainer(tiny_classifier())})) as roomy:
         assert "This was not checked." in ask(roomy, text=long)
-    assert "There are no words to take away." in ask(client, text=" ")
+    assert "There are no words to remove." in ask(client, text=" ")
 
 
 def test_the_downloads_hold_what_is_shown(client, explainer):
@@ -154,14 +154,14 @@ def test_the_downloads_hold_what_is_shown(client, explainer):
 
 
 def test_line_breaks_of_a_form_are_those_that_were_typed(client):
-    found = json.loads(ask(client, "/download", text="good\r\nfilm\r\n", format="json"))
-    assert found["explanations"][0]["text"] == "good\nfilm\n"
+    answer = json.loads(ask(client, "/download", text="good\r\nfilm\r\n", format="json"))
+    assert answer["explanations"][0]["text"] == "good\nfilm\n"
 
 
 def test_pairs_are_explained_as_pairs(client):
-    found = json.loads(ask(client, "/download", pair="bad text", format="json"))
-    assert found["explanations"][0]["pair"] == "bad text"
-    assert found["explanations"][0]["words"][-1]["segment"] == 1
+    answer = json.loads(ask(client, "/download", pair="bad text", format="json"))
+    assert answer["explanations"][0]["pair"] == "bad text"
+    assert answer["explanations"][0]["words"][-1]["segment"] == 1
 
 
 @pytest.mark.parametrize(
@@ -267,11 +267,11 @@ def test_labels_and_names_of_a_model_are_harmless(payload):
             check_harmless(source, usual)
             assert not {chr(code) for code in range(32)} - {"\n", "\t"} & set(unescape(source))
         check_harmless(ask(client, "/download", target="1"), saved)
-        for found in (
+        for response in (
             client.post("/v1/models/tiny:explain", json={"instances": ["good"], "target": 0}),
             client.post("/v1/models/tiny:predict", json={"instances": ["good"]}),
             client.get("/v1/models/tiny"),
             client.post("/download", data={"text": "good", "method": "expnet", "format": "json"}),
         ):
-            assert found.headers["content-type"] == "application/json"
-            assert json.dumps(label)[1:-1] in json.dumps(found.json())
+            assert response.headers["content-type"] == "application/json"
+            assert json.dumps(label)[1:-1] in json.dumps(response.json())

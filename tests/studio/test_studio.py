@@ -34,9 +34,9 @@ TYPED = [text for text in PAYLOADS if text.isprintable()]
 @pytest.fixture
 def studio(tmp_path):
     """A desk, and a browser without a script before it."""
-    found = desk(tmp_path)
-    with Browser(create_app(found)) as client:
-        yield found, client
+    session = desk(tmp_path)
+    with Browser(create_app(session)) as client:
+        yield session, client
 
 
 def save(client, number, words, *, label=0, seen="", status=200, **more):
@@ -50,33 +50,33 @@ def pressed(page):
     return [int(attrs["data-word"]) for attrs, _ in page.all("button", **{"aria-pressed": "true"})]
 
 
-def mark(found, numbers=range(1, 5)):
+def mark(session, numbers=range(1, 5)):
     for number in numbers:
-        record = found.texts[number - 1]
-        found.marks.save(record, found.annotator, record.text.words[1:2], "LABEL_1")
+        record = session.texts[number - 1]
+        session.marks.save(record, session.annotator, record.text.words[1:2], "LABEL_1")
 
 
 # Marking
 
 
 def test_a_text_is_shown_as_it_is_with_a_button_for_each_word(studio):
-    found, client = studio
+    session, client = studio
     page = Page(client.get("/texts/1").text)
     words = [text for attrs, text in page.all("button", type="button") if "data-word" in attrs]
-    assert words == [found.texts[0].text.word(span) for span in found.texts[0].text.words]
+    assert words == [session.texts[0].text.word(span) for span in session.texts[0].text.words]
     assert page.one("p", class_="text")[1] == TEXTS[0]
     assert pressed(page) == []
-    classifier = found.explainer.classifier
-    label = classifier.labels[classifier.predict(classifier.encode([found.texts[0].text])).probabilities[0].argmax()]
+    classifier = session.explainer.classifier
+    label = classifier.labels[classifier.predict(classifier.encode([session.texts[0].text])).probabilities[0].argmax()]
     assert page.one("option", selected=None)[1] == label
 
 
 def test_saving_goes_on_to_the_next_text_and_the_page_shows_it_again(studio):
-    found, client = studio
+    session, client = studio
     answer = save(client, 1, [1, 2], label=2)
     assert answer.url.path == "/texts/2"
     assert Page(answer.text).one("span", id="progress")[1] == "1 of 6 marked"
-    (record,) = read_records(found.marks.path)
+    (record,) = read_records(session.marks.path)
     assert [record.text.word(span) for span in record.annotations[0].spans] == ["good", "film"]
     assert record.label == "LABEL_2"
     again = Page(client.get("/texts/1").text)
@@ -87,35 +87,35 @@ def test_saving_goes_on_to_the_next_text_and_the_page_shows_it_again(studio):
 @settings(max_examples=20)
 @given(st.lists(st.integers(0, 6), max_size=8))
 def test_any_choice_of_words_is_read_as_it_was_marked(tmp_path_factory, words):
-    found = desk(tmp_path_factory.mktemp("desk"))
-    client = Browser(create_app(found))
+    session = desk(tmp_path_factory.mktemp("desk"))
+    client = Browser(create_app(session))
     save(client, 1, words)
-    (record,) = read_records(found.marks.path)
+    (record,) = read_records(session.marks.path)
     assert {place for place, marked in enumerate(record.word_marks()) if marked} == set(words)
     assert pressed(Page(client.get("/texts/1").text)) == sorted(set(words))
 
 
 def test_skipped_texts_are_not_offered_again_and_the_last_leads_to_the_list(studio):
-    found, client = studio
+    session, client = studio
     assert client.post("/texts/1", data={"action": "skip", "words": "1"}).url.path == "/texts/2"
     for number in range(2, 7):
         answer = save(client, number, [0])
     assert answer.url.path == "/texts"
     assert "All texts are marked or skipped" in answer.text
-    assert found.progress().skipped == 1
-    assert len(found.marks.records()) == 5
+    assert session.progress().skipped == 1
+    assert len(session.marks.records()) == 5
     assert client.get("/").url.path == "/texts"
 
 
 def test_what_another_tab_saved_is_shown_before_it_is_replaced(studio):
-    found, client = studio
+    session, client = studio
     save(client, 1, [1])
     page = Page(save(client, 1, [4], status=409).text)
     assert "good" in page.one("p", role="alert")[1]
     assert pressed(page) == [4]
-    assert found.marks.records()[0].rationale == found.texts[0].text.words[1:2]
+    assert session.marks.records()[0].rationale == session.texts[0].text.words[1:2]
     save(client, 1, [4], seen=page.one("input", name="seen")[0]["value"])
-    assert found.marks.records()[0].rationale == found.texts[0].text.words[4:5]
+    assert session.marks.records()[0].rationale == session.texts[0].text.words[4:5]
 
 
 def test_what_others_marked_is_not_shown_but_counted(tmp_path):
@@ -133,7 +133,7 @@ def test_what_others_marked_is_not_shown_but_counted(tmp_path):
 
 
 def test_an_explanation_is_hidden_until_the_text_is_saved_and_that_it_was_shown_is_noted(studio):
-    found, client = studio
+    session, client = studio
     refused = client.post("/texts/1/explanation")
     assert refused.status_code == 409
     assert "a shown explanation would lead you" in refused.text
@@ -141,12 +141,12 @@ def test_an_explanation_is_hidden_until_the_text_is_saved_and_that_it_was_shown_
     save(client, 1, [1], label=1)
     assert 'class="expnet"' not in client.get("/texts/1?explanation=1").text
     shown = Page(client.post("/texts/1/explanation").text)
-    direct = found.explainer.explain(TEXTS[0], target=1)
+    direct = session.explainer.explain(TEXTS[0], target=1)
     assert shown.one("section", class_="expnet")[0]["aria-label"].startswith("LABEL_1, ")
     scores = [float(attrs["title"]) for attrs, _ in shown.all("span") if attrs.get("title")]
     assert scores == pytest.approx([word.score for word in direct.words], abs=6e-4)
-    save(client, 1, [2], label=1, seen=found.entry(0).doing("ann").marked_at)
-    assert found.entry(0).doing("ann").marked_after_explanation
+    save(client, 1, [2], label=1, seen=session.entry(0).doing("ann").marked_at)
+    assert session.entry(0).doing("ann").marked_after_explanation
 
 
 @pytest.mark.parametrize(
@@ -162,18 +162,18 @@ def test_an_explanation_is_hidden_until_the_text_is_saved_and_that_it_was_shown_
     ],
 )
 def test_what_cannot_be_done_is_said_on_a_page_and_nothing_is_saved(studio, path, fields, status, reason):
-    found, client = studio
+    session, client = studio
     answer = client.post(path, data=fields)
     assert answer.status_code == status
     assert reason in Page(answer.text).one("p", role="alert")[1]
-    assert not found.marks.path.exists()
+    assert not session.marks.path.exists()
 
 
 def test_other_sites_can_neither_save_nor_read(tmp_path):
-    found = desk(tmp_path)
-    mark(found, range(2, 6))
-    before = found.marks.path.read_bytes()
-    client = Browser(create_app(found, hosts=["localhost"]), base_url="http://localhost")
+    session = desk(tmp_path)
+    mark(session, range(2, 6))
+    before = session.marks.path.read_bytes()
+    client = Browser(create_app(session, hosts=["localhost"]), base_url="http://localhost")
     assert client.get("/texts/1").status_code == 200
     assert client.get("/texts/1", headers={"host": "evil.example"}).status_code == 421
     for path in ("/texts/1", "/texts/2/explanation", "/fit", "/fit/cancel"):
@@ -185,8 +185,8 @@ def test_other_sites_can_neither_save_nor_read(tmp_path):
             bare = type(client.build_request("GET", path))  # httpx or httpx2, whichever the client is made of
             bare = bare("POST", f"http://localhost{path}", headers={"content-type": kind})
             assert client.send(bare).status_code == 415
-    assert found.marks.path.read_bytes() == before
-    assert found.fitting is None
+    assert session.marks.path.read_bytes() == before
+    assert session.fitting is None
 
 
 def test_the_log_holds_no_text_and_the_policy_no_foreign_script(studio, caplog):
@@ -201,8 +201,8 @@ def test_the_log_holds_no_text_and_the_policy_no_foreign_script(studio, caplog):
 def test_nothing_that_is_given_becomes_markup(tmp_path):
     names = dict(enumerate(TYPED[:3]))
     explainer = tiny_explainer(tiny_classifier(id2label=names))
-    found = desk(tmp_path, [f"good {payload}" for payload in TYPED], explainer=explainer, annotator=TYPED[1])
-    client = Browser(create_app(found))
+    session = desk(tmp_path, [f"good {payload}" for payload in TYPED], explainer=explainer, annotator=TYPED[1])
+    client = Browser(create_app(session))
     plain = {"section", "div", "span", "table", "tbody", "tr", "th", "td", "strong", "caption", "details", "summary"}
     known = plain | set(re.findall(r"<([a-z0-9]+)", " ".join(_templates()))) | {"dl", "dt", "dd"}
     for number, payload in enumerate(TYPED, start=1):
@@ -225,51 +225,51 @@ def _templates():
 # Fit
 
 
-def fitted(client, found):
+def fitted(client, session):
     client.post("/fit")
-    found.fitting.join(60)
-    assert found.fitting.stage == "done", found.fitting.error
+    session.fitting.join(60)
+    assert session.fitting.stage == "done", session.fitting.error
     return Page(client.get("/fit").text)
 
 
 def test_fit_makes_an_explainer_that_can_be_used_at_once(tmp_path):
     explainer = Explainer(tiny_classifier(), universal("attention"), name="universal/attention")
-    found = desk(tmp_path, explainer=explainer)
-    client = Browser(create_app(found))
-    mark(found, range(1, 4))
+    session = desk(tmp_path, explainer=explainer)
+    client = Browser(create_app(session))
+    mark(session, range(1, 4))
     assert "disabled" in Page(client.get("/fit").text).all("button")[0][0]
-    mark(found, [4])
+    mark(session, [4])
     assert "disabled" not in Page(client.get("/fit").text).all("button")[0][0]
-    page = fitted(client, found)
-    assert str(found.output) in page.one("p", id="ready")[1]
-    network = expnet.ExpNet.from_pretrained(found.output)
-    direct = expnet.fit(explainer.classifier, found.marks.records(), tier="attention")
-    scores = [word_scores(Explainer(explainer.classifier, each), records()[4:]) for each in (network, direct)]
+    page = fitted(client, session)
+    assert str(session.output) in page.one("p", id="ready")[1]
+    network = expnet.ExpNet.from_pretrained(session.output)
+    direct = expnet.fit(explainer.classifier, session.marks.records(), tier="attention")
+    scores = [word_scores(Explainer(explainer.classifier, trained), records()[4:]) for trained in (network, direct)]
     for one, other in zip(*scores, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)  # the same training, from the same seed
-    assert found.newest.network is not explainer.network
+    assert session.newest.network is not explainer.network
     assert json.loads(client.get("/fit/state").text)["stage"] == "done"
 
 
 def test_before_and_after_are_shown_on_texts_that_nobody_marked_and_that_is_noted(studio):
-    found, client = studio
-    mark(found)
-    page = fitted(client, found)
+    session, client = studio
+    mark(session)
+    page = fitted(client, session)
     rows = [text.strip() for _, text in page.all("th", scope="row")]
     assert rows == ["average precision", "AUROC", *["before", "after"] * 2]
     words = [text for _, text in page.all("div", class_="expnet-text")]
     assert words == [TEXTS[5]] * 2 + [TEXTS[4]] * 2
-    assert all(found.entry(place).doing("ann").explanation_shown_at for place in (4, 5))
-    after = found.newest.explain(TEXTS[5])
+    assert all(session.entry(place).doing("ann").explanation_shown_at for place in (4, 5))
+    after = session.newest.explain(TEXTS[5])
     titles = [float(attrs["title"]) for attrs, _ in page.all("span") if attrs.get("title")]
     n = len(after.words)
     assert titles[n : 2 * n] == pytest.approx([word.score for word in after.words], abs=6e-4)
 
 
 def test_no_text_is_judged_by_a_network_that_learned_from_it(tmp_path):
-    found, learned = desk(tmp_path), []
-    mark(found, range(1, 7))
-    marked, classifier = found.marks.records(), found.explainer.classifier
+    session, learned = desk(tmp_path), []
+    mark(session, range(1, 7))
+    marked, classifier = session.marks.records(), session.explainer.classifier
 
     def fit(train):
         learned.append({record.id for record in train})
@@ -293,12 +293,12 @@ def test_folds_hold_each_text_out_once_in_parts_of_almost_one_size(count):
 
 
 def test_the_figures_are_means_over_texts_of_the_metrics(tmp_path):
-    found = desk(tmp_path)
-    mark(found)
-    marked = found.marks.records()
+    session = desk(tmp_path)
+    mark(session)
+    marked = session.marks.records()
     marks = [np.array(record.word_marks()) for record in marked]
-    before = [np.arange(len(each), dtype=float) for each in marks]
-    after = [each.astype(float) for each in marks]
+    before = [np.arange(len(text_marks), dtype=float) for text_marks in marks]
+    after = [text_marks.astype(float) for text_marks in marks]
     result = agreement(marked, before, after)
     assert (result.texts, result.better, result.worse) == (4, 4, 0)
     for figure, metric in zip(result.figures, (average_precision, auroc), strict=True):
@@ -308,8 +308,8 @@ def test_the_figures_are_means_over_texts_of_the_metrics(tmp_path):
 
 
 def test_cancel_ends_a_training_before_there_is_a_network_and_fit_can_begin_anew(studio, monkeypatch):
-    found, client = studio
-    mark(found)
+    session, client = studio
+    mark(session)
     begun, go = threading.Event(), threading.Event()
 
     def slow(*args, **settings):
@@ -323,58 +323,58 @@ def test_cancel_ends_a_training_before_there_is_a_network_and_fit_can_begin_anew
     assert begun.wait(20)
     state = json.loads(client.get("/fit/state").text)
     assert (state["stage"], state["doing"], state["total"]) == ("learning", "training", 100)
-    first = found.fitting
+    first = session.fitting
     client.post("/fit")
-    assert found.fitting is first  # one at a time
-    found.fitting.cancel()
+    assert session.fitting is first  # one at a time
+    session.fitting.cancel()
     go.set()
     page = Page(client.post("/fit/cancel").text)
-    assert found.fitting.stage == "cancelled"
-    assert not found.output.exists()
+    assert session.fitting.stage == "cancelled"
+    assert not session.output.exists()
     assert "Stopped" in [text for _, text in page.all("h2")]
     monkeypatch.undo()
-    fitted(client, found)
+    fitted(client, session)
 
 
 def test_a_training_that_fails_says_why(studio, monkeypatch):
-    found, client = studio
-    mark(found)
+    session, client = studio
+    mark(session)
 
     def fail(*args, **settings):
         raise InputError("There is <no> room.")
 
     monkeypatch.setattr(fitting, "fit", fail)
     client.post("/fit")
-    found.fitting.join(20)
+    session.fitting.join(20)
     assert Page(client.get("/fit").text).one("p", role="alert")[1] == "There is <no> room."
 
 
 def test_labels_that_the_model_does_not_know_are_left_to_its_prediction(tmp_path):
-    found = desk(tmp_path)
-    for record in found.texts[:4]:
-        found.marks.save(record, "ann", record.text.words[:1], "hateful")
-    found.fit(read=False)
-    found.fitting.join(60)
-    assert found.fitting.stage == "done", found.fitting.error
+    session = desk(tmp_path)
+    for record in session.texts[:4]:
+        session.marks.save(record, "ann", record.text.words[:1], "hateful")
+    session.fit(read=False)
+    session.fitting.join(60)
+    assert session.fitting.stage == "done", session.fitting.error
 
 
 def test_enough_unmarked_texts_are_read_first_if_wanted(tmp_path, monkeypatch):
     texts = [f"{TEXTS[0]} {'good ' * place}" for place in range(100)]
-    found = desk(tmp_path, texts)
-    mark(found)
-    client, read = Browser(create_app(found)), []
+    session = desk(tmp_path, texts)
+    mark(session)
+    client, read = Browser(create_app(session)), []
 
     def adapt(classifier, teacher, texts, *, config):
         read.extend(texts)
         return tiny_explainer(classifier).network
 
     monkeypatch.setattr(fitting, "adapt", adapt)
-    monkeypatch.setattr(found.explainer, "name", "universal")
+    monkeypatch.setattr(session.explainer, "name", "universal")
     assert "read 96 texts without marks" in client.get("/fit").text
     client.post("/fit", data={"read": "yes"})
-    found.fitting.join(60)
+    session.fitting.join(60)
     assert len(read) == 100
-    assert found.fitting.stage == "done", found.fitting.error
+    assert session.fitting.stage == "done", session.fitting.error
 
 
 def test_whoever_watches_is_told_of_each_step_and_can_stop_it():
@@ -394,30 +394,30 @@ def test_whoever_watches_is_told_of_each_step_and_can_stop_it():
 
 
 def test_a_tier_is_refused_where_a_network_has_its_own(tmp_path):
-    with pytest.raises(InputError, match="goes on from 'random'"):
+    with pytest.raises(InputError, match="starts from 'random'"):
         desk(tmp_path, tier="gradient")
 
 
 def test_what_nobody_expected_is_logged_by_place_without_a_text(studio, monkeypatch, caplog):
-    found, client = studio
-    mark(found)
+    session, client = studio
+    mark(session)
 
     def fail(*args, **settings):
         raise KeyError(TEXTS[0])
 
     monkeypatch.setattr(fitting, "fit", fail)
     client.post("/fit")
-    found.fitting.join(20)
-    assert found.fitting.error == "It failed: KeyError. The log says where."
+    session.fitting.join(20)
+    assert session.fitting.error == "It failed: KeyError. The log says where."
     assert "KeyError at" in caplog.text
     assert TEXTS[0] not in caplog.text
 
 
 def test_a_text_that_the_model_cannot_read_can_be_skipped(tmp_path):
     explainer = tiny_explainer(tiny_classifier(max_length=12))
-    found = desk(tmp_path, explainer=explainer)
-    found.texts = (Record("long", Text.of("good " * 9, "bad " * 9)), *found.texts)
-    client = Browser(create_app(found))
+    session = desk(tmp_path, explainer=explainer)
+    session.texts = (Record("long", Text.of("good " * 9, "bad " * 9)), *session.texts)
+    client = Browser(create_app(session))
     answer = client.get("/texts/1")
     assert answer.status_code == 422
     assert Page(answer.text).one("form")[0]["action"] == "/texts/1"
@@ -425,15 +425,15 @@ def test_a_text_that_the_model_cannot_read_can_be_skipped(tmp_path):
 
 
 def test_a_text_on_which_the_model_fails_says_so_and_can_be_skipped(tmp_path, monkeypatch, caplog):
-    found = desk(tmp_path)
-    client, whole = Browser(create_app(found)), found.explainer.classifier.predict
+    session = desk(tmp_path)
+    client, whole = Browser(create_app(session)), session.explainer.classifier.predict
 
     def predict(encoding):
         if encoding.texts[0].text == TEXTS[0]:
             raise IndexError("index out of range in self")
         return whole(encoding)
 
-    monkeypatch.setattr(found.explainer.classifier, "predict", predict)
+    monkeypatch.setattr(session.explainer.classifier, "predict", predict)
     with caplog.at_level(logging.ERROR, "expnet.serve"):
         answer = client.get("/texts/1")
     assert answer.status_code == 422
@@ -444,23 +444,25 @@ def test_a_text_on_which_the_model_fails_says_so_and_can_be_skipped(tmp_path, mo
 
 
 def test_no_page_changes_the_file_of_marks_by_being_shown(studio):
-    found, client = studio
-    mark(found)
-    fitted(client, found)
-    before = found.marks.path.read_bytes()
+    session, client = studio
+    mark(session)
+    fitted(client, session)
+    before = session.marks.path.read_bytes()
     assert b"explanation_shown_at" in before
     for path in ("/", "/texts", "/texts/1", "/texts/6", "/texts/1?explanation=1", "/fit", "/fit/state"):
         assert client.get(path, headers={"sec-fetch-site": "cross-site"}).status_code == 200
         assert client.head(path).status_code in (200, 405)
-    assert found.marks.path.read_bytes() == before
+    assert session.marks.path.read_bytes() == before
 
 
 def test_what_fit_will_show_is_noted_before_anybody_can_see_it(studio, monkeypatch):
-    found, client = studio
-    mark(found)
+    session, client = studio
+    mark(session)
     pairs = []
-    monkeypatch.setattr(found.marks, "shown", lambda records, annotator: pairs.append((found.fitting.pairs, records)))
-    fitted(client, found)
+    monkeypatch.setattr(
+        session.marks, "shown", lambda records, annotator: pairs.append((session.fitting.pairs, records))
+    )
+    fitted(client, session)
     assert [(len(shown), [record.id for record in records]) for shown, records in pairs] == [(0, ["t6", "t5"])]
 
 

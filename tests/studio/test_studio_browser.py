@@ -22,11 +22,11 @@ PRESSED = "[...document.querySelectorAll('.word[aria-pressed=true]')].map(each =
 def studio(browser, tmp_path):
     """A desk, the page of its first text on a wide screen, and the address of the server."""
     explainer = tiny_explainer(tiny_classifier(id2label={0: PAYLOADS[0], 1: PAYLOADS[1], 2: PAYLOADS[2]}))
-    found = desk(tmp_path, (*TEXTS, f"bad {PAYLOADS[4]}"), explainer=explainer)
-    with running(create_app(found), Limits()) as server:
+    session = desk(tmp_path, (*TEXTS, f"bad {PAYLOADS[4]}"), explainer=explainer)
+    with running(create_app(session), Limits()) as server:
         browser.show(1100, 800)
         browser.open(f"{server.url}texts/1")
-        yield found, browser, server.url.rstrip("/")
+        yield session, browser, server.url.rstrip("/")
         browser.value("typeof leaving === 'undefined' || (leaving = true)")  # unsaved marks would ask before they go
         browser.open("about:blank#end")  # connections that stay open would be waited for
 
@@ -39,9 +39,9 @@ def at(number):
     return f"location.pathname === '/texts/{number}' && {READY}"
 
 
-def saved(found, place):
+def saved(session, place):
     """Return the words that are in the file."""
-    record = read_records(found.marks.path)[place]
+    record = read_records(session.marks.path)[place]
     return [record.text.word(span) for span in record.annotations[0].spans]
 
 
@@ -51,7 +51,7 @@ def press(page, *keys):
 
 
 def test_the_mouse_marks_with_a_click_or_over_several_words_and_clears_likewise(studio):
-    found, page, _ = studio
+    session, page, _ = studio
     page.click(word(1))
     page.drag(word(4), word(5), word(6))
     assert page.value(PRESSED) == ["good", "another", "bad", "one"]
@@ -65,12 +65,12 @@ def test_the_mouse_marks_with_a_click_or_over_several_words_and_clears_likewise(
     page.drag(word(2), word(0))
     page.click("#save")
     page.until(at(2))
-    assert saved(found, 0) == ["the", "good", "film"]
+    assert saved(session, 0) == ["the", "good", "film"]
     assert page.complaints() == []
 
 
 def test_the_keyboard_alone_marks_undoes_saves_and_goes_on(studio):
-    found, page, _ = studio
+    session, page, _ = studio
     press(page, "ArrowRight", "Space")  # the first word has the focus
     assert page.value(PRESSED) == ["good"]
     press(page, "End", "+ArrowLeft", "+ArrowLeft", "+ArrowRight", "Shift")
@@ -79,10 +79,10 @@ def test_the_keyboard_alone_marks_undoes_saves_and_goes_on(studio):
     assert page.value(PRESSED) == ["good"]
     press(page, "Home", "+ArrowRight", "Shift", "Enter")
     page.until(at(2))
-    assert saved(found, 0) == ["the", "good"]
+    assert saved(session, 0) == ["the", "good"]
     press(page, "ArrowRight", "Space", "Enter")
     page.until(at(3))
-    assert saved(found, 1) == ["bad"]
+    assert saved(session, 1) == ["bad"]
     assert page.value("document.querySelector('#progress').textContent") == "2 of 7 marked"
     assert page.complaints() == []
 
@@ -139,21 +139,21 @@ def test_a_screen_reader_meets_words_as_buttons_that_are_pressed_or_not(studio):
 
 
 def test_two_tabs_lose_no_marks(studio):
-    found, page, _ = studio
-    record = found.texts[0]
-    found.marks.save(record, "ann", record.text.words[6:], None)  # another tab was quicker
+    session, page, _ = studio
+    record = session.texts[0]
+    session.marks.save(record, "ann", record.text.words[6:], None)  # another tab was quicker
     page.click(word(1))
     press(page, "Enter")
     page.until(f"document.querySelector('[role=alert] q')?.textContent === 'one' && {READY}")
     assert page.value(PRESSED) == ["good"]
-    assert saved(found, 0) == ["one"]
+    assert saved(session, 0) == ["one"]
     press(page, "Enter")
     page.until(at(2))
-    assert saved(found, 0) == ["good"]
+    assert saved(session, 0) == ["good"]
 
 
 def test_marking_fitting_and_seeing_before_and_after(studio):
-    found, page, url = studio
+    session, page, url = studio
     for number in range(1, 5):
         press(page, "ArrowRight", "Space", "Enter")
         page.until(at(number + 1))
@@ -167,9 +167,9 @@ def test_marking_fitting_and_seeing_before_and_after(studio):
     rows = page.value("[...document.querySelectorAll('.pair th')].map(each => each.textContent)")
     assert rows == ["before", "after"] * 3
     shown = page.value("[...document.querySelectorAll('.pair .expnet-text')].map(each => each.textContent)")
-    assert shown[::2] == shown[1::2] == [record.text.text for record in reversed(found.texts[4:])]
+    assert shown[::2] == shown[1::2] == [record.text.text for record in reversed(session.texts[4:])]
     assert "on 4 texts" in page.value("document.querySelector('.figures').textContent")
-    assert (found.output / "model.safetensors").is_file()
+    assert (session.output / "model.safetensors").is_file()
     page.show(375, 760, dark=True)
     for path in ("/fit", "/texts", "/texts/7"):
         page.open(f"{url}{path}")
@@ -181,9 +181,9 @@ def test_marking_fitting_and_seeing_before_and_after(studio):
 
 
 def test_without_a_script_nothing_can_be_saved_by_mistake(studio):
-    found, page, url = studio
+    session, page, url = studio
     page.show(1100, 800, script=False)
     page.open(f"{url}/texts/1")
     assert page.value("document.querySelector('#save').disabled")
     assert "needs JavaScript" in page.value("document.querySelector('noscript').textContent")
-    assert not found.marks.path.exists()
+    assert not session.marks.path.exists()

@@ -62,11 +62,11 @@ def test_what_is_saved_is_read_again_by_anybody(tmp_path_factory, marks, payload
     texts = records([f"one two three four five six {place} {payload}" for place in range(len(marks))])
     for record, words in zip(texts, marks, strict=True):
         Marks(path).save(record, payload, [record.text.words[word] for word in sorted(words)], payload)
-    for found, record, words in zip(read_records(path), texts, marks, strict=True):
-        assert (found.id, found.text, found.label) == (record.id, record.text, payload)
-        chosen = {place for place, mark in enumerate(found.word_marks()) if mark}
+    for stored, record, words in zip(read_records(path), texts, marks, strict=True):
+        assert (stored.id, stored.text, stored.label) == (record.id, record.text, payload)
+        chosen = {place for place, mark in enumerate(stored.word_marks()) if mark}
         assert chosen == words
-        (annotation,) = found.annotations
+        (annotation,) = stored.annotations
         assert (annotation.annotator, annotation.label) == (payload, payload)
 
 
@@ -78,7 +78,10 @@ def test_saving_again_replaces_only_ones_own_marks(tmp_path):
     marks.save(record, "bob", words[3:4], "good")
     marks.save(record, "ann", words[1:2], "bad")
     first, second = read(marks.path).records
-    assert {each.annotator: each.spans for each in first.annotations} == {"ann": words[1:2], "bob": words[3:4]}
+    assert {annotation.annotator: annotation.spans for annotation in first.annotations} == {
+        "ann": words[1:2],
+        "bob": words[3:4],
+    }
     assert first.rationale == (*words[1:2], *words[3:4])
     assert second.rationale == other.text.words[:1]
 
@@ -92,7 +95,7 @@ def test_the_file_says_who_marked_when_and_whether_an_explanation_had_been_shown
     marks.save(record, "ann", record.text.words[:1], "good")
     after = json.loads(marks.path.read_text())["studio"]["ann"]
     assert not before["explanation_shown_at"]
-    assert [each["marked_after_explanation"] for each in (before, shown, after)] == [False, False, True]
+    assert [doing["marked_after_explanation"] for doing in (before, shown, after)] == [False, False, True]
     assert before["marked_at"] == shown["marked_at"] < shown["explanation_shown_at"] < after["marked_at"]
 
 
@@ -100,7 +103,7 @@ def test_a_text_skipped_or_shown_has_no_rationale_and_is_no_problem_for_readers(
     marks, (record, other, *_) = Marks(tmp_path / "marks.jsonl"), records()
     marks.skip(record, "ann")
     marks.shown([other], "ann")
-    assert [each.rationale for each in read_records(marks.path)] == [None, None]
+    assert [record.rationale for record in read_records(marks.path)] == [None, None]
     assert marks.records() == []
     assert marks.entries()[record.text.text, None].doing("ann").skipped_at
 
@@ -141,7 +144,7 @@ def test_many_writers_at_once_lose_nothing(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(record.id for record in read_records(tmp_path / "marks.jsonl")) == sorted(each.id for each in texts)
+    assert sorted(record.id for record in read_records(tmp_path / "marks.jsonl")) == sorted(text.id for text in texts)
 
 
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
@@ -228,7 +231,7 @@ def test_marks_of_other_tools_are_a_start(tmp_path):
         assert bring(marks, path, format=name)[0].endswith("0 texts brought new marks.")  # twice is once
     (record,) = read_records(marks.path)
     assert [record.text.word(span) for span in record.rationale] == ["good"]
-    assert len({each.annotator for each in record.annotations}) == len(record.annotations) >= 2
+    assert len({annotation.annotator for annotation in record.annotations}) == len(record.annotations) >= 2
 
 
 def test_marks_of_one_person_in_two_tasks_with_the_same_text_are_all_brought(tmp_path):
@@ -237,7 +240,7 @@ def test_marks_of_one_person_in_two_tasks_with_the_same_text_are_all_brought(tmp
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert bring(marks, path) == [f"{path}: 1 texts brought new marks."]
     (record,) = marks.records()
-    assert {each.annotator: each.spans for each in record.annotations} == {
+    assert {annotation.annotator: annotation.spans for annotation in record.annotations} == {
         "doccano": (Span(2, 6),),
         "doccano#2": (Span(7, 11),),
     }
@@ -262,15 +265,15 @@ def test_texts_come_from_lines_tables_and_rationales(tmp_path):
     (tmp_path / "a.txt").write_text("good film\n\nbad film\ngood film\n")
     (tmp_path / "b.jsonl").write_text('{"id": "x", "text": "good film", "rationale": []}\n{"text": "bad film"}\n')
     (tmp_path / "c.csv").write_text("review,stars\ngood film,5\nbad film,1\n")
-    found = {name: read_texts(tmp_path / name) for name in ("a.txt", "b.jsonl")}
-    found["c.csv"] = read_texts(tmp_path / "c.csv", column="review")
-    for texts, _ in found.values():
+    results = {name: read_texts(tmp_path / name) for name in ("a.txt", "b.jsonl")}
+    results["c.csv"] = read_texts(tmp_path / "c.csv", column="review")
+    for texts, _ in results.values():
         assert [record.text.text for record in texts] == ["good film", "bad film"]
         assert all(record.rationale is None for record in texts)
         assert len({record.id for record in texts}) == 2
-    assert found["a.txt"][1] == ["1 texts occur more than once, and are left out."]
-    assert found["b.jsonl"][0][0].id == "x"
-    assert "1 texts of" in found["b.jsonl"][1][0]
+    assert results["a.txt"][1] == ["1 texts occur more than once, and are left out."]
+    assert results["b.jsonl"][0][0].id == "x"
+    assert "1 texts of" in results["b.jsonl"][1][0]
 
 
 def test_what_is_no_text_in_a_table_is_counted(tmp_path):
@@ -280,7 +283,7 @@ def test_what_is_no_text_in_a_table_is_counted(tmp_path):
     pq.write_table(pa.table({"text": ["good", None, "bad"], "n": [1, 2, 3]}), tmp_path / "t.parquet")
     texts, notes = read_texts(tmp_path / "t.parquet")
     assert [record.text.text for record in texts] == ["good", "bad"]
-    assert notes == ["1 texts are no text: null, a number or an unreadable row, and are left out."]
+    assert notes == ["1 texts are not texts: null, a number or an unreadable row, and are left out."]
     with pytest.raises(InputError, match="no column 'review'; it has text, n"):
         read_texts(tmp_path / "t.parquet", column="review")
 

@@ -124,7 +124,7 @@ def test_padding_stands_on_the_right_and_says_nothing(name):
 @each_tokenizer
 @given(SOME, st.integers(20, 40))
 def test_a_text_gets_the_same_windows_alone_and_in_a_batch(name, parts, max_length):
-    texts = [Text.of(*each) for each in parts]
+    texts = [Text.of(*arguments) for arguments in parts]
     together = encode(TOKENIZERS[name], texts, max_length=max_length)
     assert together.text_of.tolist() == sorted(together.text_of.tolist())
     for index, text in enumerate(texts):
@@ -264,7 +264,7 @@ def test_a_blank_text_is_legal_and_has_no_words(text):
     assert not (word_of(encoding)[1:] >= 0).any()
     assert encoding.windows() == [1, 1, 1]
     words = pool_words(torch.ones(encoding.ids.shape), encoding)
-    assert [len(each) for each in words] == [1, 0, 0]
+    assert [len(of_text) for of_text in words] == [1, 0, 0]
 
 
 def test_a_blank_text_without_any_token_is_refused_with_its_number():
@@ -300,10 +300,10 @@ def test_threads_agree_while_the_borrowed_tokenizer_works_for_somebody_else():
     texts = [Text.of(letters(count)) for count in range(1, 60)]
     expected = encode(tokenizer, texts, max_length=16)
     with ThreadPoolExecutor(4) as pool:
-        found = [pool.submit(encode, tokenizer, texts, max_length=16) for _ in range(8)]
+        futures = [pool.submit(encode, tokenizer, texts, max_length=16) for _ in range(8)]
         for count in range(30):
             borrowed(letters(20), truncation=True, max_length=4 + count % 5, padding="max_length")
-    for future in found:
+    for future in futures:
         encoding = future.result()
         assert torch.equal(encoding.ids, expected.ids)
         assert torch.equal(word_of(encoding), word_of(expected))
@@ -357,7 +357,7 @@ def test_a_word_beyond_the_truncated_part_scores_zero_even_where_all_scores_are_
 @each_tokenizer
 @given(SOME, st.integers(20, 40), st.integers(0, 2**32 - 1))
 def test_summing_words_keeps_the_total_over_distinct_tokens(name, parts, max_length, seed):
-    texts = [Text.of(*each) for each in parts]
+    texts = [Text.of(*arguments) for arguments in parts]
     encoding = encode(TOKENIZERS[name], texts, max_length=max_length)
     scores = torch.randn(encoding.ids.shape, generator=torch.Generator().manual_seed(seed))
     words = pool_words(scores, encoding, pool="sum")

@@ -91,8 +91,8 @@ def test_numbers_as_names_reach_servers_and_records_as_strings(tmp_path):
     with Browser(create_app({"m": explainer}), base_url="http://127.0.0.1:8000") as client:
         assert client.get("/v1/models/m").json()["labels"] == ["0", "None", "2.5"]
         asked = {"instances": ["good film"], "target": "None"}
-        (found,) = client.post("/v1/models/m:explain", json=asked).json()["explanations"]
-        assert (found["label"], list(found["probabilities"])) == ("None", ["0", "None", "2.5"])
+        (explanation,) = client.post("/v1/models/m:explain", json=asked).json()["explanations"]
+        assert (explanation["label"], list(explanation["probabilities"])) == ("None", ["0", "None", "2.5"])
         assert ">2.5</option>" in client.get("/").text
     record = record_decision(explainer, "good film", asked=Asked(target="2.5"))
     again = AuditRecord.from_json(record.to_json())

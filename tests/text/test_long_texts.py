@@ -26,10 +26,10 @@ class Largest(TorchDispatchMode):
         self.elements = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        found = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         # A broadcast view counts as what it shows, a mask as what it hides.
-        self.elements = max([self.elements, *(x.numel() for x in tree_leaves(found) if isinstance(x, Tensor))])
-        return found
+        self.elements = max([self.elements, *(x.numel() for x in tree_leaves(result) if isinstance(x, Tensor))])
+        return result
 
 
 def text_of(tokens: int) -> str:
@@ -39,9 +39,9 @@ def text_of(tokens: int) -> str:
 def largest(explainer: Explainer, tokens: int) -> int:
     explainer.classifier.support  # noqa: B018  # found on two short texts, with attention in the open
     with Largest() as seen:
-        found = explainer.explain(text_of(tokens))
-    assert found.windows == 1
-    assert len(found.words) == tokens - 2
+        explanation = explainer.explain(text_of(tokens))
+    assert explanation.windows == 1
+    assert len(explanation.words) == tokens - 2
     return seen.elements
 
 
@@ -79,8 +79,8 @@ def test_where_the_model_reads_less_windows_hold_the_text_and_take_no_more_at_on
     explainer, limit = tiny_explainer(classifier), classifier.max_length
     explainer.explain("good")
     with Largest() as seen:
-        found = explainer.explain(text_of(8192))
-    assert found.windows > 8192 / limit
-    assert len(found.words) == 8190
-    assert all(0 < word.score < 1 for word in found.words)
+        explanation = explainer.explain(text_of(8192))
+    assert explanation.windows > 8192 / limit
+    assert len(explanation.words) == 8190
+    assert all(0 < word.score < 1 for word in explanation.words)
     assert seen.elements < 8192 * 128, "less than a block of queries"

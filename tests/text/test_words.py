@@ -198,13 +198,13 @@ def test_a_token_without_characters_covers_the_word_it_stands_in_or_next_to_one_
 @st.composite
 def spans(draw, segment: int, *, gaps_only: bool) -> list[Span]:
     """Words (`gaps_only`: without overlap) or tokens (which may share characters, or have none) in text order."""
-    found, at = [], 0
+    spans, at = [], 0
     for _ in range(draw(st.integers(0, 8))):
         start = at + draw(st.integers(0, 2))
         end = start + draw(st.integers(1 if gaps_only else 0, 4))
-        found.append(Span(start, end, segment))
+        spans.append(Span(start, end, segment))
         at = end if gaps_only else draw(st.integers(start, end))
-    return found
+    return spans
 
 
 @given(st.data())

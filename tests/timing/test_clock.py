@@ -36,9 +36,9 @@ def test_every_candidate_runs_once_a_round_after_all_are_warm_and_the_order_chan
     times = interleave({name: bench.run(name, 1.0) for name in names}, reference="a", rounds=8)
     assert bench.ran[:4] == ["a", "a", "b", "c"], "the reference is warmed twice"
     rounds = [tuple(bench.ran[at : at + 3]) for at in range(4, len(bench.ran), 3)]
-    assert [sorted(each) for each in rounds] == [list(names)] * 8
+    assert [sorted(names_of_round) for names_of_round in rounds] == [list(names)] * 8
     assert len(set(rounds)) > 1
-    assert [len(each.took) for each in times.values()] == [8, 8, 8]
+    assert [len(times_of.took) for times_of in times.values()] == [8, 8, 8]
     assert list(times) == list(names)
 
 

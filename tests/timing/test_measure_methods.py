@@ -29,32 +29,36 @@ BEFORE = report(OLD, row("random", 1.0), row("rollout", 2.0), row("lime", 3.0), 
 
 def test_only_the_methods_measured_again_change_and_the_others_keep_their_figures_and_other_libraries_theirs():
     before = BEFORE | {"peers": [{"name": "shap"}]}
-    found = script.merged(before, report(OLD, row("lime", 30.0), row("lime", 40.0, replacement="delete")))
-    assert [(each["name"], each["ratio"]) for each in found["methods"]] == [
+    merged = script.merged(before, report(OLD, row("lime", 30.0), row("lime", 40.0, replacement="delete")))
+    assert [(row_of_method["name"], row_of_method["ratio"]) for row_of_method in merged["methods"]] == [
         ("random", 1.0),
         ("rollout", 2.0),
         ("lime", 30.0),
         ("lime", 40.0),
     ]
-    assert found["peers"] == [{"name": "shap"}]
-    assert not [each for each in found["methods"] if "versions" in each]
+    assert merged["peers"] == [{"name": "shap"}]
+    assert not [row_of_method for row_of_method in merged["methods"] if "versions" in row_of_method]
 
 
 def test_a_new_method_takes_its_place_in_the_table_and_one_that_is_gone_leaves_it():
     before = report(OLD, row("random", 1.0), row("of_yesterday", 9.0), row("lime", 3.0))
-    found = script.merged(before, report(OLD, row("rollout", 2.0)))
-    assert [each["name"] for each in found["methods"]] == ["random", "rollout", "lime"]
+    merged = script.merged(before, report(OLD, row("rollout", 2.0)))
+    assert [row_of_method["name"] for row_of_method in merged["methods"]] == ["random", "rollout", "lime"]
 
 
 def test_figures_of_other_versions_say_so_and_the_table_shows_it():
-    found = script.merged(BEFORE, report(NEW, row("rollout", 20.0)))
-    assert found["versions"] == OLD
-    assert {each["name"]: each["versions"] for each in found["methods"] if "versions" in each} == {"rollout": NEW}
+    merged = script.merged(BEFORE, report(NEW, row("rollout", 20.0)))
+    assert merged["versions"] == OLD
+    assert {
+        row_of_method["name"]: row_of_method["versions"]
+        for row_of_method in merged["methods"]
+        if "versions" in row_of_method
+    } == {"rollout": NEW}
     tables = importlib.import_module("tables")
-    shown = tables.cost(found | {"batch": 32, "tokens": 27, "threads": 1}).splitlines()
+    shown = tables.cost(merged | {"batch": 32, "tokens": 27, "threads": 1}).splitlines()
     assert OLD in shown[0]
     assert shown[-1] == f"`rollout`: {NEW}."
-    again = script.merged(found, report(OLD, row("rollout", 2.0)))
+    again = script.merged(merged, report(OLD, row("rollout", 2.0)))
     assert again == BEFORE
 
 
@@ -63,9 +67,9 @@ def test_where_methods_work_is_merged_by_name_too():
         "versions": OLD,
         "methods": {"random": {"bert": ""}, "of_yesterday": {"bert": ""}, "lime": {"bert": "no"}},
     }
-    found = script.merged(before, {"versions": OLD, "methods": {"lime": {"bert": ""}, "rollout": {"bert": ""}}})
-    assert found["methods"] == {"random": {"bert": ""}, "rollout": {"bert": ""}, "lime": {"bert": ""}}
-    assert list(found["methods"]) == ["random", "rollout", "lime"]
+    merged = script.merged(before, {"versions": OLD, "methods": {"lime": {"bert": ""}, "rollout": {"bert": ""}}})
+    assert merged["methods"] == {"random": {"bert": ""}, "rollout": {"bert": ""}, "lime": {"bert": ""}}
+    assert list(merged["methods"]) == ["random", "rollout", "lime"]
 
 
 def test_the_command_measures_the_named_methods_and_writes_the_others_back(monkeypatch, tmp_path):
@@ -82,10 +86,10 @@ def test_the_command_measures_the_named_methods_and_writes_the_others_back(monke
     monkeypatch.setattr(sys, "argv", ["x", "speed", "--only", "rollout", "random", "--output", str(file)])
     script.main()
     assert asked == [(["random", "rollout"], False)]
-    found = json.loads(file.read_text())
-    ratios = {each["name"]: each["ratio"] for each in found["speed"]["methods"]}
+    merged = json.loads(file.read_text())
+    ratios = {row_of_method["name"]: row_of_method["ratio"] for row_of_method in merged["speed"]["methods"]}
     assert ratios == {method.name: 7.0 if method.name in ("random", "rollout") else 1.0 for method in TABLE}
-    assert found["support"] == {"kept": True}
+    assert merged["support"] == {"kept": True}
     monkeypatch.setattr(sys, "argv", ["x", "speed", "--only", "rolout", "--output", str(file)])
     with pytest.raises(MethodError, match="rollout"):
         script.main()

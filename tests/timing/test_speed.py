@@ -45,21 +45,21 @@ def test_texts_are_as_long_as_announced_special_tokens_included_or_a_word_shorte
 
 
 def test_ratios_count_passes_and_who_is_slow_runs_less_often(explainer):
-    found = speed.measure(explainer, speed.sizes([16, 32], budget=64), rounds=10, methods=METHODS)
-    assert [(each.tokens, each.batch) for each in found[::5]] == [(16, 4), (32, 2)]
-    for each in found:
+    timings = speed.measure(explainer, speed.sizes([16, 32], budget=64), rounds=10, methods=METHODS)
+    assert [(timing.tokens, timing.batch) for timing in timings[::5]] == [(16, 4), (32, 2)]
+    for timing in timings:
         passes = {"prediction": 1, "pipeline": 1, "expnet": 1, "generic_relevance": 2, "integrated_gradients": 9}
         # prediction and explanation of the others: one pass to predict, and their own
-        assert each.ratio == pytest.approx(passes[each.name], rel=0.3)
-        assert each.rounds == (10 if each.name != "integrated_gradients" else 4)
-        assert math.isnan(each.megabytes) or each.megabytes > -50
+        assert timing.ratio == pytest.approx(passes[timing.name], rel=0.3)
+        assert timing.rounds == (10 if timing.name != "integrated_gradients" else 4)
+        assert math.isnan(timing.megabytes) or timing.megabytes > -50
 
 
 def test_the_report_is_json_and_its_table_has_a_line_for_each_batch(explainer, tmp_path):
-    found = speed.report(
+    report = speed.report(
         explainer, speed.measure(explainer, [(2, 16), (1, 16), (1, 32)], rounds=3, methods={"expnet": {}})
     )
-    speed.write(found, tmp_path / "speed.json")
+    speed.write(report, tmp_path / "speed.json")
     again = json.loads((tmp_path / "speed.json").read_text())
     assert again["threads"] == torch.get_num_threads()
     lines = speed.table(again).splitlines()
@@ -73,7 +73,7 @@ def test_the_command_measures_prints_writes_and_draws(tmp_path):
     shown = run("speed", "--tokens", "16,2x24,99999", "--rounds", 3, "--budget", 16, "--output", out, "--plot", plot)
     assert "| 16 | 1 |" in shown
     assert "| 24 | 2 |" in shown, "a batch may say how many texts it has, whatever the budget"
-    assert {each["name"] for each in json.loads(out.read_text())["timings"]} >= {"prediction", "pipeline", "expnet"}
+    assert {timing["name"] for timing in json.loads(out.read_text())["timings"]} >= {"prediction", "pipeline", "expnet"}
     assert plot.read_bytes().startswith(b"\x89PNG")
     for wrong in ("short", "2x", "2xx16", "0x16", "-1"):
         with pytest.raises(InputError, match=rf"such as 32,128,16x512, got '{wrong}'"):
@@ -98,5 +98,5 @@ def test_a_regression_with_several_outputs_is_timed_with_one_named():
     several = Explainer(tiny_classifier(problem_type="regression", id2label=names), universal("attention"))
     with pytest.raises(InputError, match="regression with 3 outputs"):
         speed.measure(several, [(1, 16)], rounds=3, methods={"expnet": {}})
-    found = speed.measure(several, [(1, 16)], rounds=3, methods={"expnet": {}, "saliency": {}}, target="age")
-    assert [each.name for each in found] == ["prediction", "pipeline", "expnet", "saliency"]
+    timings = speed.measure(several, [(1, 16)], rounds=3, methods={"expnet": {}, "saliency": {}}, target="age")
+    assert [timing.name for timing in timings] == ["prediction", "pipeline", "expnet", "saliency"]

@@ -31,9 +31,9 @@ def test_the_best_pipeline_is_compared_and_padding_and_ratios_are_those_counted_
     lengths = [int(explainer.classifier.encode([throughput.Text.of(text)]).mask.sum()) for text in TEXTS[:2]]
     short, long = lengths
     assert short < long
-    found = {each.name: each for each in throughput.measure(explainer, TEXTS, rounds=3, batches=(2, 6))}
-    assert list(found) == ["pipeline, batches of 2", "predict, sorted by length", "explain"]
-    piped, explained = found["pipeline, batches of 2"], found["explain"]
+    ways_by_name = {way.name: way for way in throughput.measure(explainer, TEXTS, rounds=3, batches=(2, 6))}
+    assert list(ways_by_name) == ["pipeline, batches of 2", "predict, sorted by length", "explain"]
+    piped, explained = ways_by_name["pipeline, batches of 2"], ways_by_name["explain"]
     assert piped.ratio == 1
     assert piped.padding == pytest.approx((long - short) / (2 * long))
     # all six go together: so few tokens are within the budget
@@ -44,10 +44,10 @@ def test_the_best_pipeline_is_compared_and_padding_and_ratios_are_those_counted_
 
 def test_with_a_small_budget_like_lengths_go_together_and_nothing_is_padded(explainer):
     explainer.classifier.budget = 24
-    found = {each.name: each for each in throughput.measure(explainer, TEXTS, rounds=3, batches=(6,))}
-    assert found["explain"].padding == 0
-    assert found["explain"].ratio == found["predict, sorted by length"].ratio > 1.2
-    assert found["pipeline, batches of 6"].padding > 0.1
+    ways_by_name = {way.name: way for way in throughput.measure(explainer, TEXTS, rounds=3, batches=(6,))}
+    assert ways_by_name["explain"].padding == 0
+    assert ways_by_name["explain"].ratio == ways_by_name["predict, sorted by length"].ratio > 1.2
+    assert ways_by_name["pipeline, batches of 6"].padding > 0.1
 
 
 def test_the_command_times_a_file_of_texts_and_an_exported_explainer_as_well(tmp_path):
@@ -64,7 +64,7 @@ def test_the_command_times_a_file_of_texts_and_an_exported_explainer_as_well(tmp
     shown = run("speed", names[1], *names[2:], *how, "--exported", tmp_path / "graph", "--output", out)
     report = json.loads(out.read_text())
     assert report["texts"] == 3
-    ways = {each["name"]: each for each in report["ways"]}
+    ways = {way["name"]: way for way in report["ways"]}
     assert ways.keys() >= {"explain", "onnxruntime, explain", "onnxruntime, predict"}
     assert ways["onnxruntime, explain"]["padding"] is None
     assert "3 texts of 4 tokens (median)" in shown

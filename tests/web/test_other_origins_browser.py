@@ -61,20 +61,20 @@ def elsewhere():
 @pytest.fixture(scope="module")
 def browser():
     """A browser to which every made-up name is this machine, as it is to one whose name server an attacker owns."""
-    found = chromium.Chromium("--host-resolver-rules=MAP *.example 127.0.0.1, MAP localhost 127.0.0.1")
-    yield found
-    found.close()
+    opened = chromium.Chromium("--host-resolver-rules=MAP *.example 127.0.0.1, MAP localhost 127.0.0.1")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
 def studio(browser, tmp_path):
     """A desk with marks enough for Fit, the browser, and the ports of the studio and of the other page."""
-    found = desk(tmp_path)
-    for record in found.texts[1:]:
-        found.marks.save(record, "ann", record.text.words[1:2], "LABEL_1")
+    session = desk(tmp_path)
+    for record in session.texts[1:]:
+        session.marks.save(record, "ann", record.text.words[1:2], "LABEL_1")
     hosts = ["localhost", "127.0.0.1", "studio.example"]
-    with running(create_app(found, hosts=hosts), Limits()) as server, elsewhere() as port:
-        yield found, browser, server.port, port
+    with running(create_app(session, hosts=hosts), Limits()) as server, elsewhere() as port:
+        yield session, browser, server.port, port
         browser.open("about:blank#end")  # connections that stay open would be waited for
 
 
@@ -100,15 +100,15 @@ FORMS = [
 def refused(caplog, expected):
     """Return how many requests the log says were refused; a line is written after its answer is sent."""
     end = time.monotonic() + 20
-    while (found := caplog.text.count("POST other 403")) < expected and time.monotonic() < end:
+    while (refusals := caplog.text.count("POST other 403")) < expected and time.monotonic() < end:
         time.sleep(0.01)
-    return found
+    return refusals
 
 
 @pytest.mark.parametrize(("theirs", "ours", "how"), WHERE)
 def test_a_form_of_another_origin_saves_no_marks_and_starts_no_training(studio, caplog, theirs, ours, how):
-    found, page, port, other = studio
-    before = found.marks.path.read_bytes()
+    session, page, port, other = studio
+    before = session.marks.path.read_bytes()
     with caplog.at_level("INFO", "expnet.serve"):
         for path, kind in FORMS:
             page.open(f"http://{theirs}:{other}/{how}")
@@ -117,14 +117,14 @@ def test_a_form_of_another_origin_saves_no_marks_and_starts_no_training(studio, 
             page.until(f"location.port === '{port}' && document.readyState === 'complete'")
             assert "Pages of other sites may not use this server" in page.value("document.body.textContent")
         assert refused(caplog, len(FORMS)) == len(FORMS)
-    assert found.marks.path.read_bytes() == before
-    assert found.fitting is None
+    assert session.marks.path.read_bytes() == before
+    assert session.fitting is None
 
 
 @pytest.mark.parametrize(("theirs", "ours", "how"), WHERE[:-2])
 def test_a_script_of_another_origin_neither_changes_anything_nor_reads(studio, caplog, theirs, ours, how):
-    found, page, port, other = studio
-    before = found.marks.path.read_bytes()
+    session, page, port, other = studio
+    before = session.marks.path.read_bytes()
     page.open(f"http://{theirs}:{other}/")
     page.until("window.send")
     with caplog.at_level("INFO", "expnet.serve"):
@@ -137,22 +137,22 @@ def test_a_script_of_another_origin_neither_changes_anything_nor_reads(studio, c
     assert page.value(asked) == "refused"
     declared = "{method: 'POST', headers: {'content-type': 'application/json'}, body: '{}'}"
     assert page.value(f"fetch('http://{ours}:{port}/fit', {declared}).then(() => '', () => 'refused')") == "refused"
-    assert found.marks.path.read_bytes() == before
-    assert found.fitting is None
+    assert session.marks.path.read_bytes() == before
+    assert session.fitting is None
 
 
 def test_a_name_that_leads_here_without_being_ours_is_not_answered_to(studio):
-    found, page, port, _ = studio
+    session, page, port, _ = studio
     page.open(f"http://evil.example:{port}/texts/1")
     assert "does not answer under that name" in page.value("document.body.textContent")
     asked = "fetch('/fit', {method: 'POST'}).then(answer => answer.status)"
     assert page.value(asked) == 421
-    assert found.fitting is None
+    assert session.fitting is None
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "studio.example"])
 def test_its_own_pages_save_and_fit_under_each_of_its_names(studio, name):
-    found, page, port, _ = studio
+    session, page, port, _ = studio
     page.show(1100, 800)
     page.open(f"http://{name}:{port}/texts/1")
     page.until(READY)
@@ -160,12 +160,12 @@ def test_its_own_pages_save_and_fit_under_each_of_its_names(studio, name):
     page.press("Space")
     page.press("Enter")
     page.until("location.pathname === '/texts' && document.readyState === 'complete'")
-    assert len(found.entry(0).record.annotations) == 1
+    assert len(session.entry(0).record.annotations) == 1
     page.open(f"http://{name}:{port}/fit")
     page.until("document.querySelector('#fit button:not(:disabled)')")
     page.click("#fit button")
     page.until("document.querySelector('.figures') && document.readyState === 'complete'", seconds=120)
-    assert found.newest is not found.explainer
+    assert session.newest is not session.explainer
 
 
 def test_the_page_of_a_model_answers_its_own_form_on_a_name_and_no_other(browser):

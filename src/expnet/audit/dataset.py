@@ -1,4 +1,4 @@
-"""The record of a file: what a model decided over many rows, and which words the explanations name."""
+"""The audit record of a file: what a model decided over many rows, and which words the explanations name."""
 
 import json
 import math
@@ -54,14 +54,14 @@ class AuditedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Another file beside this one.
+    """A second file, compared with this one.
 
     Attributes:
         folder: Its name.
         sha256: Of its shards, as in `FileRecord`.
         rows: Explained ones.
         labels: Rows of each class.
-        made: What made the two that differs: scores by another model or method cannot be compared like for like.
+        made: Settings that differ between the two: scores by different models or methods cannot be compared directly.
         label_drift: Of the classes' shares; None where a file has no explained row.
         word_drift: Of the words' parts of the scores.
         changed: The words whose part changed most.
@@ -79,7 +79,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRecord:
-    """What stands in a folder of explained rows.
+    """What is in a folder of explained rows.
 
     Attributes:
         created: When, in UTC, as ISO 8601.
@@ -93,11 +93,11 @@ class FileRecord:
         histogram: For each class, how many of its rows have a probability in each twentieth of [0, 1].
         least_rows: Rows of its class that a word must be in to be named.
         drivers: For each class the words with the largest mean scores, of those with a lift of 1 or more.
-        missed: The most rows that a word's count may lack, because rare words were forgotten on the way.
-        clearest: Rows that the model was sure of, for a reason that few words carry.
+        missed: The most rows that a word's count may lack, because rare words were dropped to save memory.
+        clearest: Rows in which the model was sure and few words carry the scores.
         doubtful: The opposite.
         unclear: Rows that have no clarity: fewer than two words, or no score.
-        faithfulness: What became of a sample without its words, where the model was given.
+        faithfulness: The effect of removing words from a sample of rows, where the model was given.
         against: Another file, where one was given.
     """
 
@@ -144,16 +144,16 @@ def record_file(
 
     Args:
         folder: The folder.
-        against: Another one, to say how far the two are apart.
+        against: Another folder, to measure how far the two are apart.
         explainer: The one that explained it, to check a sample of rows for faithfulness.
         sample: How many rows to check.
         least_rows: Rows of a class that a word must be in to be named.
         seed: Of samples, random words, permutations and intervals.
-        keep_text: Without, rows are named by number alone; words of many rows are named all the same.
+        keep_text: If False, rows are given by number alone; words that are in many rows are still named.
         progress: Show a progress bar.
 
     Raises:
-        BatchError: If a folder is none that `expnet explain-file` wrote, or not whole.
+        BatchError: If `expnet explain-file` did not write a folder, or it is incomplete.
         MismatchError: If the explainer is not the one that explained the folder.
     """
     opened = open_explained(Path(folder))
@@ -189,7 +189,7 @@ def record_file(
 
 @dataclass(slots=True)
 class _FolderSummary:
-    """What is kept of a folder while its shards go by."""
+    """What is collected from the shards of a folder."""
 
     folder: Folder
     statuses: Counter[str]

@@ -23,8 +23,8 @@ class Drift:
         distance: Jensen-Shannon distance of the whole files, in [0, 1]: 0 if the shares are equal, 1 if nothing is in
             both.
         sampled: The same of the samples that were tested; smaller samples are further apart by chance.
-        chance: What 95 % of random ways to deal the sampled rows to two files stay below.
-        p: Share of random ways that are as far apart or further, (1 + those) / (1 + all).
+        chance: The distance that 95 % of random divisions of the sampled rows into two files stay below.
+        p: Share of random divisions that are as far apart or further, (1 + those) / (1 + all).
     """
 
     distance: float
@@ -35,7 +35,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A word's part of all the scores here and in the other file, with the rows it is in and its mean scores."""
+    """A word's share of all scores here and in the other file, with the rows that it is in and its mean scores."""
 
     word: str
     mass: float
@@ -64,13 +64,13 @@ def drift(
     seed: int = 0,
     draws: int = 1000,
 ) -> Drift:
-    """Compare two files, and test the difference by dealing their sampled rows out at random.
+    """Compare two files, and test the difference by permuting their sampled rows.
 
     Args:
         whole: The weights of all categories in each file.
         rows: What each sampled row of each file gives to each category.
-        seed: Of the permutations.
-        draws: How many permutations.
+        seed: Seed of the permutations.
+        draws: Number of permutations.
     """
     stacked, first = np.concatenate(rows), len(rows[0])
     total = stacked.sum(0)
@@ -82,7 +82,7 @@ def drift(
         here = dealt @ stacked
         distances.append(distance(here, total - here))
     apart, by_chance = float(distance(*(sample.sum(0)[None] for sample in rows))[0]), np.concatenate(distances)
-    # Ways that are equal but for rounding are as far apart.
+    # Distances that are equal but for rounding count as equal.
     p = (1 + int((by_chance >= apart - 1e-9).sum())) / (1 + draws)
     return Drift(
         float(distance(*(weights[None] for weights in whole))[0]), apart, float(np.quantile(by_chance, 0.95)), p
@@ -90,13 +90,13 @@ def drift(
 
 
 def label_rows(tables: Sequence[pa.Table]) -> list[Float[ndarray, "_ labels"]]:
-    """Return a 1 for the class of each row, classes in the same order for all tables."""
+    """Return each row's class as one-hot, with the classes in the same order for all tables."""
     names = sorted({name for table in tables for name in table.column("label").to_pylist()})
     return [np.array([[name == own for name in names] for own in t.column("label").to_pylist()], float) for t in tables]
 
 
 def word_rows(tables: Sequence[pa.Table], vocabulary: Sequence[str]) -> list[Float[ndarray, "_ words"]]:
-    """Return the part of its scores that each row gives to each word, and last to all other words."""
+    """Return the share of each row's scores that each word has, and in the last column all other words."""
     places = {word: at for at, word in enumerate(vocabulary[:_VOCABULARY])}
     weights_of_tables = []
     for table in tables:
@@ -108,7 +108,7 @@ def word_rows(tables: Sequence[pa.Table], vocabulary: Sequence[str]) -> list[Flo
 
 
 def changes(here: pa.Table, there: pa.Table, *, least: int, count: int) -> list[Change]:
-    """Return the words whose part of the scores changed most, of those in enough rows of either file."""
+    """Return the words whose share of the scores changed most, of those in at least `least` rows of either file."""
     rows = [{row["word"]: row for row in word_mass(table).to_pylist()} for table in (here, there)]
     absent = {"mass": 0.0, "rows": 0, "score": None}
     changed = []

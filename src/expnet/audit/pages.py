@@ -1,4 +1,4 @@
-"""Records as pages that somebody can read who knows neither the model nor statistics; no script, one file."""
+"""Audit records as pages for readers who know neither the model nor statistics; one file, no script."""
 
 import math
 from pathlib import Path
@@ -12,12 +12,12 @@ from expnet.explanation.templates import environment
 from expnet.metrics.removal import RANDOM, Checked
 from expnet.metrics.statistics import Estimate
 
-if TYPE_CHECKING:  # at run time they bring pyarrow, which the page of a decision does without
+if TYPE_CHECKING:  # importing them at run time would need pyarrow, which the page of a decision does not use
     from expnet.audit.dataset import FileRecord
     from expnet.audit.drift import Drift
     from expnet.audit.sample import Faithfulness
 
-_CLEARLY = 0.05  # less than this nobody should read anything into
+_CLEARLY = 0.05  # smaller differences should not be interpreted
 _HERE = Path(__file__).parent
 
 
@@ -51,7 +51,7 @@ def file_page(record: "FileRecord") -> str:
 
 
 def verdict(checks: tuple[Checked, ...]) -> str:
-    """Say in a sentence what taking the top words away did, beside taking random words away."""
+    """Return a sentence on what removing the top words did, compared with removing random words."""
     named, chance = checks[0], checks[-1]
     lost, by_chance = (check.full - check.without for check in (named, chance))
     if lost >= by_chance + _CLEARLY:
@@ -61,18 +61,18 @@ def verdict(checks: tuple[Checked, ...]) -> str:
         )
     if lost <= by_chance - _CLEARLY:
         return (
-            "Taking these words away changed less than taking random words away: the decision rests on something else, "
+            "Removing these words changed less than removing random words: the decision rests on something else, "
             "and the shades above should not be read as its reason."
         )
     return (
-        "Taking these words away changed the decision about as much as taking random words away: it does not hang on "
+        "Removing these words changed the decision about as much as removing random words: it does not depend on "
         "these words alone. Other words may say the same, or the model may read the text as a whole."
     )
 
 
 def _faithful(measured: "Faithfulness") -> str:
     if not measured.rows:
-        return "None of the sampled rows could be tried, as they are longer than the model reads at once."
+        return "None of the sampled rows could be tested, as they are longer than the model reads at once."
     if measured.gain.low > 0:
         return (
             "On average the words that the explanations name matter more to the model than random words do; the "
@@ -80,11 +80,11 @@ def _faithful(measured: "Faithfulness") -> str:
         )
     if measured.gain.high < 0:
         return "On average the words that the explanations name matter less to the model than random words do."
-    return "On this sample nobody can tell whether the words that the explanations name matter more than random ones."
+    return "This sample does not show whether the words that the explanations name matter more than random ones."
 
 
 def _apart(drift: "Drift") -> str:
-    """Say whether two files differ by more than chance."""
+    """Return whether two files differ by more than chance, as part of a sentence."""
     if drift.p >= 0.05:
         return "no more apart than two random halves of the same rows would be"
     return f"further apart than chance would put them (p {'< 0.01' if drift.p < 0.01 else f'= {drift.p:.2f}'})"

@@ -1,4 +1,4 @@
-"""The record of one decision: all that somebody needs to understand it later, and to compute it again."""
+"""The audit record of one decision: everything needed to understand it later and to compute it again."""
 
 import json
 import platform
@@ -69,7 +69,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How it was explained, as given to `Explainer.explain`; `count` top words were taken away to check it."""
+    """How it was explained, as given to `Explainer.explain`; `count` top words were removed to check it."""
 
     method: str = "expnet"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -85,16 +85,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecord:
-    """One decision, why it was made as far as the explainer can say, and what made both.
+    """One decision, its explanation, and the models and versions that made both.
 
     Attributes:
         created: When, in UTC, as ISO 8601.
-        text: What was decided about.
+        text: The text that was classified.
         pair: The second text of a pair.
         asked: How it was explained.
         explanation: Label, probabilities, words and scores. Without the texts each character of a word is a dot.
         checks: What happened without the top words, and with them alone; of random words last.
-        unchecked: Why that was not tried, or "".
+        unchecked: Why that was not checked, or "".
         models: Names and hashes of classifier, tokenizer and ExpNet, and where they ran.
         trust: How far the explainer is known to agree with people, in plain words.
         versions: Of the packages, Python and the platform.
@@ -134,12 +134,12 @@ class AuditRecord:
         """Read what `to_json` wrote; one that was edited since says so in `changed`.
 
         Raises:
-            InputError: If it is no record of a decision, one of another schema, or a field cannot be right.
+            InputError: If it is not a record of a decision, has another schema, or a field is not valid.
         """
         try:
             data = parse_json(content)
         except ValueError as error:
-            raise InputError(f"The record is no JSON: {error}.") from error
+            raise InputError(f"The record is not valid JSON: {error}.") from error
         header = (data.get("kind"), data.get("schema")) if isinstance(data, dict) else type(data).__name__
         if header != (KIND, SCHEMA):
             raise InputError(f"Expected a record of the kind {KIND!r}, schema {SCHEMA}; got {header}.")
@@ -151,7 +151,7 @@ class AuditRecord:
             whole = json.loads(json.dumps(record.to_dict()))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise InputError(f"The record is damaged: {str(error).rstrip('.')}.") from error
-        if not _covers(whole, data):  # what is not read, nothing could compare
+        if not _covers(whole, data):  # fields that are not read could not be compared
             raise InputError("The record is damaged: it holds fields or values that records of this kind do not have.")
         return record
 
@@ -159,17 +159,17 @@ class AuditRecord:
 def record_decision(
     explainer: Explainer, text: str | Text, *, asked: Asked | None = None, keep_text: bool = True
 ) -> AuditRecord:
-    """Predict, explain and check one text, and write down what did it.
+    """Predict, explain and check one text, and record what was used for it.
 
     Args:
         explainer: As from `expnet.load`.
         text: The text, or a pair.
         asked: How to explain it.
-        keep_text: Without, the record holds hashes of the texts, and where their words stand, but no character. The
-            hash of a short text can be found by trying texts.
+        keep_text: If False, the record holds hashes of the texts and the positions of their words, but no character.
+            The hash of a short text can be guessed by trying texts.
 
     Raises:
-        ExpnetError: Whatever `Explainer.explain` says to it.
+        ExpnetError: As `Explainer.explain`.
     """
     asked = asked or Asked()
     item = as_text(text)
@@ -198,7 +198,7 @@ def record_decision(
 
 
 def trust(explainer: Explainer, explanation: Explanation) -> str:
-    """Say how far explanations by this method are known to agree with people."""
+    """Return a sentence on how far explanations by this method are known to agree with people."""
     if explanation.threshold is None or explainer.network is None:
         return (
             f"The method “{explanation.method}” was not learned from people: nothing is known here of how often people "
@@ -208,13 +208,13 @@ def trust(explainer: Explainer, explanation: Explanation) -> str:
 
 
 def seal(data: Mapping[str, Any]) -> str:
-    """Return the hash of a record's other fields, which a careless edit breaks; it is no signature."""
+    """Return the hash of a record's other fields. It reveals careless edits; it is not a signature."""
     others = {name: value for name, value in data.items() if name != "sha256"}
     return sha256(json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=True))
 
 
 def _covers(read: Any, given: Any) -> bool:
-    """Return whether all that is given was read; an older record may lack a field that has a default."""
+    """Return whether every field given was read; an older record may lack a field that has a default."""
     if isinstance(read, Mapping) and isinstance(given, Mapping):
         return all(name == "sha256" or (name in read and _covers(read[name], given[name])) for name in given)
     if isinstance(read, list) and isinstance(given, list):
@@ -234,7 +234,7 @@ def _part(content: str) -> Part:
 
 
 def _without_text(record: AuditRecord) -> AuditRecord:
-    """Leave out the texts, and whatever repeats some of them: words, and options that are lists of strings."""
+    """Leave out the texts and whatever repeats parts of them: words, and options that are lists of strings."""
     options = {
         name: {"sha256": sha256(json.dumps(value))} if isinstance(value, list | tuple) else value
         for name, value in record.asked.options.items()

@@ -1,4 +1,4 @@
-"""What a row says of its own explanation: how sure the model was, how few words carry the scores; and chosen rows."""
+"""Figures of explained rows: how sure the model was, and how few words carry the scores; and a choice of rows."""
 
 import heapq
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from numpy import ndarray
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One figure a row.
+    """Figures of explained rows, one value per row each.
 
     Attributes:
         probability: Of the class explained.
@@ -106,7 +106,7 @@ class Reservoir:
         self._rows: pa.Table | None = None
 
     def add(self, table: pa.Table) -> None:
-        """Let the rows of a shard draw lots with those that are in."""
+        """Add the rows of a shard to the sampling."""
         lengths = pc.list_value_length(column(table, "words")).to_numpy(zero_copy_only=False)
         table = table.take(np.flatnonzero(lengths > 0))
         keys = np.concatenate([self._keys, self._generator.random(len(table))])

@@ -1,4 +1,4 @@
-"""Whether the words that explanations of a file name matter to the model: tried on a sample of its rows."""
+"""Test on a sample of a file's rows whether the words that the explanations name matter to the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ _DRAWS = 3
 
 @dataclass(frozen=True, slots=True)
 class Faithfulness:
-    """What the model's probability loses on sampled rows; means with 95 % bootstrap intervals.
+    """How much the model's probability falls on sampled rows; means with 95 % bootstrap intervals.
 
     Attributes:
-        rows: Rows that were tried.
+        rows: Rows that were tested.
         left_out: Rows that were not, because they are longer than the model reads at once.
-        share: Of the words that were taken away, or left alone.
+        share: Share of the words that were removed, or left alone.
         without: Loss without the top words; more means that they mattered.
         without_random: Loss without as many random words.
         gain: How much more the top words cost than random ones.
@@ -55,7 +55,7 @@ class Faithfulness:
 def faithfulness(
     classifier: Classifier, rows: pa.Table, clarity: Float[ndarray, " rows"], *, seed: int = 0, progress: bool = False
 ) -> Faithfulness:
-    """Take the top words of each row away, and everything but them, beside as many random words.
+    """Remove the top words of each row, and everything but them; likewise as many random words.
 
     Args:
         classifier: The one that the rows were explained with.

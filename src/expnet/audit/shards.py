@@ -25,14 +25,14 @@ _OR_NULL = ("pair", "explainer_hash")
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Shards in the order of their rows, and what made all of them: the metadata that they have in common."""
+    """Shards in the order of their rows, and the metadata that they share: what made all of them."""
 
     path: Path
     shards: tuple[HashedFile, ...]
     run: dict[str, Any]
 
     def sha256(self) -> str:
-        """Return what `sha256sum part-*.parquet | sha256sum` says in the folder."""
+        """Return the hash that `sha256sum part-*.parquet | sha256sum` prints in the folder."""
         lines = [f"{shard.sha256}  {shard.path.name}\n" for shard in self.shards]
         return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 

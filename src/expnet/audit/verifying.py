@@ -10,12 +10,12 @@ from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.text.texts import Text
 
-# Other kernels, versions and processors add up in another order; a word moves by less than this.
+# Other kernels, versions and processors sum in another order; scores change by less than this.
 TOLERANCE = 1e-3
 # Everything else is computed again: when it was written cannot be, how it was asked for is what the rest follows from,
 # and `Record.from_json` has compared the seal.
 _GIVEN = {"kind", "schema", "created", "asked", "sha256"}
-# Names may change with the place a model is loaded from; what it is, its hash says.
+# Names may change with the place that a model is loaded from; its hash identifies it.
 _NOTED = {
     *(("models", name) for name in ("classifier", "explainer", "device", "precision")),
     *(("explanation", "provenance", name) for name in ("classifier", "explainer", "expnet", "attention")),
@@ -26,7 +26,7 @@ Path = tuple[str | int, ...]  # of names and, counted from 1, places
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What is no longer as the record says; where it does not matter, the decision and its scores may still hold."""
+    """A value that is no longer as recorded; the decision and its scores may still hold where it does not matter."""
 
     what: str
     was: object
@@ -41,8 +41,8 @@ def verify(
 
     Args:
         record: As written.
-        explainer: The same model and explainer, as far as anybody knows.
-        text: What was decided about, for a record that does not hold it; else what the record must be about.
+        explainer: Supposedly the same model and explainer.
+        text: The text, for a record that does not hold it; otherwise the text that the record must be about.
         tolerance: By how much a probability or score may differ.
 
     Returns:
@@ -81,7 +81,7 @@ def _texts(record: AuditRecord, again: AuditRecord) -> Iterator[Difference]:
 
 
 def _computed(record: AuditRecord) -> dict[str, Any]:
-    """Return what is computed of a record, as its JSON has it."""
+    """Return the computed fields of a record, as in its JSON."""
     data: dict[str, Any] = json.loads(json.dumps(record.to_dict()))
     return {name: value for name, value in data.items() if name not in _GIVEN}
 
@@ -104,14 +104,14 @@ def _shown(value: Any) -> object:
 
 
 def _equal(was: Any, now: Any, tolerance: int | float) -> bool:
-    """Compare what is no container; 1 is not True, and only what is computed as a float may differ a little."""
+    """Compare two plain values; 1 is not True, and only values computed as floats may differ within the tolerance."""
     if isinstance(now, float) and type(was) in (int, float):
         return bool(now - tolerance <= was <= now + tolerance)
     return type(was) is type(now) and bool(was == now)
 
 
 def _named(path: Path) -> str:
-    """Say what stands at a path: `score of word 2`, `probability of positive`, `content of the text`."""
+    """Name what is at a path: `score of word 2`, `probability of positive`, `content of the text`."""
     parts = list[str]()
     roots = 2 if path[:2] == ("explanation", "provenance") else path[0] in ("explanation", "models", "versions")
     for part in path[roots:] or path:

@@ -33,8 +33,8 @@ class Totals:
     """For each class and word: rows, occurrences, sums of scores and of shares of the row's absolute scores.
 
     Words without a letter or digit are left out. At most `limit` entries are kept: where there are more, the words in
-    the fewest rows go, and `missed` is the most rows that any entry may lack for that (lossy counting, Manku and
-    Motwani 2002).
+    the fewest rows are dropped, and `missed` is the most rows that any entry may lack because of that (lossy counting,
+    Manku and Motwani 2002).
     """
 
     def __init__(self, *, limit: int = 400_000) -> None:
@@ -92,7 +92,7 @@ def normalised(words: pa.Array) -> pa.Array:
 
 
 def word_mass(table: pa.Table) -> pa.Table:
-    """Return for each word of `Totals.table` its part of all the scores, over the classes, with rows and mean score."""
+    """Return for each word of `Totals.table` its share of all scores, over the classes, with rows and mean score."""
     by_word = _summed(table, ["word"], _SUMS)
     total = pc.sum(by_word["share"]).as_py() or 1.0
     return pa.table(

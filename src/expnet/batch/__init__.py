@@ -1,4 +1,4 @@
-"""A file of texts, however long, explained into shards of Parquet."""
+"""Explain a file of texts, of any length, into shards of Parquet."""
 
 from expnet.errors import require_extra
 

@@ -1,4 +1,4 @@
-"""The columns that a file or frame gets, declared once: the name, the type, and where a row's value comes from.
+"""The columns that are added to a file or frame, declared once: name, type, and where a row's value comes from.
 
 To add a column, add it to `added_columns`: shards, frames, the signature in MLflow and the checks of names follow from
 it. The table in docs/how-to.md says what each column means.
@@ -28,7 +28,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class AddedColumn:
-    """A column that is added; `value` gives what it holds for a row, None where that is null."""
+    """A column that is added; `value` returns what it holds for a row, None for null."""
 
     name: str
     type: pa.DataType
@@ -70,13 +70,13 @@ def added_fields(prefix: str, kind: OutputKind) -> list[pa.Field]:
 
 
 def added_table(outcomes: Sequence[Outcome], prefix: str, kind: OutputKind) -> pa.Table:
-    """Return the added columns of some rows, without those that came in."""
+    """Return the added columns for some rows, without the columns of the input."""
     arrays = [pa.array(map(column.value, outcomes), column.type) for column in added_columns(kind)]
     return pa.table(arrays, schema=pa.schema(added_fields(prefix, kind)))
 
 
 def _explained(value: Callable[[Explanation], Any]) -> Callable[[Outcome], Any]:
-    """Null where a row is not explained."""
+    """Return a getter that gives null for a row that was not explained."""
     return lambda outcome: None if outcome.explanation is None else value(outcome.explanation)
 
 

@@ -46,8 +46,7 @@ def check_types(path: Path, schema: pa.Schema) -> None:
         pq.write_table(schema.empty_table(), pa.BufferOutputStream())
     except pa.ArrowException as error:
         raise BatchError(
-            f"{path} has a column that Parquet, which the output is in, cannot hold: {error}. Convert it, or leave it "
-            "out."
+            f"{path} has a column that Parquet, the output format, cannot hold: {error}. Convert it, or leave it out."
         ) from error
 
 
@@ -82,7 +81,7 @@ def sizes(batch: pa.RecordBatch, path: Path) -> list[int]:
 
 
 def decoded(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a table whose strings are no dictionaries, except where the schema says so."""
+    """Return a table with dictionary-encoded strings decoded, except where the schema keeps them."""
     for place, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(schema.field(field.name).type):
             table = table.set_column(place, field.name, table.column(place).cast(field.type.value_type))

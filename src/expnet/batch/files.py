@@ -31,12 +31,12 @@ class InputFile:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The path of the file."""
         return self.hashed.path
 
     @property
     def sha256(self) -> str:
-        """The hash of all its bytes."""
+        """The SHA-256 of all its bytes."""
         return self.hashed.sha256
 
 
@@ -60,12 +60,13 @@ def survey(path: Path, root: Path, shard_rows: int) -> InputFile:
 
 
 def common_schema(files: Sequence[InputFile]) -> pa.Schema:
-    """Return the columns of all files, and after them those that folders give; what a file lacks is null there.
+    """Return the columns of all files, then those that names of folders give; null where a file lacks one.
 
-    A column that folders give holds whole numbers if all its values are such, otherwise strings.
+    A column from names of folders holds whole numbers if all its values are such, otherwise strings.
 
     Raises:
-        BatchError: If files give a column types that no type can hold, or it is in a file and in the name of a folder.
+        BatchError: If no type can hold the types that files give a column, or a column is both in a file and in the
+            name of a folder.
     """
     schema = files[0].schema
     for file in files[1:]:
@@ -74,7 +75,7 @@ def common_schema(files: Sequence[InputFile]) -> pa.Schema:
         except pa.ArrowException as error:
             raise BatchError(
                 f"{file.name} and the files before it have columns of one name but different types: {error}. "
-                "Explain them apart, or write them with the same types."
+                "Explain them separately, or write them with the same types."
             ) from error
     for name in {name: None for file in files for name in file.partition}:
         if name in schema.names:
@@ -107,10 +108,10 @@ class Reader:
         self._chunks = self._all()
 
     def read(self, number: int) -> Chunk:
-        """Return a chunk.
+        """Return the rows of a chunk, by its number from 0.
 
         Raises:
-            BatchError: If a file can no longer be read, or is not what it was when the job began.
+            BatchError: If a file can no longer be read, or has changed since the job began.
         """
         if number < self._next:
             self._next, self._chunks = 0, self._all()

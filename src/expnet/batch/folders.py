@@ -16,8 +16,8 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 def find_files(source: Path) -> tuple[list[Path], list[Path]]:
     """Return the files to read, and those in the folder whose type is not supported.
 
-    A folder that `datasets` saved is read in its own order, any other by name, folders in it included, but not those
-    that are only linked there. Names that begin with "." or "_" are left out, as Spark and Arrow do.
+    A folder that `datasets` saved is read in its own order, any other in the order of names, with its subfolders but
+    without linked ones. Names that begin with "." or "_" are left out, as Spark and Arrow do.
 
     Raises:
         BatchError: If there is nothing to read, several splits to choose from, or a folder that may not be read.
@@ -68,7 +68,7 @@ def spelled(name: str) -> str:
 
 
 def _saved(source: Path) -> list[Path]:
-    """Return the files of a folder that `datasets` saved, in its order; none of any other folder.
+    """Return the files of a folder that `datasets` saved, in its order; none for any other folder.
 
     Raises:
         BatchError: If it holds several splits, or what `datasets` wrote there is damaged or leads out of the folder.
@@ -94,7 +94,7 @@ def _saved(source: Path) -> list[Path]:
 
 
 def _described(file: Path, key: str) -> list[Any] | None:
-    """Return what a file of `datasets` says under a key; None if there is no such file, or it is another's.
+    """Return the list under a key of a file of `datasets`; None if there is no such file, or another program wrote it.
 
     Raises:
         BatchError: If it cannot be read as JSON, or `datasets` wrote the folder and the key is missing.
@@ -116,7 +116,7 @@ def _described(file: Path, key: str) -> list[Any] | None:
 
 
 def _inside(source: Path) -> list[Path]:
-    """Return what is in a folder and in the folders in it, links to folders as they are, without hidden names."""
+    """Return the files in a folder and its subfolders, and links to folders as they are, without hidden names."""
     files_inside: list[Path] = []
     for root, folders, files in os.walk(source, onerror=_raise):
         folders[:] = [name for name in folders if not _hidden(name)]
@@ -130,5 +130,5 @@ def _raise(error: OSError) -> None:
 
 
 def _hidden(name: str) -> bool:
-    """Whether Spark leaves out a name: `_year=2024` is a partition."""
+    """Return whether Spark leaves a name out: it keeps `_year=2024`, which is a partition."""
     return name.startswith(".") or (name.startswith("_") and "=" not in name)

@@ -23,34 +23,36 @@ from expnet.rationales.problems import Problem, SourceRow
 ENDINGS = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 
 _IPC_FILE = b"ARROW1"  # how an Arrow file with a footer begins; one without it is a stream
-_AT_ONCE = 64  # rows decoded together: little, as a cell may hold megabytes
-_MOST_BYTES = 32 * 2**20  # of the rows decoded together, as far as the file tells before
-_EXACT = 2**53  # from here on floats skip whole numbers
+_AT_ONCE = 64  # rows decoded together: few, as a cell may hold megabytes
+_MOST_BYTES = 32 * 2**20  # in the rows decoded together, as far as the file tells in advance
+_EXACT = 2**53  # above this, floats skip whole numbers
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn errors of reading into one that names the file."""
+    """Turn errors of reading into a `BatchError` that names the file."""
     try:
         yield
     except (OSError, UnicodeError, pa.ArrowException) as error:
-        raise BatchError(f"{path} cannot be read: {error}. Is it whole, and what its name says?") from error
+        raise BatchError(
+            f"{path} cannot be read: {error}. Is it complete, and of the type that its name says?"
+        ) from error
 
 
 def is_kind(path: Path, *endings: str) -> bool:
-    """Return whether a file's name ends so, in upper or lower case."""
+    """Return whether a file's name has one of these endings, in upper or lower case."""
     return path.name.lower().endswith(endings)
 
 
 def measure(file: HashedFile, add: Callable[[int], None]) -> pa.Schema:
-    """Read a file once and return its columns; tell `add` of each row about how many bytes it holds.
+    """Read a file once and return its columns; call `add` with the approximate size of each row in bytes.
 
     CSV holds strings. A JSON column of one kind of values keeps it; otherwise it becomes strings: strings as they are,
     anything else as JSON.
 
     Raises:
         BatchError: If it cannot be read, is cut off, names a column twice, has too many of them or one of a type that
-            Parquet has not, or holds a string that is longer than a line may be.
+            Parquet lacks, or holds a string that is longer than a line may be.
     """
     if _is_arrow(file.path):
         with readable(file.path):
@@ -202,7 +204,7 @@ def _header(file: HashedFile) -> list[str]:
     header = csv_header(file.path, _opener(file))
     if isinstance(header, Problem):
         raise BatchError(
-            f"{header}: the names of the columns cannot be read. Is the file whole, and every quote closed?"
+            f"{header}: the names of the columns cannot be read. Is the file complete, and every quote closed?"
         )
     return header
 
@@ -213,7 +215,7 @@ def _rows(file: HashedFile) -> Iterator[SourceRow | Problem]:
         if isinstance(row, Problem) and row.kind == "too long":
             raise BatchError(str(row))
         if isinstance(row, Problem) and (row.kind == "cut off" or row.reason == "unexpected end of data"):
-            raise BatchError(f"{row}: what follows cannot be read. Is the file whole, and every quote closed?")
+            raise BatchError(f"{row}: what follows cannot be read. Is the file complete, and every quote closed?")
         yield row
 
 

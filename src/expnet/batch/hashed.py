@@ -1,4 +1,4 @@
-"""Files by their hashes: what is read of one later is what was hashed, or an error."""
+"""Files that are hashed first: reading one later gives what was hashed, or an error."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ class HashedFile:
 
     @classmethod
     def of(cls, path: Path) -> "HashedFile":
-        """Read a file once.
+        """Read a file once and hash it.
 
         Raises:
             OSError: If it cannot be read.
@@ -87,8 +87,8 @@ class _Blocks(io.RawIOBase):
         block = self._file.read(min(_BLOCK, self._hashed.size - number * _BLOCK))
         if _hash(block) != self._hashed.blocks[number]:
             raise BatchError(
-                f"{self._hashed.path} has changed since this run hashed it. Put it back as it was and run the same "
-                "again, or begin anew, with another output, from what is there now."
+                f"{self._hashed.path} has changed since this run hashed it. Restore it and run the same "
+                "command again, or start a new job, with another output, from the file as it is now."
             )
         return block
 

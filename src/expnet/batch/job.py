@@ -47,7 +47,7 @@ class Work:
         return counts
 
     def about(self, number: int) -> dict[str, Any]:
-        """Return what made a shard and where its rows come from, by which it is known again."""
+        """Return what identifies a shard: what made it, and where its rows come from."""
         return {**self.run, "shard": {"number": number, **asdict(self.places[number])}}
 
 
@@ -57,14 +57,14 @@ Engine = Callable[[Work, Sequence[int]], Iterator[Counter[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a job did.
+    """The result of a job.
 
     Attributes:
         statuses: Rows by status.
         shards: How many.
         not_read: Files in the folder whose type is not supported.
         failure: Status and error of the first row, where there are rows and not one of them was explained; else None.
-        note: Says so where a class was asked for that the scores do not depend on; else "".
+        note: A sentence that says so if a class was asked for but the scores do not depend on it; else "".
     """
 
     statuses: Counter[str]
@@ -87,7 +87,7 @@ def explain_file(
 
     Rows keep their order and their columns; `expnet.batch.added_columns` lists what is added. A row that cannot be
     explained has a status other than "ok", and an error. Run again after an interruption, with the same arguments, a
-    job goes on where it was; the files are the same as without the interruption.
+    job resumes where it stopped; the files are the same as without the interruption.
 
     Args:
         explainer: As from `expnet.load`.
@@ -128,7 +128,7 @@ def explain_file(
 
 
 def _check_readable(files: Sequence[InputFile], schema: pa.Schema) -> None:
-    """Refuse files without a single row that can be read: they tell no columns.
+    """Refuse files without a single row that can be read: their columns are unknown.
 
     Raises:
         BatchError: With what is wrong with the first row.
@@ -136,7 +136,9 @@ def _check_readable(files: Sequence[InputFile], schema: pa.Schema) -> None:
     problems = {} if schema.names else Reader(files, schema, ()).read(0).problems
     if problems:
         name = next(file.name for file in files if file.counts)
-        raise BatchError(f"No row of {name} can be read, {problems[0]}. Is it what its name says, in UTF-8?")
+        raise BatchError(
+            f"No row of {name} can be read, {problems[0]}. Is it of the type that its name says, in UTF-8?"
+        )
 
 
 def in_turn(explainer: Explainer) -> Engine:
@@ -153,7 +155,7 @@ def in_turn(explainer: Explainer) -> Engine:
 def fingerprint(explainer: Explainer, settings: Settings, files: Sequence[InputFile]) -> dict[str, Any]:
     """Return what the output depends on: models, method, settings, versions and input, as JSON types.
 
-    Explains one short text for it, so that what would go wrong in every row goes wrong here.
+    Explains one short text, so that an error that every row would have is raised here.
     """
     sample = explain_sample(explainer, settings)
     asked = asdict(settings)

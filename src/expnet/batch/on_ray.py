@@ -1,4 +1,4 @@
-"""The same shards, made by the processes of a Ray cluster through Ray Data."""
+"""Make the same shards in the processes of a Ray cluster, through Ray Data."""
 
 import json
 import logging
@@ -26,15 +26,15 @@ def on_ray(
     """Make shards in several processes, on this machine or on a cluster.
 
     Every process must see the input and the output under the same paths, and have expnet installed. A shard is made by
-    the same code as without Ray and is written atomically, so Ray's own checkpoints are not needed: a job that
-    was interrupted goes on with the shards that are missing.
+    the same code as without Ray and is written atomically, so Ray's own checkpoints are not needed: an
+    interrupted job resumes with the missing shards.
 
     Args:
         load: Loads the explainer; called once in each process.
-        workers: How many processes.
+        workers: Number of processes.
         address: Of a running cluster, "auto" on one of its machines; by default Ray starts here and stops afterwards.
         gpus: GPUs, or a share of one, for each process.
-        threads: Of the processor, for each process.
+        threads: CPU threads for each process.
 
     Raises:
         MissingExtraError: If Ray is not installed.
@@ -53,7 +53,7 @@ def on_ray(
             yield from _results(load, work, numbers, workers, gpus, threads)
         except ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[-1]  # after the traceback
-            raise BatchError(f"A process of Ray failed; what is done stays. {reason}") from error
+            raise BatchError(f"A Ray process failed; finished shards are kept. {reason}") from error
         finally:
             if ours:
                 ray.shutdown()
@@ -69,7 +69,10 @@ class _ShardWorker:
         self.explainer, self.work, self.reader = load(), work, work.reader()
         models_here = models(self.explainer)
         if different := [name for name, value in models_here.items() if work.run[name] != value]:
-            raise BatchError(f"This process loaded another model than the one that began the job: {different} differ.")
+            raise BatchError(
+                f"This process loaded another model than the one that started the job: {different} differ. Load the "
+                "same model in every process."
+            )
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         made = (self.work.make(int(number), self.explainer, self.reader) for number in batch["number"])
@@ -79,9 +82,9 @@ class _ShardWorker:
 def _start(address: str | None, processors: int) -> None:
     import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports no usage to its makers
     if address is None:
-        # One more than the workers take, without which nothing would be left to feed them.
+        # One more than the workers take: Ray needs it to feed them.
         ray.init(address="local", num_cpus=processors + 1, include_dashboard=False, logging_level=logging.WARNING)
     else:
         ray.init(address=address, logging_level=logging.WARNING)

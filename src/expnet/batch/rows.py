@@ -1,4 +1,4 @@
-"""Rows in, rows out: the one way in which any engine explains a chunk of a file."""
+"""Explain the rows of a chunk of a file; every engine explains by these functions."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from expnet.text.labels import OutputKind, as_target
 from expnet.text.texts import Text
 from expnet.text.windows import in_chunks
 
-# Rows that share one call, which sorts them once more, by tokens; what is done again if one of them fails.
+# Rows explained in one call, which sorts them again by tokens; if one of them fails, all are tried again.
 _TOGETHER = 256
-# A model may fail on a word: where one of these is not explained, the next, which shares no word with it, still may be.
+# A model may fail on a single word: if it fails on one of these texts, the next, with other words, is tried.
 _SAMPLES = ("A short text.", "Good", "1 2 3")
-_ERROR_CHARACTERS = 500  # of an error that is not ours, which may quote anything
+_ERROR_CHARACTERS = 500  # of an error that expnet did not raise, which may quote anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Chunk:
 
 
 def check_columns(names: Sequence[Hashable], settings: Settings, kind: OutputKind) -> None:
-    """Refuse a table that lacks a column, or has one already that is to be added.
+    """Refuse a table that lacks a column, or already has one of those to be added.
 
     Raises:
         InputError: With the nearest name, or what to do about it.
@@ -57,7 +57,7 @@ def check_columns(names: Sequence[Hashable], settings: Settings, kind: OutputKin
 
 
 def explain_sample(explainer: Explainer, settings: Settings) -> Explanation:
-    """Explain a short text, so that what would go wrong in every row goes wrong before the first.
+    """Explain a short text, so that an error that every row would have is raised before the first.
 
     Raises:
         ModelError: If the model fails on every such text.
@@ -77,13 +77,13 @@ def explain_sample(explainer: Explainer, settings: Settings) -> Explanation:
 
 
 def explain_rows(explainer: Explainer, chunk: Chunk, settings: Settings) -> list[Outcome]:
-    """Explain each row that can be; what is wrong with a row concerns no other row.
+    """Explain each row that can be explained; an error in one row does not affect the others.
 
-    Texts of like length and the same target are explained together, so that little is padded.
+    Texts of similar length and the same target are explained together, so that there is little padding.
 
     Raises:
-        ModelError: If a row fails and a text that was explained before fails, too: then it is not the row, but, say, a
-            GPU that was lost.
+        ModelError: If a row fails and a text that worked before fails, too: then the cause is not the row but, for
+            example, a GPU that was lost.
     """
     outcomes: dict[int, Outcome] = {}
     requests: list[_ReadableRow] = []
@@ -148,7 +148,7 @@ def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> 
 
 
 def _explain(explainer: Explainer, requests: Sequence[_ReadableRow], settings: Settings) -> list[Outcome]:
-    """Explain rows together; if that fails, whatever the error, each half by itself until its row is found."""
+    """Explain rows together; on any error, bisect until it belongs to a single row."""
 
     def run(part: Sequence[_ReadableRow]) -> list[Outcome]:
         explanations = _explained(explainer, [request.text for request in part], part[0].target, settings)
@@ -187,7 +187,7 @@ def _status(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return the message of an error of ours; of any other its type as well. A file can hold it."""
+    """Return an error's message as text that a file can hold, with the type of errors that expnet did not raise."""
     known = isinstance(error, ExpnetError)
     try:
         text = str(error) if known else f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS]

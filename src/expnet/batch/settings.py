@@ -1,4 +1,4 @@
-"""What is asked of a batch job."""
+"""The settings of a batch job."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Settings:
         seed: For stochastic methods.
         truncate: Cut texts over the model's limit instead of reading them in overlapping windows.
         max_characters: Longer rows (text and pair together) are not explained but get the status "too long".
-        shard_rows: Most rows in a shard, which is also what is lost if the process dies.
+        shard_rows: Most rows in a shard, and so the most work that is lost if the process dies.
         prefix: Put before the names of the columns that are added.
     """
 
@@ -49,5 +49,5 @@ class Settings:
 
     @property
     def columns(self) -> tuple[Hashable, ...]:
-        """Columns that must be there."""
+        """The columns that the input must have."""
         return tuple(name for name in (self.text, self.pair, self.target_column) if name is not None)

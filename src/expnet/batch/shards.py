@@ -28,7 +28,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 @contextmanager
 def open_folder(folder: Path, run: Mapping[str, Any]) -> Iterator[None]:
-    """Prepare the folder of a new job, or go on with one that was made by the same; nobody else writes meanwhile.
+    """Prepare the folder of a new job, or resume the same job in it; other processes are locked out meanwhile.
 
     Raises:
         BatchError: If the folder holds something else, what it holds was made by another job (it says what differs), or
@@ -37,7 +37,7 @@ def open_folder(folder: Path, run: Mapping[str, Any]) -> Iterator[None]:
     file = folder / _JOB
     with readable(folder):
         if not file.is_file() and folder.is_dir() and any(not _ours(path) for path in folder.iterdir()):
-            raise BatchError(f"{folder} holds files, but no job to go on with: give an empty or a new folder.")
+            raise BatchError(f"{folder} holds files, but no job to resume: give an empty or a new folder.")
     with _writing(folder):
         folder.mkdir(exist_ok=True)
     with _locked(folder):
@@ -49,8 +49,8 @@ def open_folder(folder: Path, run: Mapping[str, Any]) -> Iterator[None]:
                 write_atomic(file, (json.dumps(run, indent=1, sort_keys=True) + "\n").encode())
         if differences := _differences(_read_job(file), run):
             raise BatchError(
-                f"{folder} was begun with something else: {'; '.join(differences)}. Use the same again, or another "
-                "folder."
+                f"{folder} belongs to a job with other settings: {'; '.join(differences)}. Use the same "
+                "settings again, or another folder."
             )
         yield
 
@@ -71,7 +71,7 @@ def write_shard(path: Path, table: pa.Table, about: Mapping[str, Any]) -> None:
     """Write a shard with what made it in its metadata.
 
     Raises:
-        BatchError: If there is no room, or writing is not allowed; nothing is left behind then.
+        BatchError: If the disk is full or writing is not allowed; nothing is left behind then.
     """
     sink = pa.BufferOutputStream()
     described = table.replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True)})
@@ -94,7 +94,7 @@ def missing_shards(folder: Path, shards: Sequence[Mapping[str, Any]]) -> list[in
     expected = {shard_path(folder, number): about for number, about in enumerate(shards)}
     for path in sorted(path for path in folder.rglob("[!._]*") if is_kind(path, ".parquet")):
         if path not in expected:
-            raise BatchError(f"{path} is none of the {len(shards)} shards of this job: take it out of the folder.")
+            raise BatchError(f"{path} is not one of the {len(shards)} shards of this job: take it out of the folder.")
         stored = _about(path)
         if differences := _differences({**stored, "statuses": None}, {**expected[path], "statuses": None}):
             raise BatchError(
@@ -105,10 +105,10 @@ def missing_shards(folder: Path, shards: Sequence[Mapping[str, Any]]) -> list[in
 
 
 def read_about(file: BufferedIOBase, path: Path) -> dict[str, Any]:
-    """Return what stands in the metadata of a shard, open for reading, which must agree with its number of rows.
+    """Return the job's entry in the metadata of a shard, open for reading; its number of rows must agree.
 
     Raises:
-        BatchError: If it is no shard of ours, or damaged.
+        BatchError: If expnet did not write the shard, or it is damaged.
     """
     with readable(path):
         parquet = pq.read_metadata(file)
@@ -170,7 +170,7 @@ def _writing(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise BatchError(
-            f"{path} cannot be written: {error.strerror or error}. What is there is whole: remove the obstacle and run "
+            f"{path} cannot be written: {error.strerror or error}. Finished shards are intact: fix the cause and run "
             "the same command again."
         ) from error
 

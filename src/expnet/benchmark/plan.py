@@ -72,7 +72,7 @@ class TaskPlan:
 
     Attributes:
         name: Unique in the plan.
-        family: Tasks of one family never stand in for "other tasks" of each other.
+        family: Tasks of one family never count as "other tasks" of each other.
         classifier: What is explained.
         train: Marked texts an ExpNet may learn from; "" if the task is only tested.
         dev: Marked texts that choose epochs and thresholds, and the share of words that F1 marks.
@@ -140,8 +140,8 @@ class Plan:
         name: For the report.
         tasks: What is tested and learned from.
         methods: What is compared with the ExpNets.
-        experiments: Which ExpNets: trained across tasks; taught by such a one on unmarked texts of the task; trained
-            on a few marked texts, from nothing and from the one before; in domain.
+        experiments: Which ExpNets: trained across tasks; distilled from such a one on unmarked texts of the task;
+            trained on a few marked texts, from scratch and from the one before; in domain.
         tiers: Which ExpNets: on attention alone, on attention and gradients.
         shots: How many marked texts are few.
         unmarked: Training texts of the task for the second experiment, without their marks.
@@ -177,7 +177,7 @@ class Plan:
 
 
 def read_plan(path: str | Path) -> Plan:
-    """Read a plan.
+    """Read a plan from a TOML file.
 
     Raises:
         BenchmarkError: If the file cannot be read, a key is unknown or missing, or a value does not fit; the message

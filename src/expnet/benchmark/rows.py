@@ -22,8 +22,7 @@ class Row:
 
     Attributes:
         kind: What was measured.
-        experiment: Who was measured: "baseline", "control", "floor" (mark all), "human", or how an ExpNet was trained,
-            one of `EXPNETS`.
+        experiment: "baseline", "control", "floor" (mark all), "human", or how an ExpNet was trained, one of `EXPNETS`.
         family: Family of the task, such as "sentiment".
         set: The texts, such as "fair_sst/test".
         classifier: Name of the classifier that was explained.
@@ -51,7 +50,7 @@ class Row:
 
     @property
     def key(self) -> str:
-        """What was measured of what: two rows with the same key measure the same."""
+        """What was measured, and of what: two rows with the same key measure the same."""
         named = (self.kind, self.experiment, self.set, self.classifier, self.method)
         return json.dumps([*named, dict(self.condition)], sort_keys=True)
 
@@ -81,7 +80,7 @@ class Row:
                 }
             return cls(**content)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise BenchmarkError(f"this is no row: {error}") from error
+            raise BenchmarkError(f"this is not a row: {error}") from error
 
 
 class RowFile:
@@ -104,7 +103,7 @@ class RowFile:
             os.fsync(file.fileno())
 
     def cells(self) -> set[str]:
-        """Return the names of the cells that are there whole."""
+        """Return the names of the cells that are complete."""
         return {cell for cell, rows in self._cells().items() if rows}
 
     def read(self) -> list[Row]:

@@ -44,8 +44,8 @@ class Explainer:
             classifier: The classifier.
             network: Its ExpNet.
             name: Of the ExpNet, for the provenance.
-            trust: How far its explanations can be trusted, in plain words; by default what is known of
-                a universal network, or what another carries along. The verdict of `check` goes before it.
+            trust: How far its explanations can be trusted, in plain words; by default what is known of a universal
+                network, or what is saved with another. The verdict of `check` goes before it.
 
         Raises:
             MismatchError: If the network was made for another architecture, or other layers or heads.
@@ -118,7 +118,7 @@ class Explainer:
             An explanation, or a list of them in the order of the texts.
 
         Raises:
-            InputError: If a text is no string, the texts are a dictionary, a set or a frame, there is no such class,
+            InputError: If a text is not a string, the texts are a dictionary, a set or a frame, there is no such class,
                 the classifier has no ExpNet, or a regression with several outputs is given no target.
             MethodError: If there is no such method.
             OptionError: If it cannot run with these options.
@@ -159,7 +159,7 @@ class Explainer:
         return " ".join(part for part in (checked, self._learned_from) if part)
 
     def _all(self, texts: Sequence[Text], job: "_Call", *, progress: bool) -> list[Explanation]:
-        """Explain texts of like length together."""
+        """Explain texts of similar length together."""
         batches = in_batches(self.classifier, texts, truncate=job.truncate)
         done: dict[int, Explanation] = {}
         for batch in track(batches, "explaining", show=progress, total=len(texts), size=len):

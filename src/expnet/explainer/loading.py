@@ -23,7 +23,7 @@ def load(
     """Load a classifier and its ExpNet.
 
     Without `explainer`, any other model than a demo is explained by the universal ExpNet. `Explainer.trust` says what
-    the explainer has learned from, what was held out, and how far that goes.
+    the explainer was trained on, what was held out, and what can be concluded from that.
 
     Args:
         model: "demo/sentiment", "demo/acceptability" or "demo/hate-speech" (offline, extra `demo`), or the folder
@@ -32,8 +32,8 @@ def load(
             demo, which has its own) or "universal/attention", which takes no backward pass.
         revision: Commit, tag or branch of the model on the hub.
         device: The accelerator if there is one, else the CPU.
-        dtype: Type of the weights, such as "bfloat16": quicker where the processor knows it, with scores moved a little
-            (docs/speed.md); by default float32 on the CPU, elsewhere what they are stored in.
+        dtype: Type of the weights, such as "bfloat16": faster where the processor supports it, with slightly different
+            scores (docs/speed.md); by default float32 on the CPU, elsewhere what they are stored in.
 
     Raises:
         InputError: If there is no such demo.

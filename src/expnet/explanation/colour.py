@@ -1,4 +1,4 @@
-"""What every picture of an explanation shares: its scale, its shades, its pieces and its captions."""
+"""What all renderings of an explanation share: scale, shades, pieces of text, captions and notes."""
 
 import heapq
 import math
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 # Every kind of colour blindness tells blue from orange. Both are dark enough for white letters on top.
 _FOR, _AGAINST = (0, 96, 223), (192, 79, 0)
 _GREY, _INK = (106, 106, 106), "#ffffff"
-# The most that lets the letters below keep a contrast of 4.5 on white paper and on a dark screen.
+# The highest opacity at which letters keep a contrast of 4.5, on white paper and on a dark screen.
 _OPACITY = 0.6
 # What scores of both signs do to a class, or to the value of a regression: of several scores, and of one.
 _FOR_AND_AGAINST: dict[OutputKind, tuple[str, str, str, str]] = {
     "probability": ("speak for", "speaks for", "against it", "against it"),
     "value": ("raise", "raises", "lower it", "lowers it"),
 }
-# A terminal has no faint shades, so that words below a fifth of the scale stay bare.
+# A terminal has no faint shades, so words below a fifth of the scale are not shaded.
 _FAINT = 0.2
 
 
@@ -42,7 +42,7 @@ def scale_of(explanation: "Explanation") -> Scale:
 
 
 def strength(score: float, scale: Scale) -> float:
-    """Return the share of the scale that a score fills, in [-1, 1]; 0 where it has no meaning."""
+    """Return the share of the scale that a score fills, in [-1, 1]; 0 for NaN or an empty scale."""
     share = score / scale.limit if scale.limit else 0.0
     if math.isnan(share):
         return 0.0
@@ -63,8 +63,8 @@ def veil(score: float, scale: Scale) -> str:
 def block(score: float, scale: Scale) -> str:
     """Return a terminal style, or "" for no shade.
 
-    The ground of a terminal is unknown, so that no tint may hint at it: shades go from grey to full colour
-    at much the same lightness, in between black and white, and bring their own letter colour.
+    The background of a terminal is unknown, so shades cannot fade into it: they go from grey to full colour at similar
+    lightness, between black and white, and set their own letter colour.
     """
     share = round(strength(score, scale), 2)
     if abs(share) < _FAINT:
@@ -79,7 +79,7 @@ def _hex(rgb: Sequence[int]) -> str:
 
 
 def number(score: float, scale: Scale, decimals: int = 2) -> str:
-    """Write a score with that many decimals, more on a small scale, and the sign it may have."""
+    """Format a score with that many decimals, more on a small scale, and with its sign if scores are signed."""
     magnitude = math.floor(math.log10(scale.limit)) if 0 < scale.limit < math.inf else 0
     digits = min(12, max(decimals, decimals - magnitude - 1))
     return f"{score:{'+' if scale.signed else ''}z.{digits}f}"
@@ -124,7 +124,7 @@ def percent(probability: float) -> str:
 
 
 def amount(output: float, kind: OutputKind) -> str:
-    """Write what a model says: a probability as a percentage, the value of a regression as it is."""
+    """Format a model's output: a probability as a percentage, the value of a regression as it is."""
     return percent(output) if kind == "probability" else f"{output:z,.4g}"
 
 
@@ -158,7 +158,7 @@ def caption(explanation: "Explanation", scale: Scale) -> str:
 
 
 def notes(explanation: "Explanation", *, mark: str) -> list[str]:
-    """Say what a reader must know beside the scores, in raw lines.
+    """Return what a reader must know beside the scores, in raw lines.
 
     Args:
         mark: How words at or above the threshold look, as in "they are bold".
@@ -177,7 +177,7 @@ def notes(explanation: "Explanation", *, mark: str) -> list[str]:
         threshold = number(explanation.threshold, scale_of(explanation))
         lines.append(f"Words that score {threshold} or more are {mark}.")
     if str(explanation.provenance.get("explainer", "")).startswith("universal"):
-        lines.append("The explainer is a universal one: it may have seen no text of this task that a person marked.")
+        lines.append("The explainer is universal: it may not have been trained on marked texts of this task.")
     if explanation.windows > 1:
         lines.append(f"Read in {explanation.windows:d} overlapping windows.")
     if unseen := sum(not word.seen for word in explanation.words):

@@ -1,4 +1,4 @@
-"""What several methods side by side have in common: what may stand there, the names of rows, and notes."""
+"""Several methods side by side: which explanations can be compared, names of rows, caption and notes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def comparable(explanations: "Sequence[Explanation]") -> "list[Explanation]":
-    """Return explanations of one text without their thresholds, as marks in one row would be looked for in all.
+    """Return explanations of one text without their thresholds: marks in only some of the rows would mislead.
 
     Raises:
         InputError: If there are none, or their texts, pairs or labels differ.

@@ -53,7 +53,7 @@ def fragment(explanation: "Explanation") -> str:
 
 
 def reading(explanation: "Explanation") -> str:
-    """Return the shaded text, its top words and classes, its scale and notes, for a page that says the rest itself."""
+    """Return the shaded text, its top words and classes, its scale and notes, for a page that shows the rest itself."""
     parts = (
         _texts(explanation),
         _tables(explanation),

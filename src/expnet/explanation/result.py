@@ -56,7 +56,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "provenance": {},
     "uses_target": True,
 }
-# What JSON calls `output` and `outputs`, so that nobody can take a value for a probability.
+# The keys for `output` and `outputs` in JSON, so that a value cannot be mistaken for a probability.
 _KEYS: dict[OutputKind, tuple[str, str]] = {
     "probability": ("probability", "probabilities"),
     "value": ("value", "values"),
@@ -112,7 +112,7 @@ class Explanation:
         words: Words in reading order, the text's before the pair's; none if the text is blank.
         label: Name of the class explained: the predicted one unless another target was asked for. Of a regression, the
             name of the output explained.
-        output: What the model says of it: the probability of the class, in [0, 1], or the value of a regression, in
+        output: The model's output for it: the probability of the class, in [0, 1], or the value of a regression, in
             its own units. `kind` says which.
         outputs: Every class name with its probability, which sum to 1 unless the classifier is multi-label; or every
             output of a regression with its value.
@@ -123,7 +123,7 @@ class Explanation:
             the text mean something.
         windows: How many overlapping windows the text was read in; 1 if it fits the model.
         threshold: Score from which on a word counts as part of the rationale, or None if the method has none.
-        provenance: Model, explainer, versions: whatever is needed to compute the same again.
+        provenance: Model, explainer, versions: everything needed to compute the same explanation again.
         kind: What the outputs are, "probability" or "value".
         uses_target: Whether the scores are those of `label`. If not, the method does not look at the class, and the
             scores are the same whichever class is asked for.

@@ -28,7 +28,7 @@ def render(explanation: "Explanation") -> Text:
 def plain(explanation: "Explanation") -> str:
     """Return what `render` shows without colours; words that matter are followed by their score.
 
-    Apart from what was given all of it is ASCII, so that it can be written wherever the text can.
+    Everything but the text, labels and names is ASCII, so that it can be written wherever these can.
     """
     paragraphs = [_numbered(explanation, segment) for segment in _segments(explanation)]
     return _layout(explanation, paragraphs, coloured=False).plain

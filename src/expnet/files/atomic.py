@@ -1,4 +1,4 @@
-"""Atomic writes: a reader finds the whole file or folder, or none, whenever the process dies."""
+"""Atomic writes: even if the process dies, a reader sees the whole file or folder, or none of it."""
 
 import os
 import shutil
@@ -10,10 +10,10 @@ from uuid import uuid4
 
 
 def write_atomic(path: Path, content: Any) -> None:
-    """Write bytes, or a buffer of them, to a file that is never seen in part.
+    """Write bytes, or a buffer of them, to a file; readers see the old content or the new, never a part.
 
     Raises:
-        OSError: If there is no room, or writing is not allowed; what was there before still is.
+        OSError: If the disk is full or writing is not allowed; the old file is then unchanged.
     """
     unfinished = _beside(path)
     try:
@@ -28,19 +28,19 @@ def write_atomic(path: Path, content: Any) -> None:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Give a path at which to make a folder, which takes its name when the block ends without an error.
+    """Yield a temporary path for a folder, which is renamed to `folder` if the block ends without an error.
 
-    If another process has made the folder meanwhile, that one stays.
+    If another process has made `folder` meanwhile, that one stays.
 
     Raises:
-        OSError: If the folder cannot take its name.
+        OSError: If the folder cannot be renamed.
     """
     unfinished = _beside(folder)
     try:
         yield unfinished
         try:
             unfinished.rename(folder)
-        except OSError:  # which systems word differently where the folder is there and holds files
+        except OSError:  # its type depends on the system where the folder exists and is not empty
             if not folder.is_dir():
                 raise
     finally:
@@ -48,5 +48,5 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 def _beside(path: Path) -> Path:
-    # The name is new each time: on a cluster a worker that was given up may still be writing.
+    # A new name each time: on a cluster, a worker that was presumed dead may still be writing.
     return path.with_name(f".{path.name}.{uuid4().hex}.tmp")

@@ -1,7 +1,7 @@
-r"""Lines of files and streams, the one way they are read here.
+r"""Read the lines of files and streams; all of expnet reads lines this way.
 
 A line ends at `\n` or `\r\n` and nowhere else: U+2028, U+2029, NEL, form feed, vertical tab and a lone `\r` belong to
-the text. A byte order mark at the start of a file is no text. Files are UTF-8, plain or gzipped (`.gz`).
+the text. A byte order mark at the start of a file is left out. Files are UTF-8, plain or gzipped (`.gz`).
 """
 
 import codecs
@@ -15,7 +15,7 @@ from pathlib import Path
 from expnet.errors import InputError, LineError
 
 Opener = Callable[[Path], AbstractContextManager[BufferedIOBase]]
-LONGEST = 16 * 2**20  # bytes of a line, unpacked: a small .gz may hold a line that fills the memory
+LONGEST = 16 * 2**20  # bytes in a line once unpacked: a small .gz may hold a line that would fill the memory
 
 
 def numbered(path: Path, opener: Opener | None = None) -> Iterator[tuple[int, bytes]]:
@@ -23,10 +23,10 @@ def numbered(path: Path, opener: Opener | None = None) -> Iterator[tuple[int, by
 
     Args:
         path: The file.
-        opener: Opens it in another way than `opened`.
+        opener: Opens the file; `opened` by default.
 
     Raises:
-        InputError: If there is no such file, or it may not be read.
+        InputError: If the file does not exist or cannot be read.
         LineError: If a line is longer than `LONGEST` bytes, or a gzip file is cut off or damaged: what follows is lost.
     """
     try:
@@ -59,11 +59,11 @@ def split(file: BufferedIOBase, name: str) -> Iterator[tuple[int, bytes]]:
         while line := file.readline(LONGEST + 1):
             number += 1
             if len(line) > LONGEST:
-                reason = f"it is longer than {LONGEST:,} bytes, the most that is read of a line; cut it into several"
+                reason = f"it is longer than {LONGEST:,} bytes, the limit for a line; split it into several"
                 raise LineError(name, number, reason, "too long")
             yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise LineError(name, number, f"{error}. Is the file cut off or no gzip?", "cut off") from error
+        raise LineError(name, number, f"{error}. Is the file cut off, or not gzip?", "cut off") from error
 
 
 def decoded(line: bytes, name: str, number: int) -> str:
@@ -80,5 +80,5 @@ def decoded(line: bytes, name: str, number: int) -> str:
 
 
 def is_text(path: Path) -> bool:
-    """Return whether a file holds a text a line, by its name."""
+    """Return whether a file's name says that it holds one text per line."""
     return path.name.lower().endswith((".txt", ".txt.gz"))

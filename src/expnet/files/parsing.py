@@ -22,11 +22,11 @@ class Kind:
 
 
 def parse_json(content: str | bytes) -> Any:
-    """Return what a JSON text says; strict JSON, at most 100 levels deep.
+    """Parse strict JSON, at most 100 levels deep.
 
     Raises:
-        ValueError: If it is no JSON in UTF-8, nested deeper, holds NaN, infinity or a number too large for a float, or
-            names a field twice, of which other programs might read the other one.
+        ValueError: If it is not JSON in UTF-8, is nested deeper, holds NaN, infinity or a number too large for a float,
+            or names a field twice, of which another program might read the other value.
     """
     text = content if isinstance(content, str) else content.decode("utf-8")
     try:
@@ -86,7 +86,7 @@ def number(least: int | float = -math.inf, most: int | float = math.inf) -> Kind
 
 
 def one_of(*values: Any) -> Kind:
-    """Return the kind of some values."""
+    """Return the kind that allows only these values."""
     described = values[0] if len(values) == 1 else f"one of {', '.join(map(repr, values))}"
     return Kind(
         str(described), lambda value: any(type(value) is type(allowed) and value == allowed for allowed in values)
@@ -94,7 +94,7 @@ def one_of(*values: Any) -> Kind:
 
 
 def listed(kind: Kind, least: int = 0, most: int | None = None) -> Kind:
-    """Return the kind of lists, or tuples, of some length and kind."""
+    """Return the kind of lists or tuples of `least` to `most` items, all of one kind."""
     limits = f"from {least} to {most} of " if most else ""
     return Kind(
         f"a list of {limits}{kind.described}",
@@ -118,7 +118,7 @@ def table(kind: Kind) -> Kind:
 
 
 def optional(kind: Kind) -> Kind:
-    """Return the kind of what is null, or of another kind."""
+    """Return the kind that allows null as well."""
     return Kind(f"null or {kind.described}", lambda value: value is None or kind.fits(value))
 
 
@@ -134,7 +134,7 @@ def _is(value: Any, kind: type | UnionType) -> bool:
 def _finite(literal: str) -> float:
     if math.isfinite(value := float(literal)):
         return value
-    raise ValueError(f"it holds {literal[:40]}, which is no finite number")
+    raise ValueError(f"it holds {literal[:40]}, which is not a finite number")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

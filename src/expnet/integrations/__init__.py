@@ -1,1 +1,1 @@
-"""An explainer behind the doors of other libraries; a module each, which alone imports that library."""
+"""Explainers inside other libraries: one module for each, the only one that imports that library."""

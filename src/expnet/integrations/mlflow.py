@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _CLASSIFIER, _EXPLAINER = "classifier", "explainer"
 _STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
-# Which Arrow types go with which of MLflow, of several the first; it knows no numbers without a sign.
+# MLflow's type for Arrow types, the first that fits; MLflow has no unsigned numbers.
 _TYPES: tuple[tuple[Callable[[pa.DataType], bool], DataType], ...] = (
     (lambda kind: any(test(kind) for test in _STRINGS), DataType.string),
     (lambda kind: any(test(kind) for test in _BYTES), DataType.binary),
@@ -76,7 +76,7 @@ def log_model(
         registered_model_name: In the model registry.
 
     Returns:
-        What MLflow says of it; its `model_uri` can be loaded.
+        MLflow's description of the model; its `model_uri` can be loaded.
     """
     with _parts(explainer, settings or Settings()) as parts:
         logged: ModelInfo = mlflow.pyfunc.log_model(name=name, registered_model_name=registered_model_name, **parts)
@@ -85,11 +85,11 @@ def log_model(
 
 @contextmanager
 def _parts(explainer: Explainer, settings: Settings) -> Iterator[dict[str, Any]]:
-    """Give what MLflow is to save; the folder with the weights is there as long as the block runs."""
+    """Yield what MLflow saves; the folder with the weights exists until the block ends."""
     if explainer.network is None:
         raise InputError("The explainer has no ExpNet to save: load it with explainer=..., or train one.")
     if unnamed := [name for name in settings.columns if not isinstance(name, str)]:
-        raise InputError(f"MLflow knows columns by strings, got {unnamed[0]!r}: rename the column.")
+        raise InputError(f"MLflow needs names of columns that are strings, got {unnamed[0]!r}: rename the column.")
     config = asdict(settings)
     config.pop("shard_rows")
     installed = versions()
@@ -106,14 +106,14 @@ def _parts(explainer: Explainer, settings: Settings) -> Iterator[dict[str, Any]]
             "input_example": pd.DataFrame({settings.text: ["A short text."]}),
             "pip_requirements": [
                 f"expnet[mlflow]=={installed['expnet']}",
-                # A build such as +cpu is not to be had everywhere.
+                # A local build such as +cpu cannot be installed everywhere.
                 *(f"{name}=={installed[name].partition('+')[0]}" for name in ("torch", "transformers")),
             ],
         }
 
 
 def _signature(settings: Settings, kind: OutputKind) -> ModelSignature:
-    # Nobody has to give a second text or a target; and a missing text is a row with a status, not an error.
+    # A second text and a target are optional, and a missing text is a row with a status, not an error.
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, str(name), required=name == settings.text) for name in settings.columns
     ]
@@ -142,7 +142,7 @@ def column_type(kind: pa.DataType) -> DataType | Array | Object | Map | AnyType:
 
 
 class _PyfuncModel:
-    """What MLflow calls."""
+    """The model that MLflow calls."""
 
     def __init__(self, explainer: Explainer, config: dict[str, Any]) -> None:
         self._explainer = explainer

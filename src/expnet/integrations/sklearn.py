@@ -25,9 +25,9 @@ from sklearn.utils.validation import check_is_fitted  # noqa: E402
 
 
 class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Learns which words people mark; `expnet.fit` with scikit-learn's manners.
+    """Learns which words people mark; `expnet.fit` with scikit-learn's interface.
 
-    Texts are strings, lists of words, or `expnet.Text` (for pairs). The rationale of a text is a list with a spot for
+    Texts are strings, lists of words, or `expnet.Text` (for pairs). The rationale of a text is a list with an entry for
     each of its words, 1 or True where it is marked, or a list of character spans (start, end), (start, end, 1) in a
     pair's second text; None if nobody annotated the text. Answers are lists, with an array for each text, as texts
     have any number of words.
@@ -71,10 +71,10 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             X: The texts.
             y: Their rationales.
             labels: The classes that the rationales are reasons for, by name; by default `target`, and without it the
-                predicted ones. Only what sees gradients looks at them.
+                predicted ones. Only networks that read gradients use them.
 
         Raises:
-            InputError: If there is not one rationale, and one label, for each text, or a text is none.
+            InputError: If there is not one rationale, and one label, for each text, or an item is not a text.
             RationaleError: If marks do not fit their text, or nothing is marked at all.
         """
         records = _records(X, y, labels)

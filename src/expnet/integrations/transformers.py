@@ -1,6 +1,6 @@
 """transformers' `pipeline("token-attribution")`: a list of words with their scores, as in token classification."""
 
-# What transformers declares for the pipelines it brings (None for a bool, tensors everywhere) suits no other.
+# transformers' declarations for its own pipelines (None for a bool, tensors everywhere) do not suit this one.
 # mypy: disable-error-code="override, assignment, no-untyped-call"
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
@@ -42,7 +42,7 @@ class SafetensorsClassifier(AutoModelForSequenceClassification):
         """Check all files of a model, and load it.
 
         Raises:
-            ExpnetError: If a file is none that `expnet.load` reads, damaged, or lacks weights.
+            ExpnetError: If a file is not one that `expnet.load` reads, is damaged, or lacks weights.
         """
         name, revision = pretrained_model_name_or_path, settings.get("revision")
         try:
@@ -71,8 +71,8 @@ class TokenAttributionPipeline(Pipeline):
 
     A text gives a list with a dictionary for each word: `word`, its `score`, where it stands (`start` and `end`, in
     the pair if `segment` is 1), `label`, the class explained, and `uses_target`, False where the scores do not depend
-    on it. Texts are strings, `{"text": ..., "text_pair": ...}`
-    or `expnet.Text`. Long texts are read in overlapping windows.
+    on it. Texts are strings, `{"text": ..., "text_pair": ...}` or `expnet.Text`. Long texts are read in overlapping
+    windows.
 
     Keyword arguments, for the pipeline or for a call, are those of `Explainer.explain`: `method`, `options`, `seed`,
     `target`, `truncate`.
@@ -84,7 +84,7 @@ class TokenAttributionPipeline(Pipeline):
     _load_tokenizer = True
 
     def __init__(self, *, explainer: str | Path | ExpNet = "universal", **settings: Any) -> None:
-        """Join the classifier that transformers loaded and an ExpNet, given itself, by name, folder or hub id.
+        """Join the classifier that transformers loaded and an ExpNet, given as an object, name, folder or hub id.
 
         Raises:
             InputError: If there is no tokenizer.
@@ -146,7 +146,7 @@ class TokenAttributionPipeline(Pipeline):
         return {"explanation": self.explainer.explain(inputs["text"], **asked)}
 
     def postprocess(self, outputs: dict[str, Explanation]) -> list[dict[str, Any]]:
-        """Return plain types, a word each."""
+        """Return a dictionary of plain types for each word."""
         explanation = outputs["explanation"]
         return [
             {

@@ -1,4 +1,4 @@
-"""What a method declares that it costs: arithmetic that is read, never run as code."""
+"""The declared cost of a method: arithmetic that is parsed, never run as code."""
 
 import ast
 import operator

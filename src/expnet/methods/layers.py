@@ -12,9 +12,9 @@ from transformers import PreTrainedModel
 from expnet.attention.borrow import borrow
 from expnet.errors import UnsupportedModelError
 
-# From the number of a layer and the hidden states it finds to those it shall find.
+# From a layer's number and its input to the input that it gets instead.
 Enter = Callable[[int, Tensor], Tensor]
-# Takes the number of a layer and the hidden states it gives.
+# Takes a layer's number and its output.
 Leave = Callable[[int, Tensor], None]
 
 
@@ -55,7 +55,7 @@ def between_layers(model: PreTrainedModel, *, enter: Enter | None = None, leave:
 
 
 def layer_stack(model: PreTrainedModel) -> nn.ModuleList:
-    """Return the list of the model's layers, found by its length.
+    """Return the list of the model's layers, identified by its length.
 
     Raises:
         UnsupportedModelError: If there is none.

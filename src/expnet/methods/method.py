@@ -31,11 +31,11 @@ _SUPPLIED = ("generator", "network")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """An attribution method and what it promises; `check_method` holds it to that.
+    """An attribution method and what it promises; `check_method` tests that.
 
     Attributes:
         name: What users call it.
-        family: Where its knowledge comes from.
+        family: Where its scores come from, such as "gradient".
         function: `(classifier, encoding, target, *, options) -> scores`. The encoding has one row per window, the
             target one class per row; scores are float32 on the CPU, [batch, tokens], 0 on special tokens and padding.
             An option without a default must be given. A stochastic function takes a `generator`.
@@ -45,7 +45,7 @@ class Method:
         backward: Backward passes, likewise.
         cost: "passes" if these passes are the work. "quadratic" if the method also follows each token, or each pair of
             tokens, through the layers: work that grows with the square of the text's length and counts as one more
-            pass for each token. A server refuses what would be too much by this.
+            pass for each token. A server's limit on the cost of a request goes by this.
         signed: Whether scores may be negative, that is, speak against the target.
         uses_target: Whether scores depend on the class asked for.
         complete: Whether the scores sum to the target's logit minus its logit for the text with every token
@@ -143,7 +143,7 @@ class Method:
         return self.function(classifier, encoding, target, **options, **{name: offered[name] for name in self.supplied})
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Check names and types of options; what a value must further satisfy the function says itself.
+        """Check names and types of options; the function itself checks their values.
 
         Raises:
             OptionError: With all that is wrong, and the nearest valid names.

@@ -92,7 +92,7 @@ def differentiable() -> Iterator[None]:
 def inputs_of(part: Encoding, device: torch.device | str, *, copies: int = 1) -> dict[str, Tensor]:
     """Return the model's arguments, each window `copies` times in a row.
 
-    They are copies: tensors that a caller made in inference mode no graph can hold.
+    They are copies, because autograd cannot use tensors that a caller made in inference mode.
     """
     return {name: tensor.repeat_interleave(copies, 0).clone() for name, tensor in part.inputs(device).items()}
 

@@ -59,7 +59,7 @@ def list_methods() -> tuple[Method, ...]:
     whose object is a `Method`.
 
     Raises:
-        MethodError: If a package brings a name that is taken, or something else than a `Method` of that name.
+        MethodError: If a package brings a name that is taken, or something other than a `Method` of that name.
     """
     return (*TABLE, *(_load(point) for _, point in sorted(_plugins().items())))
 
@@ -80,7 +80,7 @@ def find_method(name: str) -> Method:
     raise MethodError(f"There is no method {name!r}.{did_you_mean(name, names)} Methods: {', '.join(names)}.")
 
 
-@lru_cache(maxsize=8)  # looking through all that is installed takes longer than explaining a short text
+@lru_cache(maxsize=8)  # searching the installed packages takes longer than explaining a short text
 def _installed(_path: tuple[str, ...]) -> tuple[Any, ...]:
     # Entry points, but which class of them: a package that brings its own `importlib_metadata` replaces the finder.
     return tuple(entry_points(group=GROUP))

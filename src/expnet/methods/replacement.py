@@ -1,4 +1,4 @@
-"""What stands where a token is taken away."""
+"""What replaces a token that is removed."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""How well people agree with each other, so that a person can be a row in the tables of methods."""
+"""How well annotators agree with each other, to compare methods with a person."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from numpy import ndarray
 from expnet.errors import InputError
 from expnet.metrics.plausibility import token_f1
 
-# With two, "the others" would be a single one and no majority.
+# With two annotators, "the others" would be a single one, not a majority.
 _LEAST = 3
 
 
@@ -29,11 +29,11 @@ def leave_one_annotator_out(
 ) -> list[tuple[Bool[ndarray, " words"], Bool[ndarray, " words"]]]:
     """Return for each annotator of a text their marks, and the marks of the majority of the others as reference.
 
-    Each metric of a method then has its row for people: marks are predictions, and with `.astype(float)` scores.
-    Annotators whose reference is empty are left out, since no method is held against a text without a rationale; so
-    there is none at all where fewer than three marked the text.
+    Any metric of a method can then be computed for people: marks are predictions, and with `.astype(float)` scores.
+    Annotators whose reference is empty are left out, since no method is evaluated on a text without a rationale. The
+    list is empty where fewer than three annotators marked the text.
 
-    Who marked nothing is counted as having seen no reason. Leave them out beforehand if they gave no rationale.
+    An annotator who marked nothing counts as having seen no reason. Leave out beforehand those who gave no rationale.
 
     Raises:
         InputError: If there is no annotator, or they marked different numbers of words.
@@ -51,8 +51,8 @@ def leave_one_annotator_out(
 def one_against_others(annotators: Sequence[Bool[ndarray, " words"]]) -> float:
     """Return the mean token F1 of each annotator of a text against the majority of the others.
 
-    NaN where `leave_one_annotator_out` finds nobody to compare. The mean over texts is below that over the annotators
-    of all texts: where only the odd one out has a reference, they are the whole text.
+    NaN where `leave_one_annotator_out` has nobody to compare. Its mean over texts is below the mean over the annotators
+    of all texts: where only the dissenting annotator has a reference, that one alone stands for the text.
 
     Raises:
         InputError: If there is no annotator, or they marked different numbers of words.

@@ -1,4 +1,4 @@
-"""Soft erasure: instead of whole words, elements of their embeddings go, more of them the more a word matters.
+"""Soft erasure: set random elements of word embeddings to zero, as often as the scores say, not whole words.
 
 Zhao and Aletras 2023, arXiv:2305.10496.
 """
@@ -47,19 +47,19 @@ def soft_erasure(
     samples: int = 10,
     seed: int = 0,
 ) -> dict[str, Erasure]:
-    """Set random elements of the embeddings of words to zero, with a chance that the scores say.
+    """Set random elements of the embeddings of words to zero, with probabilities that follow from the scores.
 
-    The importance of a word is its score on the way from the smallest of its text (0) to the largest (1), 1/2 where
-    all are equal; the paper leaves the scale open. Special tokens, and tokens that are on no word, stay whole. All
-    methods see the same random numbers, which depend on the text and the seed alone.
+    The importance of a word is its score, scaled so that the smallest of its text is 0 and the largest 1; 1/2 where all
+    are equal (the paper leaves the scale open). Special tokens, and tokens outside words, stay whole. All methods get
+    the same random numbers, which depend on the text and the seed alone.
 
     Args:
         classifier: The classifier.
         encoding: Texts, each in one window.
         target: A class for each text.
-        scores: For each method a score for each word of each text.
+        scores: For each method, the word scores of each text.
         samples: Random erasures of each text, method and direction.
-        seed: Of the random numbers.
+        seed: Seed of the random numbers.
 
     Raises:
         InputError: If the classifier is a regression, a text is read in several windows, there is no sample, a score is
@@ -70,7 +70,9 @@ def soft_erasure(
         raise InputError(f"Expected 1 sample or more, got {samples}.")
     check_words(encoding, scores)
     if infinite := [name for name, texts in scores.items() if not all(np.isfinite(words).all() for words in texts)]:
-        raise InputError(f"The scores of {infinite[0]!r} are infinite for some words; erasure needs their distances.")
+        raise InputError(
+            f"The scores of {infinite[0]!r} are infinite for some words; erasure needs finite differences."
+        )
     lengths, units = encoding.mask.sum(1).tolist(), word_units(encoding)
     numbers = [number_of_units(unit_of) for unit_of in units]
     probabilities = []
@@ -114,7 +116,7 @@ def _share_of_loss(full: ndarray, some: ndarray, nothing: ndarray) -> ndarray:
 
 
 def _importance(scores: Float[ndarray, " units"]) -> Float[ndarray, " units"]:
-    """Bring the scores of a text's words to [0, 1]; words of one token count as one."""
+    """Scale the scores of a text's units to [0, 1]."""
     low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
     if high <= low:
         return np.full(len(scores), 0.5)
@@ -126,7 +128,7 @@ def _importance(scores: Float[ndarray, " units"]) -> Float[ndarray, " units"]:
 def _probabilities(
     classifier: Classifier, part: Encoding, target: Tensor, keep: Tensor, samples: int, seed: int
 ) -> Float[ndarray, "chances samples"]:
-    """Run one text under each row of chances that an element of a unit's embeddings stays."""
+    """Run one text for each row of `keep`, the probabilities with which elements of a unit's embeddings stay."""
     model, on_word = classifier.model, part.covers[0, :, 1] > 0
     chance = torch.ones(len(keep), len(on_word))
     chance[:, on_word] = keep[:, players(part, "word")[0, on_word].unique(return_inverse=True)[1]]

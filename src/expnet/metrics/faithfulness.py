@@ -1,6 +1,6 @@
-"""What the prediction loses without the words that a method ranks first, and what it keeps of them alone.
+"""How much the prediction loses without the words that a method ranks first, and how much it keeps with them alone.
 
-Read each figure beside that of a `random_ranking`: taking any words away changes something.
+Compare each figure with that of a `random_ranking`: removing any words changes something.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,10 +28,10 @@ TENTHS = tuple(tenth / 10 for tenth in range(11))
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """The target's probability while words are taken away, those that a method ranks first coming first.
+    """The target's probability while words are removed, in the order in which a method ranks them.
 
     `removed` is without the top share of the words, `kept` with them alone, `full` with all. NaN in `removed` and
-    `kept` for a text without words. `words` counts the units that can be taken away; see `word_units`.
+    `kept` for a text without words. `words` counts the units that can be removed; see `word_units`.
     """
 
     fractions: Float[ndarray, " fractions"]
@@ -52,13 +52,13 @@ def perturbation_curves(
     fractions: Sequence[int | float] = TENTHS,
     kept: bool = True,
 ) -> dict[str, Curves]:
-    """Take the top words of each text away, and everything but them; the same remainder of a text is run once.
+    """Remove the top words of each text, and everything but them; the same remainder of a text is run once.
 
     Args:
         classifier: The classifier.
         encoding: Texts, each in one window.
         target: A class for each text.
-        scores: For each method a score for each word of each text.
+        scores: For each method, the word scores of each text.
         replacement: What stands for the tokens of a word; "delete" closes the gap. Special tokens, and tokens that
             are on no word, always stay. Words of one token go together, ranked by the highest of their scores.
         fractions: Shares of the words, ascending in [0, 1]. Of n words `round(fraction * n)` go, but one at least
@@ -134,9 +134,9 @@ def insertion_area(curves: Curves) -> Float[ndarray, " texts"]:
 def leave_one_out_deltas(
     classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, replacement: Replacement = "mask"
 ) -> list[Float[ndarray, " _"]]:
-    """Return for each word what the target's probability loses without it; NaN for a word without a token.
+    """Return for each word how much the target's probability falls without it; NaN for a word without a token.
 
-    Words of one token go together, and lose the same. Of a regression, what its value loses.
+    Words that share a token are removed together and get the same value. For a regression, how much its value falls.
 
     Raises:
         InputError: If a text is read in several windows.
@@ -171,8 +171,8 @@ def leave_one_out_correlation(scores: Float[ndarray, " words"], deltas: Float[nd
 def random_ranking(encoding: Encoding, *, seed: int) -> list[Float[ndarray, " _"]]:
     """Return a random score for each word: the control. The same text gets the same scores in every batch.
 
-    Of words, because the largest of several random token scores would favour long words; of those that go together the
-    same.
+    Drawn for words, because the largest of several random token scores would favour long words; words that are removed
+    together get the same score.
     """
     check_words(encoding, {})
     drawn = [
@@ -186,7 +186,7 @@ def random_ranking(encoding: Encoding, *, seed: int) -> list[Float[ndarray, " _"
 
 
 def check_words(encoding: Encoding, scores: Mapping[str, Sequence[ndarray]]) -> None:
-    """Refuse what words of whole texts cannot be taken away from.
+    """Raise unless each text is in one window and has a score for each of its words.
 
     Raises:
         InputError: If a text is read in several windows or none, a score is NaN, or there is not one for each word.
@@ -194,7 +194,7 @@ def check_words(encoding: Encoding, scores: Mapping[str, Sequence[ndarray]]) -> 
     if wrong := [number for number, windows in enumerate(encoding.windows()) if windows != 1]:
         raise InputError(
             f"{len(wrong)} of {len(encoding.texts)} texts are not in one window, first number {wrong[0]}: a word in "
-            "several windows cannot be taken away at once. Leave them out, or encode with truncate=True."
+            "several windows cannot be removed at once. Leave them out, or encode with truncate=True."
         )
     wanted = [len(text.words) for text in encoding.texts]
     for name, per_text in scores.items():
@@ -208,7 +208,7 @@ def check_words(encoding: Encoding, scores: Mapping[str, Sequence[ndarray]]) -> 
 
 
 def word_units(encoding: Encoding) -> list[Int[ndarray, " _"]]:
-    """Return for each word of texts in one window each the unit that it can be taken away with; -1 without a token.
+    """Return, for each word of each text, the unit that it is removed with; -1 for a word without a token.
 
     A unit is a word, or several that a token covers together; units are numbered from 0 in reading order.
     """

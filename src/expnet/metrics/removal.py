@@ -1,4 +1,4 @@
-"""A check of explanations in a few more passes: the prediction without their top words, and with these alone."""
+"""Check explanations in a few more passes: the prediction without their top words, and with these alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,10 +43,10 @@ class Checked:
 def check(
     classifier: Classifier, text: Text, explanations: Sequence[Explanation], *, count: int
 ) -> tuple[Checked, ...]:
-    """Take the top words of explanations of a text away, and everything but them.
+    """Remove the top words of explanations of a text, and everything but them.
 
-    Random words stand beside them: taking any words away changes something. Words become [MASK], or go where the
-    tokenizer has none.
+    As many random words are removed for comparison: removing any words changes something. Words become [MASK], or are
+    deleted if the tokenizer has none.
 
     Args:
         classifier: The classifier.

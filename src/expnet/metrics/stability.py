@@ -1,4 +1,4 @@
-"""How much two score lists of the same words agree: of two seeds, two batches, two methods, or a model and its ruin."""
+"""How much two lists of scores of the same words agree: of two seeds, methods, or a trained and a randomised model."""
 
 import numpy as np
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""A PEFT adapter merged into its base model: every tensor of it has a place there, and every place gets one."""
+"""Merge a PEFT adapter into its base model, checking that each of its tensors has a place there and none is missing."""
 
 import warnings
 from pathlib import Path
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
 
 WEIGHTS = "adapter_model.safetensors"
-# Kinds that read no other file than this one, and are merged exactly.
+# Types of adapter that need no other file and can be merged exactly.
 _MERGED = {
     *("LORA", "ADALORA", "BOFT", "C3A", "DELORA", "FOURIERFT", "GRALORA", "HIRA", "HRA", "IA3", "LN_TUNING"),
     *("LOHA", "LOKR", "MISS", "OFT", "RANDLORA", "ROAD", "SHIRA", "VBLORA", "VERA", "WAVEFT"),
 }
-# What would import a module by name, or copy layers as often as it says.
+# Settings that would import a module by name, or copy layers any number of times.
 _UNSAFE = ("megatron_config", "layer_replication")
 
 
 def read_settings(folder: Path) -> "PeftConfig":
-    """Read how an adapter is built.
+    """Read the settings of an adapter.
 
     Raises:
-        ModelError: If it is of a kind that cannot be merged, or names a rank that its weights do not have.
+        ModelError: If it is of a type that cannot be merged, or names a larger rank than its weights have.
         UnsafeModelError: If its weights are a pickle, or its settings ask for foreign code.
         MissingExtraError: If peft is not installed.
     """
@@ -60,8 +60,7 @@ def merge(
         folder: The adapter's.
         settings: As from `read_settings`.
         source: Where the base comes from.
-        drawn: Weights of the base that were drawn at random: the head often comes with the adapter, which then holds
-            it whole.
+        drawn: Weights of the base that were initialised at random, such as a head; the adapter must hold them whole.
 
     Raises:
         ModelError: If the adapter lacks a tensor, holds one that has no place in the model, or one of another shape.
@@ -95,7 +94,7 @@ def _check_tensors(adapted: "PeftModel", stored: dict[str, tuple[int, ...]], pro
     expected = {name: tuple(tensor.shape) for name, tensor in places.items()}
     if lacking := sorted(expected.keys() - stored.keys()):
         raise ModelError(f"{problem}: it lacks {len(lacking)} of {len(expected)} tensors, first {lacking[0]}.")
-    # An adapter may also bring tables of embeddings, whole.
+    # An adapter may also hold whole tables of embeddings.
     whole = {name: tuple(tensor.shape) for name, tensor in adapted.state_dict().items()}
     for name, shape in sorted(stored.items()):
         if (place := expected.get(name, whole.get(name))) != shape:

@@ -1,4 +1,4 @@
-"""Many texts through one classifier: those of like length together, and every result back in its text's place."""
+"""Run many texts through a classifier in batches of similar length, with results in the order of the texts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from expnet.text.windows import TokenizedText, by_budget, in_chunks
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Texts that are read together.
+    """Texts that share a batch.
 
     Attributes:
-        places: Where each stands among all texts.
+        places: Index of each among all texts.
         texts: The texts, shortest first.
-        readings: How each is read.
+        readings: The tokens and windows of each.
     """
 
     places: list[int]
@@ -35,14 +35,14 @@ class Batch:
 def in_batches(
     classifier: Classifier, texts: Sequence[Text], *, size: int | None = None, truncate: bool = False
 ) -> Iterator[Batch]:
-    """Yield every text once, those of like length together, so that little is padded.
+    """Yield every text once, in batches of similar length, so that there is little padding.
 
     Args:
-        classifier: It tokenizes the texts, and its `budget` says how many tokens are read together.
+        classifier: It tokenizes the texts, and its `budget` limits the tokens in a batch.
         texts: In any order.
-        size: Texts in a batch, whatever their length, instead of what the budget holds. Only training asks for it: the
-            last bits of features depend on the padding, and the network on the order of its examples, so that a seed
-            gives the same network whatever the budget is.
+        size: Texts in a batch, whatever their length, instead of what the budget holds. Only training sets it: the last
+            bits of features depend on padding, and a network on the order of its examples, so that with a fixed size a
+            seed gives the same network whatever the budget is.
         truncate: Cut texts over the model's limit instead of reading them in overlapping windows.
 
     Raises:
@@ -67,7 +67,7 @@ def encoded(
 
 @torch_defaults()
 def predict_texts(classifier: Classifier, texts: Sequence[Text], *, truncate: bool = False) -> Prediction:
-    """Return what a classifier says of texts, in their order.
+    """Return a classifier's outputs for texts, in their order.
 
     Args:
         classifier: The classifier.

@@ -9,9 +9,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from expnet.errors import ModelError
 from expnet.text.encoding import Encoding
 
-# Tokens, padding included, in one pass. `MOST` is what a GPU gets, and no pass over several windows has more. A
-# processor is busy with far fewer. Of different texts 1,024 tokens were quickest among 256 to 8,192, as larger batches
-# are padded more (docs/speed.md). Copies of one text are not padded, so a larger pass mainly holds more memory.
+# Tokens, padding included, in one pass. `MOST` is what a GPU gets, and no pass over several windows has more. A CPU is
+# fully used by far fewer. Of different texts 1,024 tokens were fastest among 256 to 8,192, as larger batches have more
+# padding (docs/speed.md). Copies of one text need no padding, so a larger pass mainly takes more memory.
 MOST = 8192
 _TEXTS_ON_CPU, _COPIES_ON_CPU = 1024, 2048
 
@@ -21,7 +21,7 @@ def budget(device: torch.device, *, copies: bool = False) -> int:
 
     Args:
         device: Where the model is.
-        copies: Whether they are of copies of one text, and not of different texts.
+        copies: Whether they are copies of one text rather than different texts.
     """
     if device.type != "cpu":
         return MOST
@@ -29,21 +29,21 @@ def budget(device: torch.device, *, copies: bool = False) -> int:
 
 
 def embedding_rows(model: PreTrainedModel) -> int | None:
-    """Return how many embeddings of tokens a model has, if they are in a table."""
+    """Return how many token embeddings a model has; None if they are not in a table."""
     table = getattr(model.get_input_embeddings(), "weight", None)
     return table.shape[0] if isinstance(table, Tensor) else None
 
 
 def known_id(token: int | None, rows: int | None) -> int | None:
-    """Return an id if the model can look it up."""
+    """Return the id, or None if the model has no embedding for it."""
     return None if token is None or (rows is not None and token >= rows) else token
 
 
 def token_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return how many tokens the model reads; the tokenizer often knows nothing (then it says 1e30).
+    """Return how many tokens the model reads at once; the tokenizer's own limit is often unset (then 1e30).
 
     Raises:
-        ModelError: If one of the two says something else than a number.
+        ModelError: If the limit of the model or of the tokenizer is not a number.
     """
     positions = getattr(model.config, "max_position_embeddings", None) or 0
     for name, value in (("max_position_embeddings", positions), ("model_max_length", tokenizer.model_max_length)):
@@ -59,10 +59,10 @@ def token_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> i
 
 
 def batches(encoding: Encoding, *, repeats: int = 1) -> Iterator[Encoding]:
-    """Cut an encoding into parts of at most 8,192 tokens, padding trimmed; a part has one window at least.
+    """Cut an encoding into parts of at most 8,192 tokens, padding trimmed; a part has at least one window.
 
-    Where nothing stands for padding, a part also ends where the length changes. With `repeats` it leaves room for so
-    many copies of each window.
+    Without a padding token a part also ends where the length changes. `repeats` leaves room for that many copies of
+    each window.
     """
     lengths = encoding.mask.sum(1).tolist()
     start = 0

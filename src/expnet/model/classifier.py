@@ -28,18 +28,18 @@ from expnet.text.windows import TokenizedText, read_texts
 
 
 class Classifier:
-    """A sequence classifier on loan: its mode, attention and gradients come back as they were.
+    """A borrowed sequence classifier: its mode, attention implementation and gradients are restored after each call.
 
     Attributes:
         name: Folder or hub id, for provenance; "" for live objects.
         labels: Class names in the order of the logits.
-        kind: What it says: "probability", or "value" if its config's `problem_type` is "regression".
+        kind: What its outputs are: "probability", or "value" if its config's `problem_type` is "regression".
         multi_label: Whether classes are independent. Also True for a classifier with a single logit, whose sigmoid is
             taken, as transformers' own pipeline does.
         max_length: Most tokens in one window, special tokens included.
         mask_id: Id of the tokenizer's [MASK], or None if it has none that the model knows.
-        pad_id: Id of the padding token, as the model's config says or else the tokenizer, or None likewise. Only if
-            the config says it, texts of different lengths are read together.
+        pad_id: Id of the padding token from the model's config, else from the tokenizer; None likewise. Texts of
+            different lengths share a batch only if it is in the config.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Classifier:
         name: str = "",
         max_length: int | None = None,
     ) -> None:
-        """Take live objects; what `torch.compile` or `DataParallel` put around a model is taken off.
+        """Wrap live objects; the wrappers of `torch.compile` and `DataParallel` are removed.
 
         Raises:
-            ModelError: If the model is none of transformers', has adapters that are not merged or weights that are
+            ModelError: If the model is not a transformers model, has adapters that are not merged or weights that are
                 offloaded, fails on a short text, the tokenizer has no offsets, the limit exceeds what the model can
                 read, or the classes are not numbered from 0 on, share a name, or are more or fewer than the model's
                 logits.
@@ -101,10 +101,10 @@ class Classifier:
             revision: Commit, tag or branch on the hub.
             device: The accelerator if there is one, else the CPU.
             dtype: float32 on the CPU, elsewhere what the weights are stored in.
-            max_length: Read in windows of at most so many tokens; by default what the model can read.
+            max_length: Most tokens in a window; by default what the model can read.
 
         Raises:
-            ModelError: If there is no such model, it is no sequence classifier, or its weights lack the head.
+            ModelError: If there is no such model, it is not a sequence classifier, or its weights lack the head.
             UnsafeModelError: If its files ask for foreign code or hold weights only as a pickle.
         """
         model, tokenizer = load_model(name_or_path, revision=revision, device=device, dtype=dtype)
@@ -126,10 +126,10 @@ class Classifier:
     @property
     @torch_defaults()
     def support(self) -> Support:
-        """How this model's attention is captured; found by running it once on two short texts.
+        """How this model's attention is captured; determined by running it once on two short texts.
 
         Raises:
-            UnsupportedModelError: If it cannot be.
+            UnsupportedModelError: If it cannot be captured.
             ModelError: If the model gives no class logits.
         """
         if self._support is None:
@@ -146,7 +146,7 @@ class Classifier:
         """Return a hash of the architecture, the window and every weight, which changes when they do.
 
         Raises:
-            ModelError: If the model keeps something among its weights that has no bytes of its own.
+            ModelError: If the model's state holds something that cannot be hashed.
         """
         digest = hashlib.sha256(f"{self.architecture} {self.max_length}".encode())
         for name, value in sorted(self.model.state_dict().items()):
@@ -160,20 +160,20 @@ class Classifier:
         return encode(self.text_tokenizer, as_texts(texts), max_length=self.max_length, truncate=truncate)
 
     def read(self, texts: Iterable[str | Text], *, truncate: bool = False) -> list[TokenizedText]:
-        """Tokenize texts without joining them to a batch: `pack` joins those that are to be read together."""
+        """Tokenize texts without joining them into a batch, which `pack` does."""
         backend = self.text_tokenizer.backend
         return list(read_texts(backend, as_texts(texts), max_length=self.max_length, truncate=truncate))
 
     @torch_defaults()
     def pack(self, texts: Sequence[Text], readings: Sequence[TokenizedText]) -> Encoding:
-        """Join texts, tokenized by `read`, to one batch."""
+        """Join texts, tokenized by `read`, into one batch."""
         return pack(self.text_tokenizer, texts, readings)
 
     @property
     def budget(self) -> int:
-        """How many tokens of different texts, padding included, are read together.
+        """Most tokens in a batch of different texts, padding included.
 
-        By default what suits the device, 1,024 on a processor and 8,192 elsewhere; see docs/speed.md. It can be set.
+        By default 1,024 on the CPU and 8,192 elsewhere; see docs/speed.md. It can be set.
         """
         return self._budget or budget(self.model.device)
 
@@ -238,7 +238,7 @@ class Classifier:
         return Prediction(self.labels, merged, self.multi_label, self.kind)
 
     def outputs(self, logits: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch classes"]:
-        """Turn logits into what the classifier says: probabilities, or the values of a regression as they are."""
+        """Turn logits into outputs: probabilities, or the values of a regression as they are."""
         logits = logits.float()
         if self.kind == "value":
             return logits
@@ -261,7 +261,7 @@ class Classifier:
         return output_index(self.labels, target, self.kind)
 
     def check_probabilities(self, what: str) -> None:
-        """Refuse what only a classifier has a meaning for.
+        """Raise if the model is a regression, for what needs probabilities.
 
         Args:
             what: What needs probabilities, as the first words of a sentence.
@@ -276,7 +276,7 @@ class Classifier:
             )
 
     def _check_names(self) -> None:
-        """Run one short text: a name too many or too few would only show when a text reaches it, or never."""
+        """Check by a short text that each logit has a name: a wrong number might not show until much later."""
         encoding = self.encode([Text.of("A short text.")])
         try:
             logits = self._logits(encoding)

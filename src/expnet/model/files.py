@@ -1,4 +1,4 @@
-"""The files of a model that somebody else made: which of them may be read, and how much they may ask for."""
+"""Check the files of an untrusted model before they are opened: which may be read, and how much they may ask for."""
 
 import copy
 import math
@@ -24,7 +24,7 @@ from expnet.files.parsing import parse_json
 from expnet.model.tokenizer_file import refuse_absurd_tokenizer
 
 # Anything else in a config, even a flash_attention_2 that is not installed, would be fetched from the hub and run
-# as a kernel, whatever the caller asked for. True and False stand in flags of older versions.
+# as a kernel, whatever the caller asked for. True and False are flags of older versions.
 _KNOWN_ATTENTION = {None, True, False, "eager", "sdpa", "flex_attention", "batched_mm", "grouped_mm"}
 _ATTENTION = re.compile(r"_*(attn|experts)_implementation")
 # More than any model has; transformers makes lists and dictionaries as long while it reads the config.
@@ -41,7 +41,7 @@ def safe_config(name: str, revision: str | None = None) -> PreTrainedConfig:
     """Read a model's config, and refuse one that would load code or ask for absurd sizes.
 
     Raises:
-        ModelError: If there is no such model, or the config describes none that could be.
+        ModelError: If there is no such model, or its config is not valid.
         UnsafeModelError: See `refuse_unsafe_config`.
     """
     try:
@@ -102,7 +102,7 @@ def weight_files(name: str, revision: str | None, named: str | None = None) -> l
         named: The file, or the index of files, that the config names in place of the usual ones.
 
     Raises:
-        UnsafeModelError: If there are none, or one that is named is of another kind or lies elsewhere.
+        UnsafeModelError: If there are none, or one that is named is not safetensors or lies outside the folder.
         ModelError: If an index is damaged.
     """
     if named is not None:
@@ -116,7 +116,7 @@ def weight_files(name: str, revision: str | None, named: str | None = None) -> l
         try:
             shards = {str(shard) for shard in parse_json(path.read_bytes())["weight_map"].values()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{file} of {name} is no index of weights: {error}.") from error
+            raise ModelError(f"{file} of {name} is not an index of weights: {error}.") from error
         for shard in sorted(shards):
             _check_file(shard, f"{file} of {name}", kinds=(".safetensors",))
         paths = [_file(name, revision, shard) for shard in sorted(shards)]
@@ -128,7 +128,7 @@ def weight_files(name: str, revision: str | None, named: str | None = None) -> l
 
 
 def shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
-    """Read the shape of every tensor from the headers of safetensors, whose sizes the format holds to be true."""
+    """Read the shape of every tensor from the headers of safetensors, which must agree with the sizes of the files."""
     by_name = {}
     for file in files:
         with safe_open(file, "pt") as weights:
@@ -137,7 +137,7 @@ def shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
 
 
 def check_files(name: str, revision: str | None, config: PreTrainedConfig) -> None:
-    """Check all that transformers would read weights from.
+    """Check all files that transformers would read weights from.
 
     Raises:
         ModelError: If the name is that of a PEFT adapter, or the config describes a far larger model than the files.
@@ -172,7 +172,7 @@ def refuse_oversized(config: PreTrainedConfig, files: Iterable[Path], name: str)
 
 @contextmanager
 def _at_most(tensors: int, name: str) -> Iterator[None]:
-    """Stop this thread from building a model of more weights, as numbers in a config may ask for any count of them."""
+    """Raise if this thread builds a model of more tensors: a config may ask for any number of them."""
     thread, built = get_ident(), 0
 
     def count(*_: object) -> None:
@@ -191,11 +191,11 @@ def _at_most(tensors: int, name: str) -> Iterator[None]:
 
 
 def refuse_unsafe_tokenizer(name: str, revision: str | None = None) -> None:
-    """Refuse a tokenizer whose class, named in a config, is another of transformers' classes: it could read pickles.
+    """Refuse a config that names as tokenizer another class of transformers, which could read pickles.
 
     Raises:
         UnsafeModelError: With the class.
-        ModelError: If its file asks for more than any tokenizer does.
+        ModelError: If the tokenizer's file exceeds what any tokenizer needs.
     """
     told = get_tokenizer_config(name, revision=revision)
     if not isinstance(told, dict):
@@ -211,7 +211,7 @@ def refuse_unsafe_tokenizer(name: str, revision: str | None = None) -> None:
             tokenizer_class = tokenizer_class_from_name(alias)
             known = isinstance(tokenizer_class, type) and issubclass(tokenizer_class, PreTrainedTokenizerBase)
             if tokenizer_class is not None and not known and not isinstance(tokenizer_class, DummyObject):
-                raise UnsafeModelError(f"The tokenizer of {name} is said to be a {class_name}, which is no tokenizer.")
+                raise UnsafeModelError(f"The tokenizer of {name} has the class {class_name}, which is not a tokenizer.")
 
 
 def _check_file(file: object, source: str, kinds: tuple[str, ...] = (_SINGLE, _INDEX)) -> None:

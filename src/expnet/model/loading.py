@@ -1,4 +1,4 @@
-"""Load a classifier from files that nobody needs to trust: no remote code, no pickles."""
+"""Load a classifier from untrusted files: no remote code, no pickles."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ def dtype_named(name: str) -> torch.dtype:
     """Return the type of weights by its name in torch.
 
     Raises:
-        ModelError: If it is none that models run in.
+        ModelError: If it is not one of the types that models run in.
     """
     if name not in _DTYPES:
         raise ModelError(f"Expected one of the types {', '.join(_DTYPES)}, got {name!r}.")
@@ -104,7 +104,7 @@ def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenize
     """Load a tokenizer without remote code.
 
     Raises:
-        ModelError: If it is one that transformers made up.
+        ModelError: If its files are missing, so that transformers made one up.
         UnsafeModelError: See `refuse_unsafe_tokenizer`.
     """
     refuse_unsafe_tokenizer(name, revision)
@@ -135,7 +135,7 @@ def _load_whole(name: str, revision: str | None, config: PreTrainedConfig, dtype
 def refuse_incomplete(
     name: str, missing: Collection[str], mismatched: Collection[tuple[str, Sequence[int], Sequence[int]]]
 ) -> None:
-    """Refuse a model of which transformers drew weights at random.
+    """Refuse a model with weights that transformers initialised at random.
 
     Args:
         name: Where it comes from.
@@ -147,7 +147,7 @@ def refuse_incomplete(
     """
     if missing:
         raise ModelError(
-            f"{name} lacks the weights {', '.join(sorted(missing)[:4])}: it is no trained sequence classifier. "
+            f"{name} lacks the weights {', '.join(sorted(missing)[:4])}: it is not a trained sequence classifier. "
             "Fine-tune it first, for example with `expnet finetune`."
         )
     if mismatched:

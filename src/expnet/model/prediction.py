@@ -1,4 +1,4 @@
-"""What a classifier says of texts: probabilities, or the values of a regression."""
+"""A classifier's outputs for texts: probabilities, or the values of a regression."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from expnet.text.labels import OutputKind, output_index
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a classifier says of a batch of texts.
+    """A classifier's outputs for a batch of texts.
 
     Attributes:
         labels: Names of the outputs.
-        outputs: One row a text, in the order of `labels`. Probabilities in [0, 1], whose rows sum to 1 unless
+        outputs: One row per text, in the order of `labels`. Probabilities in [0, 1], whose rows sum to 1 unless
             `multi_label`; or the values of a regression as the model gives them, in its own units.
         multi_label: Whether each class has a probability of its own.
         kind: What the outputs are, "probability" or "value".

@@ -1,4 +1,4 @@
-"""A tokenizer.json that somebody else made: checked before an engine that knows no limits reads it."""
+"""Check an untrusted tokenizer.json before the tokenizer's engine, which has no limits, reads it."""
 
 import math
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ _STEPS = ("normalizer", "pre_tokenizer", "post_processor")
 
 
 def refuse_absurd_tokenizer(file: Path) -> None:
-    """Refuse a tokenizer that would fill the memory, or not come to an end.
+    """Refuse a tokenizer that would exhaust memory or never finish.
 
     Raises:
-        ModelError: If it is no JSON object, or asks for more than any tokenizer does.
+        ModelError: If it is not a JSON object, or exceeds what any tokenizer needs.
     """
     if (size := file.stat().st_size) > _MOST_BYTES:
         raise ModelError(f"{file} has {size:,} bytes; expected {_MOST_BYTES:,} at most.")
@@ -50,7 +50,7 @@ def _ids(data: dict[str, Any]) -> Iterator[Any]:
 
 
 def _growth(step: dict[str, Any]) -> float:
-    """Return by how much a replacement makes texts longer at most; a pattern may fit single characters."""
+    """Return the largest factor by which a replacement makes texts longer; a pattern may match single characters."""
     if step.get("type") != "Replace":
         return 1.0
     pattern = step.get("pattern")

@@ -1,4 +1,4 @@
-"""What a model's state holds, as bytes to be hashed."""
+"""A model's state as bytes, for hashing."""
 
 import torch
 from torch import Tensor
@@ -10,17 +10,17 @@ _BY_CHANNEL = (torch.per_channel_affine, torch.per_channel_affine_float_qparams)
 
 
 def state_bytes(value: object) -> bytes:
-    """Return the content of an entry of a `state_dict`: a tensor of any type and shape, or what packs some of them.
+    """Return an entry of a `state_dict` as bytes: a tensor of any type and shape, a plain value, or a list of these.
 
     Raises:
-        ModelError: If it is something else.
+        ModelError: If it is anything else, or a weight without a shape yet.
     """
     if isinstance(value, Tensor) and value.is_quantized:
         return _quantised_bytes(value)
     if isinstance(value, UninitializedParameter | UninitializedBuffer):
-        raise ModelError("The model has a weight without a shape as yet (a lazy module): run the model once before.")
+        raise ModelError("The model has a weight without a shape yet (a lazy module): run the model once first.")
     if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_nested:
-        # A copy, in which nothing is left to be conjugated or negated, or between one element and the next.
+        # A contiguous copy, with conjugation and negation carried out.
         plain = value.detach().cpu().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
         return plain.reshape(-1).view(torch.uint8).numpy().tobytes()
     if isinstance(value, list | tuple):
@@ -30,7 +30,9 @@ def state_bytes(value: object) -> bytes:
     kind = type(value).__name__
     if isinstance(value, Tensor):
         kind = "nested tensor" if value.is_nested else f"tensor of the layout {value.layout}"
-    raise ModelError(f"The model keeps a {kind} among its weights, which cannot be hashed to tell it from others.")
+    raise ModelError(
+        f"The model's state holds a {kind}, which cannot be hashed, so that the model cannot be identified."
+    )
 
 
 def _quantised_bytes(value: Tensor) -> bytes:

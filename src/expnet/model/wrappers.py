@@ -1,4 +1,4 @@
-"""What others put around a model: taken off where that changes nothing, refused where it does."""
+"""Wrappers around a model: removed where that changes nothing, refused where it would change results."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def inner_model(model: Any) -> PreTrainedModel:
     """Return the model that is inside `torch.compile`, `DataParallel`, `DistributedDataParallel` or merged adapters.
 
     Raises:
-        ModelError: If it is no model of transformers, has adapters that are not merged, runs under Accelerate's
+        ModelError: If it is not a transformers model, has adapters that are not merged, runs under Accelerate's
             autocast, or has weights that are not in memory.
     """
     while True:
@@ -35,7 +35,7 @@ def inner_model(model: Any) -> PreTrainedModel:
         model = model.get_base_model()
     if not isinstance(model, PreTrainedModel):
         raise ModelError(f"Expected a sequence classifier of transformers, got {name}: pass the model that is inside.")
-    if "_original_forward" in vars(model):  # so Accelerate keeps it
+    if "_original_forward" in vars(model):  # where Accelerate keeps the original
         raise ModelError(
             f"{name} was prepared by Accelerate for mixed precision, whose autocast changes what methods compute. Pass "
             "accelerator.unwrap_model(model, keep_fp32_wrapper=False)."
@@ -49,7 +49,7 @@ def inner_model(model: Any) -> PreTrainedModel:
 
 
 def _adapters(model: Any) -> str:
-    """Name what PEFT adds to the weights in each pass; "" where there is nothing, or it is merged or switched off."""
+    """Name what PEFT adds to the weights in each pass; "" if there is nothing, or it is merged or switched off."""
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         return "a learned prompt"
     # Layers of PEFT keep the one that they change as `base_layer`.

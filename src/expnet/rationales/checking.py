@@ -1,4 +1,4 @@
-"""What may be wrong with sets although each text can be read: labels missing, texts in two splits."""
+"""Problems of sets whose texts can all be read: missing labels, texts in two splits."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from expnet.text.texts import Text
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """How many texts of one split (`inside`) also stand in another, larger one (`of`)."""
+    """How many texts of one split (`inside`) are also in another, larger one (`of`)."""
 
     inside: str
     of: str
@@ -40,14 +40,14 @@ def check(readings: Mapping[str, ReadFile]) -> list[Problem]:
             key = normalised(record.text)
             if key in seen:
                 other, at = seen[key]
-                problems.append(Problem(file, line, f"the same text stands in {other}, line {at}", record.id, "leak"))
+                problems.append(Problem(file, line, f"the same text is in {other}, line {at}", record.id, "leak"))
             own.setdefault(key, (file, line))
         seen = own | seen
     return problems
 
 
 def leaks(readings: Mapping[str, ReadFile]) -> list[Leak]:
-    """Count, for each two splits that share texts, those of the smaller that stand in the larger."""
+    """Count, for each pair of splits that share texts, the texts of the smaller that are in the larger."""
     splits = [(file, [normalised(r.text) for r in reading.records]) for file, reading in _large_first(readings)]
     overlaps = []
     for (large, texts), (small, others) in combinations(splits, 2):

@@ -98,7 +98,7 @@ class Document:
         parts = [self._text[self._at :]]
         wanted = len(parts[0]) + _PIECE
         if wanted > LONGEST + _PIECE:
-            reason = f"an element is longer than {LONGEST:,} characters, the most that is read of one"
+            reason = f"an element is longer than {LONGEST:,} characters, the limit for one"
             raise LineError(self._name, self.line, reason, "too long")
         try:
             while wanted > 0 and not self._end:
@@ -108,6 +108,6 @@ class Document:
                 self._end = not read
         except _DAMAGE as error:
             whole = self.line - 1 + sum(part.count("\n") for part in parts)
-            self._end = LineError(self._name, whole, f"{error}. Is the file cut off or no gzip?", "cut off")
+            self._end = LineError(self._name, whole, f"{error}. Is the file cut off, or not gzip?", "cut off")
         self._text, self._at = "".join(parts), 0
         return True

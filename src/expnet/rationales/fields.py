@@ -1,4 +1,4 @@
-"""Fields of a row: there, of the type expected, or a fault that says what came."""
+"""Read the fields of a row: each is of the expected type, or a `RowError` says what came."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -104,7 +104,7 @@ def spelled(text: str, tokens: Sequence[str]) -> Text:
 
 
 def quoted(text: Text, span: Span, quote: Any) -> Span:
-    """Return the span, if the text there is what the file quotes, as far as it quotes."""
+    """Return the span after checking that the text there is what the file quotes, if it quotes anything."""
     there = text.word(span)
     if isinstance(quote, str) and 0 <= span.start <= span.end <= len(text.part(span.segment)) and quote != there:
         reason = f"the mark {span.start}:{span.end} should be {quote[:40]!r}, but the text has {there[:40]!r} there"

@@ -78,7 +78,7 @@ def check_offsets(offsets: str) -> None:
 
 
 def at_mark(text: Text, mark: Mark, unit: Unit) -> Span:
-    """Return where a mark stands whose unit is known.
+    """Return the span of a mark whose unit is known.
 
     Raises:
         RowError: If it lies outside the text, inside a character, or not where the text is what it quotes.
@@ -88,7 +88,9 @@ def at_mark(text: Text, mark: Mark, unit: Unit) -> Span:
 
 def _place(text: Text, mark: Mark, unit: Unit | None, *, by_characters: bool) -> Span:
     if unit is None and mark.quote is None:
-        units: tuple[Unit, ...] = UNITS[:1] if by_characters else UNITS[:2]  # with bytes all but ASCII were doubtful
+        units: tuple[Unit, ...] = (
+            UNITS[:1] if by_characters else UNITS[:2]
+        )  # with bytes, every text beyond ASCII would be ambiguous
     else:
         units = UNITS if unit is None else (unit,)
     spans = _spans(text, mark, units)
@@ -106,7 +108,7 @@ def _place(text: Text, mark: Mark, unit: Unit | None, *, by_characters: bool) ->
 
 
 def _spans(text: Text, mark: Mark, units: Iterable[Unit]) -> dict[Unit, Span]:
-    """Return where the mark stands by each unit in which it is a mark of this text, and of what it quotes."""
+    """Return the mark's span for each unit in which it fits the text and what it quotes."""
     spans: dict[Unit, Span] = {}
     for unit in units:
         span = _converted(text.part(mark.segment), mark, unit)
@@ -125,7 +127,7 @@ def _character(part: str, at: int, unit: Unit) -> int | None:
     if unit == "characters" or part.isascii():
         return at if 0 <= at <= len(part) else None
     codec, width = _WIDTHS[unit]
-    written = part.encode(codec, "surrogatepass")  # a text that is no Unicode is refused elsewhere
+    written = part.encode(codec, "surrogatepass")  # a text that is not valid Unicode is refused elsewhere
     if not 0 <= at * width <= len(written):
         return None
     try:

@@ -102,7 +102,7 @@ def read_records(
 
 
 def gather(file: str, items: Iterable[Found], labels: Collection[str] | None, on_error: OnError) -> ReadFile:
-    """Sort what a reader found into records and problems; an id used before and a label not among `labels` are one.
+    """Sort what a reader yields into records and problems; a repeated id or a label not among `labels` is a problem.
 
     Raises:
         RationaleError: With "refuse", if there is any problem.
@@ -129,7 +129,9 @@ def _format(path: Path, name: str, text: str | None) -> RationaleFormat:
     if name != "auto":
         return find_format(name)
     if path.is_dir():
-        raise RationaleError(f"{path} is a folder: name one of its files, or say format='doccano' for a folder of its.")
+        raise RationaleError(
+            f"{path} is a folder: name one of its files, or say format='doccano' for a folder of doccano exports."
+        )
     recognised = recognise(path, text)
     if recognised is None:
         raise RationaleError(
@@ -142,7 +144,9 @@ def _format(path: Path, name: str, text: str | None) -> RationaleFormat:
 def _check_taken(path: Path, chosen: RationaleFormat, given: Mapping[str, str | None]) -> None:
     for option, value in given.items():
         if value not in (None, "auto") and option not in chosen.takes:
-            raise RationaleError(f"{path} is {chosen.reads}, for which {option}={value!r} says nothing; leave it out.")
+            raise RationaleError(
+                f"{path} is {chosen.reads}, for which {option}={value!r} has no meaning; leave it out."
+            )
 
 
 def _rule(path: Path, chosen: RationaleFormat, rationale: str | None, drop_overlap: str | None) -> Rule:
@@ -167,7 +171,7 @@ def _of_split(path: Path, chosen: RationaleFormat, items: Iterator[Found], split
 
 
 def _named(file: str, items: Iterator[Found], wanted: dict[str, None], split: str) -> Iterator[Found]:
-    """Keep the ids wanted, in the file's order; one that does not come is a problem."""
+    """Keep the ids wanted, in the file's order; a missing one is a problem."""
     missing = dict(wanted)
     for item in items:
         id = item.id if isinstance(item, Problem) else item[1].id

@@ -1,4 +1,4 @@
-"""What surrounds a call and must not change its result: torch's default type and device, autocast, autograd's modes."""
+"""Torch's settings that must not change a result: default type and device, autocast, autograd's modes."""
 
 import threading
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from expnet.runtime.locks import Lock, after_fork
 
 @contextmanager
 def torch_defaults() -> Iterator[None]:
-    """Compute as torch does where nobody has set anything: a model in its own type, all else in float32 on the CPU.
+    """Run the block under torch's own defaults: a model in its own type, everything else in float32 on the CPU.
 
-    The caller's default type and device, autocast, inference mode and `no_grad` count again afterwards. It is put
-    around whatever can be called from outside, and may be entered again inside. The default type is torch's for all
-    threads: where it is not float32, others find float32 until the last of these calls is over.
+    The caller's default type and device, autocast, inference mode and `no_grad` are restored afterwards. Every public
+    entry point runs in it, and it may be nested. All threads share torch's default type: where it is not float32, other
+    threads see float32 until the last of these calls is over.
     """
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
@@ -24,7 +24,7 @@ def torch_defaults() -> Iterator[None]:
         for device in ("cpu", _accelerator()):
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
-        if torch.empty(0).device.type != "cpu":  # torch 2.7 does not say so by `get_default_device`
+        if torch.empty(0).device.type != "cpu":  # `get_default_device` does not say so in torch 2.7
             stack.enter_context(torch.device("cpu"))
         stack.enter_context(_float32())
         yield
@@ -63,6 +63,6 @@ def _leave_for_lost_threads() -> None:
 
 
 _LOCK = Lock()
-_INSIDE: list[int] = []  # the thread of each call that goes on now
-_CALLERS: list[torch.dtype] = []  # the default type before the first of them
+_INSIDE: list[int] = []  # the thread of each call in progress
+_CALLERS: list[torch.dtype] = []  # the caller's default type before the first of them
 after_fork(_leave_for_lost_threads)

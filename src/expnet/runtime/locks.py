@@ -8,9 +8,9 @@ from weakref import WeakSet
 
 
 class Lock:
-    """A lock that its thread may take again, and that a forked process finds free if another thread held it.
+    """A reentrant lock that is free in a forked process if another thread held it.
 
-    Only the thread that forks lives on in the child: what another one held would stay locked there for ever.
+    Only the thread that forks lives on in the child, so a lock that another thread held would never be released there.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Lock:
         _LOCKS.add(self)
 
     def renew(self) -> None:
-        """Forget a holder that is another thread."""
+        """Free the lock if another thread holds it."""
         if not self._lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition asks it
             self._lock = threading.RLock()
 
@@ -32,7 +32,7 @@ class Lock:
 
 
 def after_fork(run: Callable[[], None]) -> None:
-    """Have a function called in each forked process before anything else runs there, where processes can fork."""
+    """Register a function to run first in every forked process; does nothing where processes cannot fork."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=run)
 

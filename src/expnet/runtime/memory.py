@@ -1,4 +1,4 @@
-"""How much memory a call takes, and what to do where there is not enough."""
+"""Measure how much memory a call takes, and run in smaller batches when memory runs out."""
 
 import ctypes
 import gc
@@ -14,9 +14,9 @@ R = TypeVar("R")
 
 
 def peak(run: Callable[[], object], device: torch.device) -> float:
-    """Return the most memory that a call holds beyond what was held before, in megabytes.
+    """Return the peak memory that a call holds beyond what was held before, in megabytes.
 
-    On a GPU it is what torch took there, elsewhere what the operating system says of the process; NaN if it does not.
+    On a GPU it is what torch allocated there, on Linux the resident memory of the process; elsewhere NaN.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -25,12 +25,12 @@ def peak(run: Callable[[], object], device: torch.device) -> float:
         return (torch.cuda.max_memory_allocated(device) - held) / 2**20
     if not sys.platform.startswith("linux"):
         return float("nan")
-    # What earlier calls left behind or freed may still be resident, and would hide what this one takes. The allocator
-    # gives back what it can: not the end of a heap that has grown in parts, megabytes in a process of long standing.
+    # Memory that earlier calls held or freed may still be resident, and would hide what this one takes. The allocator
+    # returns what it can; in a long-running process some megabytes stay.
     gc.collect()
     if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
-    # Writing 5 makes the kernel start the peak (VmHWM) anew from what is resident now.
+    # Writing 5 resets the peak (VmHWM) to what is resident now.
     Path("/proc/self/clear_refs").write_text("5")
     before = _resident("VmRSS")
     run()
@@ -38,7 +38,7 @@ def peak(run: Callable[[], object], device: torch.device) -> float:
 
 
 def exhausted(error: Exception) -> bool:
-    """Whether an error says that memory did not suffice; on a processor torch raises a mere RuntimeError."""
+    """Return whether an error says that memory ran out; on the CPU torch raises a plain RuntimeError."""
     plain = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     return plain or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
@@ -50,17 +50,17 @@ def bisect_on_error(
     splits: Callable[[Exception], bool] = exhausted,
     alone: Callable[[T, Exception], R] | None = None,
 ) -> list[R]:
-    """Run on all items together; if that fails, on each half by itself, until the error has found its item.
+    """Run on all items together; on an error, bisect until it belongs to a single item.
 
     Args:
-        run: Gives a result for each item, in order.
+        run: Returns one result per item, in order.
         items: At least one.
-        splits: Which errors are worth another try with fewer items; others are raised.
-        alone: Makes a result of the item that fails by itself, and its error, which otherwise is raised.
+        splits: Whether an error is worth another try with fewer items; other errors are raised.
+        alone: Turns a single item that fails, and its error, into a result; without it the error is raised.
     """
     try:
         return list(run(items))
-    except Exception as error:  # raised again, unless the caller says what to make of it
+    except Exception as error:  # raised again, unless `alone` turns it into a result
         if not splits(error) or (len(items) == 1 and alone is None):
             raise
         if len(items) == 1 and alone is not None:

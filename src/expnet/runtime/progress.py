@@ -13,9 +13,9 @@ _WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 @contextmanager
 def watched(by: Watcher) -> Iterator[None]:
-    """Tell `by` before each step of whatever this thread tracks: the title, how much is done, and of how much.
+    """Call `by` before each step that this thread tracks, with the title, how much is done, and the total.
 
-    What it raises ends the work, from inside.
+    An error that it raises ends the work.
     """
     token = _WATCHER.set(by)
     try:
@@ -32,12 +32,12 @@ def track(
     total: int | None = None,
     size: Callable[[T], int] = lambda _: 1,
 ) -> Iterator[T]:
-    """Iterate, with a bar, rate and time left on standard error where wanted; the title may change with the item.
+    """Iterate, with a progress bar, rate and time left on standard error; the title may depend on the item.
 
     Args:
         items: A sequence, or with `total` anything that can be iterated.
         title: Shown before the bar.
-        show: Whether to show it; a single step never shows one.
+        show: Whether to show the bar; work of a single step never shows one.
         total: Sum of the sizes of all items.
         size: How much of the work an item is.
     """

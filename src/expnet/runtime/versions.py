@@ -1,4 +1,4 @@
-"""The versions of packages, as files of expnet say what made them."""
+"""The versions of packages, as written into files to say what made them."""
 
 import sys
 from importlib.metadata import version
@@ -16,6 +16,6 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def _version(name: str) -> str:
-    # What runs says its build as well, such as 2.13.0+cu130, which the metadata of a wheel may leave out.
+    # A loaded module also names its build, such as 2.13.0+cu130, which the metadata of a wheel may leave out.
     loaded = getattr(sys.modules.get(name), "__version__", None)
     return version(name) if loaded is None else str(loaded)

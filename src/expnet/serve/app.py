@@ -43,12 +43,12 @@ def create_app(
         explainers: As from `expnet.load`, by the names they are served under.
         limits: What a request may ask for.
         methods: Names of the attribution methods to offer; all by default.
-        hosts: Names and addresses that clients may use for this server; 0.0.0.0 stands for every address. None is any,
-            and only for where something before the application checks them: see `docs/serve.md`.
+        hosts: Names and addresses that clients may use for this server; 0.0.0.0 stands for every address. None allows
+            any: use it only behind something that checks them, see `docs/serve.md`.
         log_texts: Log what clients send, and error messages that may quote it.
 
     Raises:
-        InputError: If there is no explainer, or a name or one of `hosts` cannot be one.
+        InputError: If there is no explainer, or a name or one of `hosts` is not valid.
         MethodError: If there is no such method.
     """
     if not explainers:
@@ -85,7 +85,7 @@ def create_app(
 
 @asynccontextmanager
 async def _lifespan(_app: FastAPI, models: Models) -> AsyncIterator[None]:
-    """Start the models, and let each read a text: what would go wrong with every request goes wrong here."""
+    """Start the models, and let each read a text, so that an error that every request would meet is raised here."""
     for served in models.values():
         served.worker.start()
         task = Predict() if served.explainer.network is None else Explain(target=0)

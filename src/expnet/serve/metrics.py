@@ -1,4 +1,4 @@
-"""What a server tells Prometheus: requests, times, batches, what waits. Never what the texts say."""
+"""A server's figures for Prometheus: requests, times, batches, texts waiting. They never hold texts."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -12,7 +12,7 @@ class Metrics:
     """The figures of one server."""
 
     def __init__(self) -> None:
-        """Begin at 0, in a registry of their own."""
+        """Start at 0, in a registry of its own."""
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._requests = Counter("expnet_requests", "Requests answered.", ["route", "status"], registry=registry)
@@ -30,11 +30,11 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     def ran(self, model: str, texts: int) -> None:
-        """Count a batch."""
+        """Count a batch of so many texts."""
         self._batches.labels(model).observe(texts)
 
     def watch(self, model: str, worker: Worker) -> None:
-        """Show what waits for a model."""
+        """Show the number of texts that wait for a model."""
         self._waiting.labels(model).set_function(lambda: worker.waiting)
 
     def page(self) -> bytes:

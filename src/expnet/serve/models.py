@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model, the thread it runs in, and the methods that may be asked of it."""
+    """A model, the thread that it runs in, and the methods that clients may ask for."""
 
     name: str
     explainer: Explainer
@@ -27,12 +27,12 @@ class Served:
     limits: Limits
 
     async def do(self, task: Task, items: Sequence[Item]) -> list[Any]:
-        """Return an answer for each text, once the model has come to them.
+        """Return an answer for each text, once the model has processed them.
 
         Raises:
-            RefusedError: If it is too much, too many texts wait, or the answer takes too long.
+            RefusedError: If the request exceeds a limit, too many texts wait, or the answer takes too long.
             MethodError: If the method is not offered, or there is none of that name.
-            ExpnetError: What else the task says to these texts.
+            ExpnetError: As the task raises for these texts.
         """
         self.limits.check(items)
         if isinstance(task, Explain):
@@ -60,7 +60,7 @@ def find(models: Models, name: str) -> Served:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that would not fit into an address.
+    """Refuse a name that cannot be part of a URL.
 
     Raises:
         InputError: If it is not made of letters, digits, dots, dashes and underscores.

@@ -1,4 +1,4 @@
-"""The page for people: plain forms, rendered here; its script only saves them the reloading."""
+"""The page for people: plain forms, rendered on the server; its script only avoids reloading."""
 
 import asyncio
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ from expnet.serve.tasks import Check, Explain
 from expnet.web import refusals
 from expnet.web.forms import last, read_form
 
-_COUNT, _MOST = "3", 50  # top words to take away
+_COUNT, _MOST = "3", 50  # top words to remove
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What a person asks, as it was typed: a text, how to explain it, and how many top words to take away."""
+    """A filled form, as it was typed: a text, how to explain it, and how many top words to remove."""
 
     text: str = ""
     pair: str = ""
@@ -36,7 +36,7 @@ class _Form:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What comes out: explanations, the methods that could not run and why, and what was checked or why not."""
+    """The result: explanations, the methods that could not run and why, and what was checked or why not."""
 
     explanations: list[Explanation]
     left_out: dict[str, str]
@@ -94,13 +94,13 @@ def _form(fields: Mapping[str, list[str]]) -> _Form:
 
 
 async def _result(served: Served, form: _Form) -> _Result:
-    """Explain by each method; what one of them cannot do is said beside what the others found.
+    """Explain by each method; errors of some methods are shown beside the explanations by the others.
 
     Raises:
         ExpnetError: If no method was chosen, none could run, or there is something else wrong with the form.
     """
     if not (form.count.isdecimal() and len(form.count) < 4 and 1 <= int(form.count) <= _MOST):
-        raise InputError(f"Expected 1 to {_MOST} words to take away, got {shorten(form.count)!r}.")
+        raise InputError(f"Expected 1 to {_MOST} words to remove, got {shorten(form.count)!r}.")
     if not form.methods:
         raise InputError("Choose a method.")
     item = (form.text, form.pair or None)
@@ -163,7 +163,7 @@ def _page(
 
 
 def _listed(served: Served) -> tuple[str, ...]:
-    """Return the methods that need nothing but a text; of the learned ones the explainer knows which it is."""
+    """Return the methods that need nothing but a text; "expnet" stands for whichever network the explainer has."""
     return tuple(
         method.name
         for method in served.methods
@@ -173,7 +173,7 @@ def _listed(served: Served) -> tuple[str, ...]:
 
 
 def _first(served: Served) -> tuple[str, ...]:
-    """Return the method that is chosen before anybody chooses: the ExpNet, or else the first that is no control."""
+    """Return the method chosen by default: the ExpNet, otherwise the first that is not a control."""
     families = {method.name: method.family for method in served.methods}
     return tuple(sorted(_listed(served), key=lambda name: families[name] == "control")[:1])
 

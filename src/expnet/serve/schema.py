@@ -20,7 +20,7 @@ _PREDICTED: dict[str, Any] = prediction(_SHARES, "probability")
 
 
 class _Strict(BaseModel):
-    # What is not known is refused rather than ignored, and 1 is neither "1" nor True.
+    # Unknown fields are refused rather than ignored, and 1 is neither "1" nor True.
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -99,7 +99,7 @@ class PredictedClass(BaseModel):
 
 
 class Values(BaseModel):
-    """What a regression says of a text: the value of each output, in its own units."""
+    """A regression's outputs for a text: the value of each, in its own units."""
 
     values: dict[str, float]
 
@@ -162,7 +162,7 @@ class ModelNames(BaseModel):
 
 
 class Model(BaseModel):
-    """A model, whether it takes requests, and what can be asked of it."""
+    """A model, whether it takes requests, and what it offers."""
 
     name: str
     ready: bool
@@ -187,6 +187,6 @@ class Error(BaseModel):
 
 
 class State(BaseModel):
-    """Whether the server lives, or is ready."""
+    """Whether the server is alive, or ready."""
 
     status: str

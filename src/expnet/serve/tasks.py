@@ -1,4 +1,4 @@
-"""What a model can be asked to do with texts: predict, explain, check an explanation."""
+"""What a model can do with texts: predict, explain, check an explanation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Predict:
-    """Say what each text is; `truncate` cuts texts over the model's limit."""
+    """Predict the class or value of each text; `truncate` cuts texts over the model's limit."""
 
     truncate: bool = False
 
@@ -41,7 +41,7 @@ class Predict:
         return _texts(items)
 
     def run(self, explainer: Explainer, texts: Sequence[Text]) -> list[dict[str, Any]]:
-        """Return what `prediction` does."""
+        """Return the `prediction` for each text."""
         classifier = explainer.classifier
         rows = predict_texts(classifier, texts, truncate=self.truncate).outputs.tolist()
         named = [dict(zip(classifier.labels, row, strict=True)) for row in rows]
@@ -63,7 +63,7 @@ class Explain:
 
         Raises:
             RefusedError: If it would run more tokens through the model than the limits allow.
-            ExpnetError: Whatever `Explainer.explain` says to them.
+            ExpnetError: As `Explainer.explain` raises for them.
         """
         find_method(self.method).check(self.options)
         explainer.classifier.output_index(self.target)
@@ -105,7 +105,7 @@ class Explain:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Take the `count` top words of explanations of a text away, and everything but them; see `removal.check`."""
+    """Remove the `count` top words of explanations of a text, and everything but them; see `removal.check`."""
 
     explanations: tuple[Explanation, ...]
     count: int
@@ -124,7 +124,7 @@ class Check:
 
 
 def prediction(outputs: Mapping[str, float], kind: OutputKind) -> dict[str, Any]:
-    """Return the most probable class beside all of them; the values alone of a regression, which decides nothing."""
+    """Return the most probable class and all probabilities; for a regression, its values."""
     if kind == "value":
         return {"values": dict(outputs)}
     label = max(outputs, key=lambda name: outputs[name])

@@ -15,17 +15,17 @@ from expnet.web.origins import declares_json
 from expnet.web.refusals import encode
 
 _WHY = {
-    400: "The body is no JSON in UTF-8, or is nested too deep; or a header comes twice.",
-    403: "A page of another site asks.",
+    400: "The body is not JSON in UTF-8, or is nested too deep; or a header comes twice.",
+    403: "The request comes from a page of another site.",
     404: "There is no such model.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     421: "The request went to a name that this server does not answer to.",
     422: "The request is not what was expected, asks for too much, or has a text on which the model fails.",
-    429: "Too many texts wait: come back later.",
+    429: "Too many texts are waiting: try again later.",
     500: "The server, or the model, failed.",
-    503: "The answer took too long, or the server is shutting down: come back later.",
+    503: "The answer took too long, or the server is shutting down: try again later.",
 }
 
 
@@ -80,11 +80,11 @@ def router(models: Models, metrics: Metrics) -> APIRouter:
         explanations = await find(models, name).do(request.task(), request.items())
         return await _json(answer(explanations))
 
-    @routes.get("/healthz", summary="Does the server live?")
+    @routes.get("/healthz", summary="Is the server alive?")
     async def healthz() -> schema.State:
         return schema.State(status="ok")
 
-    @routes.get("/readyz", summary="Does it take requests?", responses={503: {"model": schema.State}})
+    @routes.get("/readyz", summary="Is it ready for requests?", responses={503: {"model": schema.State}})
     async def readyz(response: Response) -> schema.State:
         if all(served.worker.running for served in models.values()):
             return schema.State(status="ready")
@@ -99,7 +99,7 @@ def router(models: Models, metrics: Metrics) -> APIRouter:
 
 
 def answer(explanations: list[Explanation]) -> dict[str, Any]:
-    """Return explanations as `:explain` does, beside what was predicted."""
+    """Return explanations and predictions in the format of `:explain`."""
     return {
         "predictions": [prediction(explanation.outputs, explanation.kind) for explanation in explanations],
         "explanations": [explanation.to_dict() for explanation in explanations],
@@ -112,7 +112,7 @@ async def _json_only(content_type: Annotated[str, Header(include_in_schema=False
 
 
 async def _json(content: dict[str, Any]) -> Response:
-    # Many words take their time; meanwhile others are served.
+    # Encoding many words takes time; meanwhile others are served.
     return Response(await asyncio.to_thread(encode, content), media_type="application/json")
 
 

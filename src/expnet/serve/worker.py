@@ -1,4 +1,4 @@
-"""The one thread of a model, and the requests that wait for it."""
+"""The thread that runs a model, and the requests that wait for it."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ class _BatchedText:
 
 
 class Worker:
-    """Runs what is asked of one model, first come first served; equal tasks on texts of like length share a batch."""
+    """Runs the jobs of one model in the order they came; equal tasks on texts of similar length share a batch."""
 
     def __init__(
         self, explainer: Explainer, limits: Limits, *, ran: Callable[[int], None] = lambda texts: None
@@ -85,7 +85,7 @@ class Worker:
 
         Raises:
             RefusedError: If too many texts wait (429), or the answer takes too long or the server stops (503).
-            ExpnetError: What the task says to these texts.
+            ExpnetError: As the task raises for these texts.
         """
         if not self.running:
             raise RefusedError(503, "The server is shutting down, or has not started yet.")
@@ -101,7 +101,7 @@ class Worker:
             return await asyncio.wait_for(job.answer, self._limits.seconds)
         except TimeoutError as error:
             raise RefusedError(
-                503, f"There is no answer after {self._limits.seconds:g} seconds: ask for less, or later."
+                503, f"There is no answer after {self._limits.seconds:g} seconds: send less, or try again later."
             ) from error
 
     async def _run(self) -> None:
@@ -113,7 +113,7 @@ class Worker:
             while batch := self._take():
                 answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
                 for job, answer in zip(batch, answers, strict=True):
-                    if job.answer.done():  # nobody waits for it any more
+                    if job.answer.done():  # the request was cancelled
                         continue
                     if isinstance(answer, BaseException):
                         job.answer.set_exception(answer)
@@ -121,7 +121,7 @@ class Worker:
                         job.answer.set_result(answer)
 
     def _take(self) -> list[_Pending]:
-        """Take the job that has waited longest, and those that suit it and have room beside it."""
+        """Take the job that has waited longest, and those that can share its batch."""
         self._jobs = [job for job in self._jobs if not job.answer.done()]
         batch, rest, texts = self._jobs[:1], [], sum(len(job.items) for job in self._jobs[:1])
         for job in self._jobs[1:]:
@@ -134,12 +134,12 @@ class Worker:
         return batch
 
     def _answers(self, batch: Sequence[_Pending]) -> list[list[Any] | Exception]:
-        """Return what each job gets: answers, or what went wrong with it. Runs in the thread of the model."""
+        """Return the answers of each job, or its error. Runs in the model's thread."""
         places, failed, answers = list[_BatchedText](), dict[int, Exception](), dict[_BatchedText, Any]()
         for number, job in enumerate(batch):
             try:
                 texts = job.task.prepare(self._explainer, job.items, self._limits)
-            except BaseException as error:  # it is handed to whoever asked
+            except BaseException as error:  # it is passed on to the request
                 failed[number] = self._reason(job.task, error)
             else:
                 places += [_BatchedText(number, instance, text) for instance, text in enumerate(texts)]
@@ -184,7 +184,7 @@ class Worker:
             self._together(batch, half, answers, failed)
 
     def _reason(self, task: Task, error: BaseException) -> Exception:
-        """Return what to tell whoever asked; a text is to blame for what the model does not do to another."""
+        """Return the error for the client; the text is to blame if the model still works on another text."""
         told = raisable(error)
         if not is_failure(told):
             return told

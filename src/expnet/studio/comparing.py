@@ -1,4 +1,4 @@
-"""Before and after: how well explainers agree with people on texts that they did not learn from."""
+"""Before and after: how well explainers agree with people on texts that they were not trained on."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class MetricChange:
 class Agreement:
     """How both explainers agree with people, on `texts` texts; after is better on `better` of them, worse on `worse`.
 
-    No text was judged by a network that had learned from its marks.
+    No text was scored by a network that was trained on its marks.
     """
 
     texts: int
@@ -52,7 +52,7 @@ def folds(count: int, *, seed: int = 0) -> Iterator[list[int]]:
 def cross_validated(
     classifier: Classifier, records: Sequence[Record], fit: Callable[[list[Record]], ExpNet]
 ) -> list[Float[np.ndarray, " _"]]:
-    """Return the word scores of each text by a network that learned from the others, those of its fold left out."""
+    """Return the word scores of each text by a network trained on the texts outside its fold."""
     scores_of: dict[int, np.ndarray] = {}
     for held in folds(len(records)):
         network = fit([record for place, record in enumerate(records) if place not in held])
@@ -78,7 +78,7 @@ def agreement(
     before: Sequence[Float[np.ndarray, " _"]],
     after: Sequence[Float[np.ndarray, " _"]],
 ) -> Agreement:
-    """Hold the scores of two explainers against the marks.
+    """Evaluate the scores of two explainers against the marks.
 
     Args:
         records: Usable records.

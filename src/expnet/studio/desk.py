@@ -1,4 +1,4 @@
-"""What one person works at: texts, the file of marks, the model, a training."""
+"""One person's session: texts, the file of marks, the model, and a training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Desk:
         output: Path,
         tier: Tier | None = None,
     ) -> None:
-        """Lay out texts to mark; those that only the file of marks holds follow them.
+        """Open a session on texts to mark, followed by those that only the file of marks holds.
 
         Args:
             explainer: What explains before the first training.
@@ -53,16 +53,16 @@ class Desk:
             marks: The file.
             annotator: Who marks.
             output: Folder of the network to be trained.
-            tier: What it will see; by default as much as the explainer's own.
+            tier: What it will read, "attention" or "gradient"; by default the same as the explainer's own network.
 
         Raises:
-            InputError: If the model is a regression with several outputs; or if there is a tier, but the training will
-                go on from a network that has its own.
+            InputError: If the model is a regression with several outputs; or if a tier is given, but the training will
+                start from a network that has its own.
         """
         if tier is not None and not from_universal(explainer):
             raise InputError(
-                f"The training goes on from {explainer.name!r}, and its network will see what that one does: leave the "
-                "tier out, or begin with --explainer universal."
+                f"The training starts from {explainer.name!r}, and its network has the same tier: leave the tier out, "
+                "or start from --explainer universal."
             )
         if explainer.classifier.kind == "value" and len(explainer.classifier.labels) > 1:
             raise InputError(
@@ -83,17 +83,17 @@ class Desk:
         return self.fitting.after if self.fitting is not None and self.fitting.after is not None else self.explainer
 
     def entry(self, place: int) -> Entry:
-        """Return what is in the file of a text, by its place from 0."""
+        """Return the entry of a text in the file of marks, by its place from 0."""
         record = self.texts[place]
         return self.marks.entries().get(key_of(record)) or Entry(record)
 
     def entries(self) -> list[Entry]:
-        """Return what is in the file of each text."""
+        """Return the entry of each text in the file of marks."""
         stored = self.marks.entries()
         return [stored.get(key_of(record)) or Entry(record) for record in self.texts]
 
     def progress(self) -> Progress:
-        """Count."""
+        """Return how many texts are marked, marked by this person and skipped by this person, among all."""
         entries = self.entries()
         return Progress(
             texts=len(entries),
@@ -104,7 +104,7 @@ class Desk:
         )
 
     def next(self, place: int = -1) -> int | None:
-        """Return the first text after a place, or from the start on, that nobody marked and this person not skipped."""
+        """Return the first text after a place, else from the start, that nobody marked and this person did not skip."""
         entries = self.entries()
         order: list[int] = [*range(place + 1, len(entries)), *range(place + 1)]
         for at in order:
@@ -122,7 +122,7 @@ class Desk:
         return min(_MOST_READ, len(self.unmarked())) if enough else 0
 
     def fit(self, *, read: bool) -> None:
-        """Begin a training, unless one runs; with `read`, unmarked texts are read before.
+        """Start a training, unless one is running; with `read`, on unmarked texts first.
 
         Raises:
             InputError: If too few texts are marked.

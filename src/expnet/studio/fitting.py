@@ -1,4 +1,4 @@
-"""Fit, pressed: a training in the background that says how far it is, can be stopped, and is then judged."""
+"""A training in the background, started by Fit: it reports progress, can be cancelled, and is then evaluated."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -35,11 +35,11 @@ class Wanted:
     Attributes:
         explainer: What explains before. If it is one of the universal ones the new network begins as `expnet.fit`
             does, else with this explainer's network.
-        tier: What the new network sees, if it begins as `expnet.fit` does.
+        tier: What the new network reads, if it begins as `expnet.fit` does.
         marked: What people marked.
         read: Texts without marks for `expnet.fit` to read.
         shown: Texts without marks to show before and after on.
-        note: Told which of these will be shown, before anybody can see them.
+        note: Called with those that will be shown, before anybody can see them.
         output: Folder of the new network.
     """
 
@@ -61,14 +61,14 @@ class BeforeAndAfter:
 
 
 class _CancelledError(Exception):
-    """Somebody pressed Cancel."""
+    """The user pressed Cancel."""
 
 
 class Fitting:
-    """One training, in a thread of its own; what it has come to can be read at any time."""
+    """One training, in a thread of its own; its state can be read at any time."""
 
     def __init__(self, wanted: Wanted) -> None:
-        """Begin.
+        """Start the training.
 
         Raises:
             InputError: If too few texts are marked.
@@ -96,17 +96,17 @@ class Fitting:
 
     @property
     def running(self) -> bool:
-        """Whether it still works."""
+        """Whether it is still running."""
         return self.stage in ("learning", "checking")
 
     @property
     def elapsed(self) -> float:
-        """Seconds since it began, as long as it learns; then those that learning took."""
+        """Seconds since the start while it trains; afterwards the seconds that training took."""
         return self.seconds or time.perf_counter() - self._start
 
     @property
     def marked(self) -> int:
-        """How many marked texts it learns from."""
+        """How many marked texts it is trained on."""
         return len(self._marked)
 
     def cancel(self) -> None:
@@ -168,14 +168,14 @@ class Fitting:
         self.agreement = agreement(records, word_scores(self.wanted.explainer, records), after)
 
     def _begin(self) -> ExpNet | Literal["universal"]:
-        """Return what all trainings begin with: of what it reads, nothing depends on marks."""
+        """Return the network that all trainings start from; it does not depend on marks."""
         explainer = self.wanted.explainer
         if explainer.network is not None and not from_universal(explainer):
             return explainer.network
         texts = [record.text for record in (*self._marked, *self.wanted.read)]
         if len(texts) < ENOUGH_TO_ADAPT:
             return "universal"
-        # As `fit` would, but once for all folds.
+        # As `fit` does, but once for all folds.
         config = with_tier(STUDENT, self.wanted.tier)
         return adapt(explainer.classifier, universal("gradient"), texts, config=config)
 

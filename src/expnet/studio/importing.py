@@ -1,4 +1,4 @@
-"""Marks that were made with other tools, as a start."""
+"""Import marks that were made with other tools."""
 
 from pathlib import Path
 
@@ -18,14 +18,14 @@ def bring(
     pair: str | None = None,
     choice: str | None = None,
 ) -> list[str]:
-    """Put the marks of a file in any format into the file of marks, and say in plain words what was done.
+    """Add the marks of a file in any format to the file of marks, and return sentences on what was done.
 
     Format, offsets and fields are those of `expnet.rationales.read`.
 
     What a person marked in both files stays as it is in the file of marks; texts that nobody marked are left out.
 
     Raises:
-        RationaleError: If the file cannot be read, whole, or the marks cannot be written in the shared format.
+        RationaleError: If the file cannot be read completely, or the marks cannot be written in the shared format.
     """
     records = read(path, format=format, offsets=offsets, text=text, pair=pair, choice=choice).records
     marked = [record for record in records if record.rationale is not None]

@@ -46,7 +46,7 @@ class Doing:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A text in the file, what each annotator did with it, and fields of its line that are not ours."""
+    """A text in the file, what each annotator did with it, and fields of its line that other programs wrote."""
 
     record: Record
     doings: Mapping[str, Doing] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Entry:
         return self.doings.get(annotator, Doing())
 
     def annotation(self, annotator: str) -> Annotation | None:
-        """Return what a person marked, None if nobody of that name did."""
+        """Return what a person marked; None if there is no such annotator."""
         return next((marked for marked in self.record.annotations if marked.annotator == annotator), None)
 
 
@@ -70,13 +70,13 @@ class ConflictError(Exception):
 
 
 class Marks:
-    """A file of marks, read anew whenever it has changed; several programs may write to it by turns."""
+    """A file of marks, read again whenever it has changed; several programs may write to it in turn."""
 
     def __init__(self, path: Path) -> None:
-        """Open a file, or begin one: it is made with the first marks.
+        """Open a file, which is created with the first marks if it does not exist.
 
         Raises:
-            RationaleError: If it is there and cannot be read.
+            RationaleError: If it exists and cannot be read.
             InputError: If its folder does not exist.
         """
         if not path.absolute().parent.is_dir():
@@ -115,7 +115,7 @@ class Marks:
             annotator: Who marked.
             spans: The marks; none if no word is a reason.
             label: The class that they are reasons for.
-            seen: When the marks that this person has before them were saved ("" if there were none); None is sure.
+            seen: When the marks that this person was shown were saved ("" if there were none); None overwrites any.
 
         Raises:
             ConflictError: If other marks of this person were saved since.
@@ -145,9 +145,9 @@ class Marks:
         self._note(records, annotator, lambda doing: replace(doing, explanation_shown_at=_now()), once=True)
 
     def add(self, records: Sequence[Record]) -> int:
-        """Put other people's records into the file; of an annotator who marked a text in it already, the file's stay.
+        """Add records to the file; where an annotator has marked a text in it already, the file's marks stay.
 
-        Where somebody marked a text more than once in these records, later marks are numbered, as readers do.
+        Where an annotator marked a text more than once in these records, later ones are numbered, as readers do.
 
         Returns:
             How many texts they brought something new for.
@@ -185,7 +185,7 @@ class Marks:
         self._change(records, noted)
 
     def _change(self, records: Sequence[Record], change: Callable[[Entry], Entry]) -> list[Entry]:
-        """Change the entries of some texts, made where there are none, in a file that nobody else writes meanwhile."""
+        """Change the entries of some texts, or create them, while other programs are locked out of the file."""
         with self._writing():
             entries = dict(self.entries())
             ids = {entry.record.id for entry in entries.values()}
@@ -212,8 +212,8 @@ class Marks:
             ) from error
         except OSError as error:
             raise InputError(
-                f"{self.path} cannot be written: {error.strerror or error}. Nothing was saved; what is in it is whole. "
-                "Remove the obstacle and save again."
+                f"{self.path} cannot be written: {error.strerror or error}. Nothing was saved, and the file is "
+                "unchanged. Fix the cause and save again."
             ) from error
 
 
@@ -229,7 +229,7 @@ def _joined(record: Record, *new: Annotation) -> Record:
 
 
 def _named(record: Record) -> Record:
-    """Return a record in which marks that are nobody's have a name."""
+    """Return a record in which marks without an annotator have a name."""
     if record.rationale is None or record.annotations:
         return record
     return replace(record, annotations=(Annotation(_UNNAMED, record.rationale, record.label),))

@@ -78,7 +78,7 @@ def _marking(desk: Desk) -> APIRouter:
 
 
 def _saved(desk: Desk, place: int, fields: Mapping[str, list[str]]) -> Response:
-    """Save what a form says of a text, or skip it, and go on to the next."""
+    """Save the marks in a form, or skip the text, and redirect to the next text."""
     record = desk.texts[place]
     if last(fields, "action", "save") == "skip":
         desk.marks.skip(record, desk.annotator)
@@ -237,7 +237,7 @@ def _chosen(text: Text, words: str) -> list[int]:
 
 
 def _label(desk: Desk, label: str) -> str | None:
-    """Return the class of a number; a name could hold what no form can carry."""
+    """Return the class of a number; a name could hold characters that a form cannot carry."""
     labels = desk.explainer.classifier.labels
     if not (label.isascii() and label.isdecimal() and int(label) < len(labels)):
         raise InputError(f"Expected the number of a class below {len(labels)}, got {label[:60]!r}.")

@@ -18,7 +18,7 @@ _ROWS = 1000
 
 
 def key_of(record: Record) -> Key:
-    """Return what makes a text the same text, whatever its id."""
+    """Return what identifies a text, whatever its id: its characters and those of its pair."""
     return record.text.text, record.text.pair
 
 
@@ -33,16 +33,16 @@ def read_texts(
     """Read texts from lines of a .txt, from any format of rationales, or from a column of a table.
 
     Args:
-        path: A .txt; what `expnet.rationales.read` reads, whose marks are not looked at; or .csv, .parquet and what
-            else `expnet explain-file` reads.
-        column: The column of a table that holds the texts; "text" where the file is no format of rationales. Of a JSON
-            document, the field that holds them.
+        path: A .txt; a file that `expnet.rationales.read` reads, whose marks are ignored; or .csv, .parquet and the
+            other formats of `expnet explain-file`.
+        column: The column of a table that holds the texts, "text" by default unless the file holds rationales. Of a
+            JSON document, the field that holds them.
         pair: The column, or field, that holds second texts.
         characters: Most characters of a text, its pair included.
-        offsets: What the marks of an annotation tool's export count: they are not taken over, but must fit the texts.
+        offsets: What the marks of an annotation tool's export count; they are not imported, but must fit the texts.
 
     Returns:
-        Records without marks, each text once, and what was left out, in plain words.
+        Records without marks, each text once, and sentences on what was left out.
 
     Raises:
         ExpnetError: If the file cannot be read, or holds no text.
@@ -69,7 +69,7 @@ def read_texts(
 
 
 def name_of(text: Text) -> str:
-    """Return an id for a text that has none: it stays when the file around it changes."""
+    """Return an id for a text that has none; it does not depend on the rest of the file."""
     return sha256(repr((text.text, text.pair)).encode()).hexdigest()[:12]
 
 
@@ -100,11 +100,11 @@ def _table(path: Path, column: str, pair: str | None, notes: list[str]) -> Itera
                     yield Record("", Text.of(*values))
                 else:
                     bad += 1
-    notes += _left_out(bad, "are no text: null, a number or an unreadable row")
+    notes += _left_out(bad, "are not texts: null, a number or an unreadable row")
 
 
 def _with_ids(records: Iterable[Record]) -> list[Record]:
-    """Give an id to records that have none or another's."""
+    """Give an id to records that have none, or one that is taken."""
     used, named = set[str](), []
     for record in records:
         id = record.id if record.id and record.id not in used else name_of(record.text)

@@ -1,1 +1,1 @@
-"""Texts, words, tokens: what is read, and where it stands."""
+"""Texts, words and tokens, and where each is in the text."""

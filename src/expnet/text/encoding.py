@@ -21,11 +21,11 @@ from expnet.text.words import Pool
 
 @dataclass(frozen=True, slots=True)
 class TextTokenizer:
-    """A tokenizer's own engine, copied, so that nobody else's truncation or padding settings matter.
+    """A copy of a tokenizer's engine, unaffected by the truncation and padding that others set on the original.
 
     Attributes:
         backend: The engine.
-        pad: Id that the model takes for padding; without one, only windows of equal length can be read together.
+        pad: Id that the model treats as padding; without one, only windows of equal length can share a batch.
         typed: Whether the model reads token type ids.
         vocabulary: Rows in the model's table of embeddings; None where that is unknown.
     """
@@ -57,12 +57,12 @@ class TextTokenizer:
 class Encoding:
     """A batch of windows on texts; a text that fits the model is one window.
 
-    Padding stands on the right. `covers` gives the first word that each token covers and the one after the last,
+    Padding is on the right. `covers` gives the first word that each token covers and the one after the last,
     counted within its own text; both are 0 where it covers none, as special tokens and padding do. `token_of` counts
     the tokens of a text through all its windows, so that tokens in the overlap of two windows carry the same number;
     -1 for special tokens and padding. `read` holds for each text how many characters of it and of its pair were read:
-    all, unless truncation was asked for. `pad` is what the model takes for padding; None if nothing, so that a model
-    can only read windows of equal length together.
+    all, unless truncation was asked for. `pad` is the id that the model treats as padding; None if it has none, so that
+    only windows of equal length can share a batch.
     """
 
     texts: tuple[Text, ...]
@@ -135,7 +135,7 @@ def encode(
 
 
 def pack(tokenizer: TextTokenizer, texts: Sequence[Text], readings: Sequence[TokenizedText]) -> Encoding:
-    """Join what `read_texts` made of some texts to one batch, padded on the right.
+    """Join texts, tokenized by `read_texts`, into one batch, padded on the right.
 
     Raises:
         InputError: If a token has no row in the model's table of embeddings.
@@ -192,7 +192,7 @@ def overlaps(covers: Int[Tensor, "*rows 2"]) -> tuple[Int[Tensor, " pairs"], ...
 def shares(
     encoding: Encoding, row: Int[Tensor, " pairs"], token: Int[Tensor, " pairs"], word: Int[Tensor, " pairs"]
 ) -> Float[Tensor, " pairs"]:
-    """Return for each of the `overlaps` which share of the token's characters on words is on this word; 1 in all."""
+    """Return, for each of the `overlaps`, the share of the token's characters that this word has; sums to 1 a token."""
     longest = max(len(text.words) for text in encoding.texts)
     spans = torch.zeros(len(encoding.texts), longest, 2, dtype=torch.long)
     for row_of_spans, text in zip(spans, encoding.texts, strict=True):
@@ -248,7 +248,7 @@ def _check_ids(encoding: Encoding, tokenizer: TextTokenizer) -> None:
 
 
 def _mean_over_windows(values: Tensor, token_of: Tensor, word_of: Tensor) -> tuple[Tensor, Tensor]:
-    """Average what several windows say about one token; return values and words without repetition."""
+    """Average the values of a token over its windows; return values and words without repetition."""
     keys = torch.stack([token_of, word_of])  # words are counted through all texts, and so tell the texts apart
     unique, place = keys.unique(dim=1, return_inverse=True)
     if unique.shape[1] == keys.shape[1]:

@@ -6,23 +6,23 @@ from typing import Literal
 
 from expnet.errors import InputError, ModelError, did_you_mean
 
-# A regression head says values in units of its own; every other head says probabilities.
+# A regression head gives values in its own units; every other head gives probabilities.
 OutputKind = Literal["probability", "value"]
 
 
 def class_names(id2label: object, label2id: object = None) -> tuple[str, ...]:
     """Return the class names of a model's config in the order of its logits, each as a string.
 
-    JSON and YAML make names into numbers, booleans and null, and keys into strings: here they are put right, once.
+    JSON and YAML turn names into numbers, booleans and null, and keys into strings; this turns them back, once.
 
     Args:
         id2label: The config's names by number.
-        label2id: The config's numbers by name; other names than those of `id2label` do not count, as transformers
-            leaves its defaults there.
+        label2id: The config's numbers by name; names that `id2label` lacks are ignored, as transformers leaves its
+            defaults there.
 
     Raises:
-        ModelError: If classes are not numbered from 0 on, a name is no Unicode text, two have one name, or the two
-            tables contradict each other.
+        ModelError: If classes are not numbered from 0 on, a name is not valid Unicode, two classes share a name, or the
+            two tables contradict each other.
     """
     if not isinstance(id2label, Mapping):
         raise ModelError(f"The config's id2label is {id2label!r}; expected the names of the classes by number.")
@@ -70,8 +70,8 @@ def output_index(labels: Sequence[str], target: str | int | None, kind: OutputKi
     """Return the index of the output to explain; None for each text's most probable class.
 
     Raises:
-        InputError: If there is no such class, or none is named where nothing can be predicted: the largest of several
-            values, each in units of its own, is not what a regression decides.
+        InputError: If there is no such class, or no target is given for a regression with several outputs: these have
+            different units, so that none of them is the predicted one.
     """
     if target is not None:
         return class_index(labels, target)
@@ -86,7 +86,7 @@ def output_index(labels: Sequence[str], target: str | int | None, kind: OutputKi
 
 
 def target_note(methods: Sequence[str], kind: OutputKind, *, alone: bool = True) -> str:
-    """Say of methods that do not look at the target that their words are no reasons for one class in particular.
+    """Return a sentence which says that the scores of these methods do not depend on the target.
 
     Args:
         methods: Their names.
@@ -108,7 +108,7 @@ def as_target(target: object) -> str | int:
     """
     if isinstance(target, str):
         return str.__str__(target)
-    # NumPy's and torch's truth values say themselves that they are numbers.
+    # Booleans of NumPy and torch may pass for whole numbers.
     if not isinstance(target, bool) and "bool" not in str(getattr(target, "dtype", "")):
         try:
             return operator.index(target)  # type: ignore[arg-type]  # what has no index raises

@@ -35,10 +35,10 @@ class Text:
 
     @classmethod
     def from_words(cls, words: Iterable[str], pair: Iterable[str] | None = None) -> "Text":
-        """Take words that somebody already split; they are joined by single spaces.
+        """Take pre-split words, which are joined by single spaces.
 
         Raises:
-            InputError: If a word is not a string or is empty, or something else is given than a list of words.
+            InputError: If a word is not a string or is empty, or the words are not a list.
         """
         if isinstance(words, str) or isinstance(pair, str):
             raise InputError("Expected a list of words, got one string: split it, or use Text.of.")
@@ -68,7 +68,7 @@ class Text:
 
 
 def as_text(text: "str | Text") -> Text:
-    """Return a text as it is, or a string as `Text.of` takes it."""
+    """Return a `Text` as it is, and a string as `Text.of` splits it."""
     return text if isinstance(text, Text) else Text.of(text)
 
 
@@ -101,15 +101,15 @@ def check_list(items: Iterable[T], what: str = "texts") -> Iterable[T]:
 def _hint(item: object) -> str:
     """Say how to pass what is often taken for a text or a list of them; "" for everything else."""
     if isinstance(item, Mapping):
-        return "for a pair pass Text.of(text, pair), else those of its values that are meant, as a list."
+        return "for a pair pass Text.of(text, pair); otherwise pass the values you mean, as a list."
     if hasattr(item, "columns") or hasattr(item, "column_names"):
         return "pass one of its columns, or use explain_frame(explainer, frame, text=...)."
     if isinstance(item, bytes | bytearray | memoryview):
         return "decode it first, as with item.decode('utf-8')."
     if hasattr(item, "as_py"):
-        return "convert what comes from Arrow first, with to_pylist() or as_py()."
+        return "convert it from Arrow first, with to_pylist() or as_py()."
     if isinstance(item, PathLike):
-        return "read the file and pass what it holds, or use explain_file."
+        return "read the file and pass its texts, or use explain_file."
     return ""
 
 
@@ -124,7 +124,7 @@ def _plain(part: object) -> str:
         part.encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"The text holds a lone surrogate at character {error.start}, which is no Unicode text. "
+            f"The text holds a lone surrogate at character {error.start}, which is not valid Unicode. "
             "Read the source as UTF-8, or decode it with errors='replace'."
         ) from error
     return str.__str__(part)

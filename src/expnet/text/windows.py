@@ -1,4 +1,4 @@
-"""Texts to tokens, and tokens to the windows that a model can read; plain Python, for every engine alike."""
+"""Tokenize texts, and cut tokens into windows that a model can read; plain Python, without torch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from expnet.errors import InputError, ModelError, TextTooLongError
 from expnet.text.texts import Text
 from expnet.text.words import Span, words_of_tokens
 
-# Texts, and characters, that are tokenized together: so many that there are texts of like length among them, so few
+# Most texts, and characters, that are tokenized together: enough to find texts of similar length among them, few enough
 # that their tokens take little memory.
 _TEXTS, _CHARACTERS = 512, 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizedText:
-    """One text, tokenized whole, and how it is read.
+    """One text, tokenized as a whole, and its windows.
 
     Attributes:
         fields: For each token, as lists of one length: id, type id, special, start and end of its characters, segment
@@ -62,11 +62,11 @@ def read_texts(
 
 
 def in_chunks(texts: Sequence[Text], most: int = _TEXTS) -> Iterator[list[int]]:
-    """Yield which texts are tokenized together, shortest first.
+    """Yield the indices of texts that are tokenized together, shortest first.
 
     Args:
         texts: In any order.
-        most: Texts in a chunk; fewer where they have more than a million characters.
+        most: Most texts in a chunk; fewer where they have more than a million characters.
     """
     sizes = [text.characters for text in texts]
     chunk, characters = list[int](), 0
@@ -81,11 +81,11 @@ def in_chunks(texts: Sequence[Text], most: int = _TEXTS) -> Iterator[list[int]]:
 
 
 def by_budget(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yield which items are read together, shortest first, so that little is padded.
+    """Yield the indices of items that share a batch, shortest first, so that there is little padding.
 
     Args:
         lengths: Tokens of each item.
-        budget: Most tokens that are read together, padding included; a longer item goes alone.
+        budget: Most tokens in a batch, padding included; a longer item gets a batch of its own.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     start = 0
@@ -111,7 +111,7 @@ def _tokenize(tokenizer: Tokenizer, texts: Sequence[Text]) -> list[_Tokens]:
     try:
         encoded = tokenizer.encode_batch([text.text if text.pair is None else (text.text, text.pair) for text in texts])
     except BaseException as error:
-        if type(error).__name__ == "PanicException":  # of Rust's, which is no Exception and would end the process
+        if type(error).__name__ == "PanicException":  # from Rust: not an Exception, so that it would end the process
             raise ModelError(f"The tokenizer fails on a text: {error}") from error
         raise
     return [
@@ -158,7 +158,7 @@ def _windows(tokens: _Tokens, max_length: int, overlap: int | None, truncate: bo
     if not 0 <= shared < room:
         raise InputError(f"Windows that move over {room} tokens can share 0 to {room - 1} of them, not {shared}.")
     for start in range(0, max(1, len(long) - shared), room - shared):
-        # The last window is drawn back, so that it has as much context as the others.
+        # The last window starts earlier, so that it has as much context as the others.
         first = min(start, len(long) - room)
         yield sorted(fixed + short + long[first : first + room])
 

@@ -48,15 +48,15 @@ class Span(NamedTuple):
 def split_words(text: str, segment: int = 0) -> tuple[Span, ...]:
     """Split a text at Unicode word boundaries (UAX #29).
 
-    Punctuation marks are words of their own. White space, control and zero-width characters belong to no
-    word of their own, so a blank text has no words. Scripts without spaces that need a dictionary (Thai,
-    Khmer) fall apart into letters: give pre-split words for them.
+    Punctuation marks are words of their own. White space, control and zero-width characters form no words, so a blank
+    text has none. Scripts without spaces that need a dictionary (Thai, Khmer) are split into letters: pass pre-split
+    words for them.
     """
     kinds = _kinds()[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)].tobytes()
     spans, start = [], 0
-    for piece in _PIECE.findall(kinds):  # they leave nothing out
+    for piece in _PIECE.findall(kinds):  # the pieces cover the whole text
         end = start + len(piece)
-        if not piece.islower():  # something of it is seen
+        if not piece.islower():  # some of it is visible
             spans.append(Span(start, end, segment))
         start = end
     return tuple(spans)
@@ -74,14 +74,14 @@ def join_words(words: Sequence[str], segment: int = 0) -> tuple[str, tuple[Span,
 def words_of_tokens(tokens: Sequence[Span], words: Sequence[Span], special: Sequence[bool]) -> list[tuple[int, int]]:
     """Return for each token the first word that it covers and the one after the last; (0, 0) where it covers none.
 
-    A token covers each word that it shares a character with. One without characters covers the word it stands in, or
-    stands next to if no other token covers that: so some tokenizers report a letter that follows an added token.
-    Special tokens cover none.
+    A token covers each word that it shares a character with. An empty one covers the word that it is in, or next to if
+    no other token covers that word: some tokenizers report the letter after an added token as empty. Special tokens
+    cover none.
 
     Args:
         tokens: In text order within each segment.
         words: Those of the text, then those of its pair, in text order and without overlap.
-        special: For each token whether it stands for no text.
+        special: For each token whether it is special, and so stands for no text.
     """
     second = next((index for index, word in enumerate(words) if word.segment), len(words))
     parts = [(0, words[:second]), (second, words[second:])]
@@ -107,7 +107,7 @@ def words_of_tokens(tokens: Sequence[Span], words: Sequence[Span], special: Sequ
 
 
 def _touching(place: int, base: int, starts: Sequence[int], ends: Sequence[int]) -> Iterator[int]:
-    """Yield the word that ends at a place, and the one that begins there, if there are such."""
+    """Yield the word that ends at a place, and the word that begins there, as far as there are any."""
     for edges in (ends, starts):
         at = bisect_left(edges, place)
         if at < len(edges) and edges[at] == place:
@@ -116,7 +116,7 @@ def _touching(place: int, base: int, starts: Sequence[int], ends: Sequence[int])
 
 @cache
 def _kinds() -> ndarray:
-    """Return a letter for each character there is: its kind, in lower case where nothing of it is seen."""
+    """Return a letter for every code point: its kind, in lower case where the character is invisible."""
     table = files("expnet.text").joinpath("word_kinds.txt").read_text("ascii").replace("\n", "")
     runs = re.findall(r"(\d*)(\D)", table)
     letters = np.frombuffer("".join(kind for _, kind in runs).encode(), np.uint8)

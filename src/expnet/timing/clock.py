@@ -1,4 +1,4 @@
-"""The one clock: candidates take turns, so that what disturbs the machine disturbs them alike."""
+"""The one clock for all timing: candidates take turns, so that other load on the machine affects them alike."""
 
 import random
 import statistics
@@ -13,24 +13,24 @@ from expnet.runtime.progress import track
 
 Run = Callable[[], object]
 Clock = Literal["seconds", "processor"]
-_SURE, _RARELY = 3, 5  # rounds after which a slow candidate is known as such, and in which round it still runs
+_SURE, _RARELY = 3, 5  # rounds before a candidate counts as slow, and every how many rounds it runs from then on
 
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """What one run took.
+    """The time of one run.
 
     Attributes:
-        seconds: By the clock on the wall.
-        processor: Seconds of processor time of this process, all its threads together; other processes disturb them
-            less. What a GPU computes is not in them.
+        seconds: Wall-clock time.
+        processor: CPU time of this process in seconds, summed over its threads; other processes affect it less. Work on
+            a GPU is not included.
     """
 
     seconds: float
     processor: float
 
     def on(self, clock: Clock) -> float:
-        """Return what one of the clocks says."""
+        """Return the seconds by one of the two clocks."""
         return self.seconds if clock == "seconds" else self.processor
 
 
@@ -39,8 +39,8 @@ class Times:
     """All runs of one candidate, and those of the reference in the same rounds.
 
     Attributes:
-        took: One for each round in which it ran.
-        reference: As many.
+        took: Its runs, one for each round in which it ran.
+        reference: The runs of the reference in these rounds.
     """
 
     took: tuple[Took, ...]
@@ -56,19 +56,19 @@ class Times:
 
 
 class Stopwatch:
-    """Runs from its making on; for what happens only once, such as a whole job in a process of its own."""
+    """Starts when it is made; for what runs only once, such as a whole job in a process of its own."""
 
     def __init__(self) -> None:
-        """Start."""
+        """Start both clocks."""
         self._seconds, self._processor = time.perf_counter(), time.process_time()
 
     def read(self) -> Took:
-        """Return what has passed since the start."""
+        """Return the time since the start."""
         return Took(time.perf_counter() - self._seconds, time.process_time() - self._processor)
 
 
 def timed(run: Run, device: torch.device | None = None) -> Took:
-    """Run once, until a GPU among the devices is done, too."""
+    """Time one run, including the work that it leaves to a GPU."""
     watch = Stopwatch()
     run()
     if device is not None and device.type == "cuda":
@@ -92,10 +92,10 @@ def interleave(
     Args:
         runs: The candidates, by name.
         reference: The one that the others are compared with; it runs in every round.
-        rounds: How often.
+        rounds: Number of rounds.
         device: Where they run; a GPU is waited for.
-        seconds: To spend on one candidate. It runs no more when they are used up; where the run that warms it up has
-            used them up, that run counts.
+        seconds: Most time to spend on one candidate. It stops running when that is used up; if its warm-up run alone
+            uses it up, that run counts.
         slow: A candidate that takes more than so many times the reference runs, after 3 rounds, in every fifth.
         warm: Whether all have just run; otherwise each does before the first round.
         progress: Show a progress bar.

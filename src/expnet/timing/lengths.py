@@ -1,4 +1,4 @@
-"""What explanations cost beside the bare prediction, from strings to results, at every length."""
+"""The cost of explanations compared with the bare prediction, from strings to results, by length of text."""
 
 import json
 import platform
@@ -20,7 +20,7 @@ from expnet.timing.clock import Run, interleave, quartiles
 
 BARE = "prediction"
 _WORDS = ("a", "gripping", "film", "with", "one", "wooden", "lead", "and", "the", "best", "story", "of", "this", "year")
-_SLOW = 5.0  # who takes more than so many predictions is run less often
+_SLOW = 5.0  # what takes more than this many predictions runs less often
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def measure(
         progress: Show a progress bar.
 
     Raises:
-        InputError: If a text of such a length cannot be read, or not be made; and as for `Explainer.explain`.
+        InputError: If a text of such a length cannot be read or made; and as for `Explainer.explain`.
     """
     timings = []
     for batch, tokens in track(batches, lambda size: f"{size[0]} x {size[1]} tokens", show=progress):
@@ -86,7 +86,7 @@ def measure(
 
 
 def texts_of_length(explainer: Explainer, tokens: int, count: int) -> list[str]:
-    """Return texts that the classifier reads as so many tokens, special ones included, or a few less.
+    """Return `count` texts of `tokens` tokens each, special ones included, or a few less.
 
     Raises:
         InputError: If it reads no texts of this length, or not even a word fits.
@@ -141,9 +141,9 @@ def compared(runs: Mapping[str, Run], tokens: int, batch: int, rounds: int, devi
 
     Args:
         runs: By name; what takes more than 5 predictions runs a fifth as often.
-        tokens: Length of the texts they take.
-        batch: How many texts.
-        rounds: How often.
+        tokens: Length of the texts that they take.
+        batch: Number of texts.
+        rounds: Number of rounds.
         device: Where they run.
     """
     timings = []
@@ -155,7 +155,7 @@ def compared(runs: Mapping[str, Run], tokens: int, batch: int, rounds: int, devi
 
 
 def report(explainer: Explainer, timings: Sequence[Timing]) -> dict[str, object]:
-    """Return the timings with what they were taken on, as JSON has it."""
+    """Return the timings, with the model, device and versions they were taken on, as JSON types."""
     model = explainer.classifier.model
     return {
         "model": explainer.classifier.name,

@@ -1,4 +1,4 @@
-"""How many texts of all lengths are explained in a second, beside what only predicts them."""
+"""How many texts of mixed lengths are explained per second, compared with prediction alone."""
 
 import platform
 import statistics
@@ -64,10 +64,10 @@ def measure(
 
     Args:
         explainer: A classifier and its ExpNet.
-        texts: In an order that means nothing.
-        rounds: How often each way runs; of the pipeline's sizes of batches only the best, found before on a fifth of
-            the texts.
-        batches: Those sizes.
+        texts: In random order.
+        rounds: How often each way runs; the pipeline runs with the best of `batches` alone, which is chosen beforehand
+            on a fifth of the texts.
+        batches: Batch sizes of the pipeline to choose from.
         exported: Also time the graph of the same explainer: explaining, and only predicting.
         target: Class to explain, as for `Explainer.explain`.
         progress: Show a progress bar.
@@ -96,7 +96,7 @@ def measure(
 
 
 def report(explainer: Explainer, texts: Sequence[str], ways: Sequence[Throughput]) -> dict[str, object]:
-    """Return the figures with what they were taken on, as JSON has it."""
+    """Return the figures, with the model, device and versions they were taken on, as JSON types."""
     classifier = explainer.classifier
     lengths = [reading.length for reading in classifier.read(_items(texts), truncate=True)]
     return {

@@ -1,4 +1,4 @@
-"""What the endpoint and the studio both stand on: guard, refusals, forms, the way a server runs."""
+"""What the endpoint and the studio share: guard, refusals, forms, and how a server runs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a model fails with: whether the text is to blame, and what of it may be told and logged."""
+"""Errors of a model: whether the text is to blame, and what may be told to the client and logged."""
 
 import logging
 import traceback
@@ -12,27 +12,27 @@ _TOLD = 300  # characters of a message; some quote all they were given
 
 
 def where(error: BaseException) -> str:
-    """Return the kind of an error and the places in the code where it was raised, without what it says."""
+    """Return the type of an error and the places in the code where it was raised, without its message."""
     places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
     return f"{type(error).__name__} at {' < '.join(reversed(places))}"
 
 
 def is_failure(error: Exception) -> bool:
-    """Return whether a model failed; other errors say what is wrong with a request, or that memory did not suffice."""
+    """Return whether a model failed; other errors say what is wrong with a request, or that memory ran out."""
     return not isinstance(error, ExpnetError | MemoryError) or isinstance(error, NonFiniteError)
 
 
 def unreadable(error: Exception) -> RefusedError:
-    """Log where a model failed on a text, and return what to tell whoever sent it."""
+    """Log where a model failed on a text, and return the error for the client."""
     logger.error(where(error))
     kind = "" if isinstance(error, ExpnetError) else f"{type(error).__name__}: "
     return RefusedError(422, f"The model fails on this text: {kind}{error}"[:_TOLD])
 
 
 def raisable(error: BaseException) -> Exception:
-    """Return an error that a waiting request can be given, memory that did not suffice as one kind.
+    """Return an error that can be set on a waiting request's future, with all out-of-memory errors as one type.
 
-    Panics of the tokenizers library are no `Exception`, and no future takes a `StopIteration`.
+    Panics of the tokenizers library are not an `Exception`, and a future cannot hold a `StopIteration`.
     """
     if isinstance(error, Exception) and exhausted(error):
         return error if isinstance(error, MemoryError) else MemoryError(str(error))
@@ -42,7 +42,7 @@ def raisable(error: BaseException) -> Exception:
 
 
 def of_instance(error: Exception, number: int) -> Exception:
-    """Return an error about a text with its place in the request, where it is one about a text."""
+    """Return an error with the text's place in the request, if it is about a text."""
     if isinstance(error, InputError) or (isinstance(error, RefusedError) and error.status == 422):
         return RefusedError(422, f"Instance {number}: {error}")
     return error

@@ -12,13 +12,13 @@ def read_form(body: bytes) -> Mapping[str, list[str]]:
     """Read the fields of a form as a browser sends them.
 
     Raises:
-        InputError: If it is none.
+        InputError: If the body is not a form.
     """
     try:
         fields = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS, errors="strict")
     except ValueError as error:
         raise InputError("Not a valid form: expected fields as a browser sends them, in UTF-8.") from error
-    # Browsers send every line break as CR LF; what was typed, and what was shown, had LF.
+    # Browsers send every line break as CR LF; in the form it was LF.
     return {name: [value.replace("\r\n", "\n") for value in values] for name, values in fields.items()}
 
 

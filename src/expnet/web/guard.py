@@ -1,4 +1,4 @@
-"""What stands between a connection and the application: bodies of bounded size and time, hosts, headers, logs."""
+"""Middleware between a connection and the application: limits on body size and time, hosts, headers, logs."""
 
 import asyncio
 import time
@@ -13,16 +13,16 @@ from expnet.web.limits import Limits
 from expnet.web.origins import check_request
 from expnet.web.refusals import GONE, response
 
-# A client that is still sending would not read a refusal: somewhat larger bodies are received, and thrown away.
+# A client that is still sending does not read a refusal, so somewhat larger bodies are received and discarded.
 _DRAINED = 8
 _HEADERS = {
-    # Shades are inline styles; no other style, and no script, runs but our own files.
+    # Shades are inline styles; apart from them only the server's own styles and scripts are allowed.
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self'; "
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
-    # Other sites learn nothing. Without any referrer, browsers would hide the origin of this server's own forms, too.
+    # Other sites get no referrer. With none at all, browsers would hide the origin of this server's own forms, too.
     "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
@@ -30,7 +30,7 @@ _HEADERS = {
 
 
 class Guard:
-    """Middleware that refuses, answers for errors and keeps the log; no text reaches the log, nor does any path."""
+    """Middleware that refuses requests, turns errors into answers and writes the log, without texts or paths."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Guard:
         answered: Callable[[str, int, float], None],
         log_texts: bool,
     ) -> None:
-        """Stand before an application.
+        """Wrap an application.
 
         Args:
             app: The application.
@@ -82,7 +82,7 @@ class Guard:
             logger.info("%s %s %d %.0f ms", scope["method"], route, status, 1000 * seconds)
 
     def _log(self, error: Exception) -> None:
-        """Log what failed and where; messages of errors often quote their input."""
+        """Log what failed and where, without the message, which often quotes its input."""
         if self._log_texts:
             logger.error("failed", exc_info=error)
             return
@@ -90,7 +90,7 @@ class Guard:
 
 
 class _HeaderSender:
-    """Sends an answer with the headers that all have, and remembers its status; 0 until it has begun."""
+    """Sends an answer with the headers that all answers have, and keeps its status; 0 until it has begun."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -106,7 +106,7 @@ class _HeaderSender:
 
 
 class _Replay:
-    """Gives the application a body that was read; that the client went away the guard notices itself."""
+    """Gives the application a body that was already read; the guard itself notices when the client disconnects."""
 
     def __init__(self, body: bytes) -> None:
         self._message: Message | None = {"type": "http.request", "body": body, "more_body": False}
@@ -119,7 +119,7 @@ class _Replay:
 
 
 async def _read(receive: Receive, limits: Limits) -> bytes:
-    """Read a body.
+    """Read the body of a request.
 
     Raises:
         RefusedError: If it is too large (413), or does not arrive in time (408).
@@ -144,7 +144,7 @@ async def _read(receive: Receive, limits: Limits) -> bytes:
 
 
 async def _while_connected(work: Awaitable[None], receive: Receive, answer: _HeaderSender) -> None:
-    """Let the application work until it is done or nobody waits for it any more."""
+    """Run the application until it is done or the client has disconnected."""
     working, gone = asyncio.ensure_future(work), asyncio.create_task(_disconnect(receive))
     try:
         await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)

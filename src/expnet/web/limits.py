@@ -10,7 +10,7 @@ Item = tuple[str, str | None]  # a text, and its pair if it has one
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits of a server; what is over one of them is refused with the status named here.
+    """Limits of a server; a request over one of them is refused with the status given here.
 
     Attributes:
         body: Most bytes of a request (413).
@@ -44,7 +44,7 @@ class Limits:
             )
 
     def check(self, items: Sequence[Item]) -> None:
-        """Refuse what is too much text for one request.
+        """Refuse a request with too many texts, or too long ones.
 
         Raises:
             RefusedError: With status 422.

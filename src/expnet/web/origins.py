@@ -30,20 +30,20 @@ def known_names(given: Iterable[str]) -> frozenset[str]:
 def check_request(scope: Scope, names: frozenset[str] | None) -> None:
     """Refuse what another site may have sent.
 
-    A page elsewhere can reach a server on this machine in two ways. It can call it by a name of its own (DNS
-    rebinding): so only known names are answered to. And it can send a form, for which browsers ask nobody: so what may
-    change something must come from a page of this very server, by the `Origin` that browsers send with every such
-    request, or be declared as JSON, which a browser sends elsewhere only after asking.
+    A page of another site can reach a server on this machine in two ways. It can use a name of its own for it (DNS
+    rebinding), so only known names are accepted. And it can send a form, which browsers do without asking the server,
+    so a request that may change something must come from a page of this server, as told by the `Origin` that browsers
+    send with it, or be declared as JSON, which a browser sends to another site only after asking.
 
     Args:
         scope: The request.
-        names: As from `known_names`, or None for any. An address that stands for all of a machine (0.0.0.0, ::) admits
-            every address, because no other page can have one of this machine's.
+        names: As from `known_names`, or None for any. An address that stands for all addresses of a machine (0.0.0.0,
+            ::) admits every address, because a page of another site cannot have one of this machine's.
 
     Raises:
-        RefusedError: With 421 for an unknown name, 403 for a page of another origin and for a browser that does not
-            say which page asks, 415 for what neither says which page it comes from nor is declared as JSON, 400 for
-            one of these headers twice.
+        RefusedError: With 421 for an unknown name, 403 for a page of another origin and for a browser that does not say
+            which page asks, 415 for a body that neither names its page nor is declared as JSON, 400 if one of these
+            headers comes twice.
     """
     headers = Headers(scope=scope)
     if twice := [name for name in _ONCE if len(headers.getlist(name)) > 1]:
@@ -73,7 +73,7 @@ def check_request(scope: Scope, names: frozenset[str] | None) -> None:
 
 
 def declares_json(content_type: str) -> bool:
-    """Return whether a Content-Type header says JSON, with whatever parameters."""
+    """Return whether a Content-Type header declares JSON, with any parameters."""
     return content_type.partition(";")[0].strip().lower() == "application/json"
 
 
@@ -100,7 +100,7 @@ def _answered(host: str, names: frozenset[str]) -> bool:
 
 
 def _same(origin: str, host: str) -> bool:
-    """Return whether an origin is where a request went to; a port that is left out is the origin's own default."""
+    """Return whether an origin is the host of the request; a missing port is the default of the origin's scheme."""
     scheme, _, rest = origin.partition("://")
     theirs, ours, usual = _parted(rest), _parted(host), _PORTS.get(scheme.lower())
     if theirs is None or ours is None or usual is None:
@@ -113,7 +113,7 @@ def _port(given: int | None, usual: int) -> int:
 
 
 def _parted(host: str) -> tuple[str, int | None] | None:
-    """Return name and port as a Host header has them; None if it is none."""
+    """Return name and port of a Host header; None if it is not valid."""
     try:
         parts = urlsplit(f"//{host}")
         name, port = parts.hostname, parts.port

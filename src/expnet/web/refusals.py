@@ -1,4 +1,4 @@
-"""What a client is told when something goes wrong, and with which status."""
+"""Errors as clients see them: message and HTTP status."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ _PROBLEMS = 5
 
 
 def refused(error: Exception) -> RefusedError:
-    """Return the status of an error of a kind in `EXPECTED`, and what to tell a client."""
+    """Return the error for the client, with the status of an error of a type in `EXPECTED`."""
     match error:
         case RefusedError():
             return error
@@ -51,12 +51,12 @@ def encode(content: Any) -> bytes:
 
 
 def headers(error: RefusedError) -> dict[str, str]:
-    """Return when whoever is refused for now may come back."""
+    """Return the header that says when to try again, for refusals that are temporary."""
     return {"retry-after": "1"} if error.status in (429, 503) else {}
 
 
 def _problems(error: RequestValidationError) -> str:
-    """Say where a body differs from what was expected, without what it says there."""
+    """Return where a body differs from what was expected, without quoting it."""
     problems = error.errors()
     lines = [_problem(problem) for problem in problems[:_PROBLEMS]]
     more = f"; and {len(problems) - _PROBLEMS} more" if len(problems) > _PROBLEMS else ""
@@ -70,11 +70,11 @@ def _unreadable(cause: BaseException) -> str:
         case UnicodeDecodeError():
             return f"it is not UTF-8 at byte {cause.start + 1}"
         case _:
-            return "it holds a number of too many digits"  # all else that `json` raises is no JSON, and said so
+            return "it holds a number of too many digits"  # other errors of `json` already say that it is not JSON
 
 
 def _problem(problem: dict[str, Any]) -> str:
     place = problem["loc"][1:]
     if problem["type"] == "json_invalid":
-        return f"The body is no JSON: {problem['ctx']['error']} (character {place[0]})"
+        return f"The body is not JSON: {problem['ctx']['error']} (character {place[0]})"
     return f"{'.'.join(map(str, place)) or 'body'}: {problem['msg']}"

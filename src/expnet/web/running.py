@@ -1,4 +1,4 @@
-"""A server on an address, until it is told to stop."""
+"""Run a server on an address until it is told to stop."""
 
 import logging
 import math
@@ -12,12 +12,12 @@ _CONNECTIONS = 1000
 
 
 def configuration(app: FastAPI, limits: Limits, *, host: str = "127.0.0.1", port: int = 8000) -> uvicorn.Config:
-    """Return how uvicorn is to run: told to stop, it answers what it has taken before it does."""
+    """Return uvicorn's configuration: when stopped, it first answers the requests that it has accepted."""
     return uvicorn.Config(
         app,
         host=host,
         port=port,
-        access_log=False,  # the guard keeps one, without what clients write
+        access_log=False,  # the guard writes one, without what clients send
         server_header=False,
         ws="none",
         limit_concurrency=_CONNECTIONS,

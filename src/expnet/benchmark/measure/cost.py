@@ -1,4 +1,4 @@
-"""What a method costs beside the bare prediction: time, passes, memory."""
+"""The cost of a method compared with the bare prediction: time and memory."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""From word scores to figures, text by text."""
+"""Compute figures from word scores, text by text."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -42,7 +42,7 @@ Curve = dict[str, list[float]]
 
 
 def plausibility(scores: Scores, marks: Marks, share: float, threshold: float | None = None) -> Values:
-    """Hold scores against marks; all NaN for a text without a marked word.
+    """Evaluate scores against human marks; all NaN for a text without a marked word.
 
     Args:
         scores: Of the judged words of each text.
@@ -54,7 +54,7 @@ def plausibility(scores: Scores, marks: Marks, share: float, threshold: float | 
 
 
 def against_each(scores: Scores, annotators: Sequence[Marks], share: float, threshold: float | None = None) -> Values:
-    """Hold scores against each annotator, and take the mean over the annotators of a text."""
+    """Evaluate scores against each annotator, and return the mean over the annotators of a text."""
     return _columns(
         _mean([_plausibility(s, marks, share, threshold) for marks in people])
         for s, people in zip(scores, annotators, strict=True)
@@ -62,7 +62,7 @@ def against_each(scores: Scores, annotators: Sequence[Marks], share: float, thre
 
 
 def people(annotators: Sequence[Marks], share: float) -> Values:
-    """Hold each annotator against the majority of the others, as if the marks were scores; the mean over annotators.
+    """Evaluate each annotator against the majority of the others, with marks as scores; the mean over annotators.
 
     Their F1 is that of their own marks, not of a share.
     """
@@ -92,7 +92,7 @@ def faithfulness(
     soft: bool = False,
     seed: int = 0,
 ) -> dict[str, tuple[Values, Curve]]:
-    """Take words away in the order of each method and watch the target's probability.
+    """Remove words in the order of each method and measure the target's probability.
 
     Returns:
         For each method its figures text by text, and its deletion and insertion curves, means over the texts.
@@ -121,7 +121,7 @@ def faithfulness(
 
 
 def agreement(first: Scores, second: Scores, share: float) -> Values:
-    """Say how much two scorings of the same words agree."""
+    """Return how much two scorings of the same words agree."""
     return _columns(
         {"rank_correlation": rank_correlation(a, b), "top_overlap": top_overlap(a, b, share)}
         for a, b in zip(first, second, strict=True)

@@ -23,7 +23,7 @@ _COST_TEXTS = 8
 
 
 class Bench:
-    """Measures; every function returns the rows of one cell."""
+    """Runs the measurements of a plan; every method returns the rows of one cell."""
 
     def __init__(self, plan: Plan, data: Data, workshop: Workshop) -> None:
         self.plan, self.data, self.workshop = plan, data, workshop
@@ -34,7 +34,7 @@ class Bench:
         return whole.take(draw(whole.records, most, self.plan.seed))
 
     def floors(self, task: TaskPlan, test: SetPlan) -> list[Row]:
-        """Mark everything; and where each annotator's marks are known, hold people against people."""
+        """Evaluate marking every word and, where each annotator's marks are known, people against each other."""
         texts, share, rows = self.texts(task, test), self.data.share(task), []
         for marks in test.marks:
             if marks == "each annotator":
@@ -49,7 +49,7 @@ class Bench:
         return rows
 
     def plausibility(self, task: TaskPlan, test: SetPlan, who: Contestant) -> list[Row]:
-        """Hold a method's scores against what people marked."""
+        """Evaluate a method's scores against human marks."""
         texts = self.texts(task, test, self.plan.methods.sample_texts if who.sample else 0)
         job, share = who.job(), self.data.share(task)
         scores = self.workshop.scores(task, who.round, texts, job)
@@ -67,7 +67,7 @@ class Bench:
     def faithfulness(
         self, task: TaskPlan, test: SetPlan, group: Sequence[Contestant], replacement: Replacement
     ) -> list[Row]:
-        """Watch the probability while words are replaced in the order of each method; all methods together."""
+        """Measure the probability while words are replaced in the order of each method; all methods together."""
         plan = self.plan.faithfulness
         soft = plan.soft and replacement == plan.replacements[0]
         sample = all(who.sample for who in group)
@@ -114,7 +114,7 @@ class Bench:
         return self._compared("stability", task, texts, who, job, scores, against)
 
     def sanity(self, task: TaskPlan, test: SetPlan, who: Contestant) -> list[Row]:
-        """Compare scores with those of a model that has forgotten, and of another class."""
+        """Compare scores with those of a randomised model, and of another class."""
         texts, job = self.texts(task, test, self.plan.stability_texts), who.job()
         classifier, explained = self.workshop.classifier(task, 0), self.workshop.explained(task, 0, texts)
         scores = self.workshop.scores(task, who.round, texts, job)

@@ -1,4 +1,4 @@
-"""Run a plan cell by cell, each written when it is done, so that what was interrupted goes on where it was."""
+"""Run a plan cell by cell; each is written when it is done, so that an interrupted run resumes where it stopped."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from expnet.timing.clock import Stopwatch
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Work that is done completely or not at all; `name` tells it from any other, and depends on all its inputs."""
+    """Work that is done as a whole or not at all; its `name` is unique and depends on all its inputs."""
 
     name: str
     title: str
@@ -31,7 +31,7 @@ class Cell:
 
 
 def run(plan: Plan, folder: Path, output: Path, *, only: Sequence[str] = (), progress: bool = False) -> RowFile:
-    """Run what is not yet there of a plan.
+    """Run the cells of a plan that have no rows yet.
 
     Several processes may run different tasks of a plan at the same time, once the classifiers are there.
 
@@ -102,7 +102,7 @@ def _cell(
         label, condition = contestant.label, dict(contestant.condition)
         depends.append([contestant.experiment, label, condition, plan.methods.options.get(label)])
         depends.append(plan.methods.sample_texts if contestant.sample else 0)
-        if contestant.experiment in EXPNETS:  # it learned from other tasks, maybe
+        if contestant.experiment in EXPNETS:  # it may have been trained on other tasks
             depends += [asdict(config) for config in (plan.cross, plan.student, plan.few, plan.own)]
             depends.append(plan.unmarked)
             depends += [asdict(replace(other, tests=())) for other in plan.tasks]
@@ -114,7 +114,7 @@ def _cell(
 
 
 def _next_round(who: Contestant, everyone: Sequence[Contestant]) -> Contestant | None:
-    """Return the ExpNet that learned likewise with the next seed."""
+    """Return the ExpNet that was trained in the same way with the next seed."""
     seeds = ("seed", "classifier")
 
     def likewise(other: Contestant) -> bool:

@@ -1,4 +1,4 @@
-"""Word scores of a method on a set of texts, computed once and kept."""
+"""Word scores of a method on a set of texts, computed once and cached."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,9 +35,9 @@ class ScoringJob:
 
 
 def targets(classifier: Classifier, records: Sequence[Record], names: Mapping[str, str]) -> list[int]:
-    """Return the class to explain of each text: its label, for that is what people gave reasons for.
+    """Return the class to explain for each text: its label, as that is what people gave reasons for.
 
-    Where the set has labels that the classifier does not know, the class it predicts, for the whole set.
+    If the set has labels that the classifier does not know, the predicted class is explained, for the whole set.
     """
     labels = [names.get(str(record.label), str(record.label)) for record in records]
     if set(labels) <= set(classifier.labels):
@@ -95,7 +95,7 @@ def word_scores(
 
 
 def keep(path: Path, scores: Scores) -> None:
-    """Write scores atomically."""
+    """Write scores to a safetensors file, atomically; `kept` reads them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     flat = np.concatenate(scores) if scores else np.zeros(0)
     write_atomic(path, save({"scores": flat, "lengths": np.array([len(word_scores) for word_scores in scores])}))

@@ -1,4 +1,4 @@
-"""Who is measured on a task: every method of the plan, and the ExpNets."""
+"""What is measured on a task: every method of the plan, and the ExpNets."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from expnet.network.heads import Tier
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """A method of the plan, or an ExpNet and how it learned.
+    """A method of the plan, or an ExpNet and how it was trained.
 
     Attributes:
         experiment: As in `Row`.
         label: What the plan calls the method.
         round: Which of the plan's seeds; see `Workshop`.
         sample: Whether it is measured on a sample only.
-        condition: As in `Row`: how the ExpNet learned, its seed and the classifier's.
-        job: Makes it, training the ExpNet if need be.
-        closely: Whether more than plausibility is measured of it: of every method, and of ExpNets with no marks, with
-            the fewest after adapting, and with all.
+        condition: As in `Row`: how the ExpNet was trained, its seed and the classifier's.
+        job: Returns it as a `ScoringJob`, after training the ExpNet if necessary.
+        closely: Whether more than plausibility is measured: for every method, and for ExpNets trained on no marks, on
+            the fewest after adapting, and on all.
     """
 
     experiment: str
@@ -36,7 +36,7 @@ class Contestant:
 
 
 def contestants(plan: Plan, workshop: Workshop, task: TaskPlan) -> list[Contestant]:
-    """Return who is measured on a task, the quick ones first."""
+    """Return what is measured on a task, the fast ones first."""
     return [*_baselines(plan, workshop, task), *_networks(plan, workshop, task)]
 
 
@@ -59,7 +59,7 @@ def _networks(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Contes
         version = workshop.version(task, round)
         for tier in plan.tiers:
             label = "expnet_gradient" if tier == "gradient" else "expnet"
-            for experiment, shots, start in _lessons(plan, task):
+            for experiment, shots, start in _trainings(plan, task):
 
                 def job(
                     experiment: str = experiment,
@@ -83,7 +83,7 @@ def _networks(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Contes
                 yield Contestant(experiment, label, round, False, condition, job, closely)
 
 
-def _lessons(plan: Plan, task: TaskPlan) -> Iterator[tuple[str, int, str]]:
+def _trainings(plan: Plan, task: TaskPlan) -> Iterator[tuple[str, int, str]]:
     """Yield experiment, number of marked texts (0: all), and what the ExpNet starts from ("": there are no marks)."""
     known, others = set(plan.experiments), [other for other in plan.tasks if other.train]
     if not any(other.family != task.family for other in others):

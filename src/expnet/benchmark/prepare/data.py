@@ -1,4 +1,4 @@
-"""The texts of a plan: read, drawn, and kept apart."""
+"""The texts of a plan: read, sampled, and split without overlap."""
 
 import hashlib
 from collections.abc import Sequence
@@ -135,7 +135,7 @@ class Data:
         return drawn[0], drawn[1] or None
 
     def unmarked(self, task: TaskPlan, count: int) -> list[Record]:
-        """Return so many of the task's training texts, marked or not, for whoever is to learn without marks."""
+        """Return `count` of the task's training texts, marked or not, for training without marks."""
         unmarked = [r for r in self.records(task.train) if _wanted(r, task) and _reduced(r) not in self.tested]
         return [unmarked[i] for i in draw(unmarked, count, self.plan.seed)]
 

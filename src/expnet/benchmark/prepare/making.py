@@ -1,4 +1,4 @@
-"""What a plan needs before anything can be measured, each made once and kept: classifiers, ExpNets, scores."""
+"""What a plan needs before it can measure, each made once and cached: classifiers, ExpNets, scores."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ _DOCUMENTS = 5000  # enough to count words in
 
 
 class Workshop:
-    """Makes and keeps what a plan needs.
+    """Makes and caches what a plan needs.
 
     A round is one of the plan's seeds: it has its own ExpNets, and its own classifier of each task that has several.
     """
@@ -41,7 +41,7 @@ class Workshop:
         self._features = FeatureCache()
 
     def version(self, task: TaskPlan, round: int) -> str | int:
-        """Return which of a task's classifiers takes part in a round: its seed, or what was loaded."""
+        """Return which of a task's classifiers a round uses: its seed, or what was loaded."""
         versions = self.versions(task)
         return versions[round % len(versions)]
 
@@ -59,21 +59,21 @@ class Workshop:
         return self._classifiers[key]
 
     def cross_task(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
-        """Return the ExpNet that learned from the tasks of every other family."""
+        """Return the ExpNet that was trained on the tasks of every other family."""
         return self.learned(self.others(task), round, with_tier(self.plan.cross, tier))
 
     def universal(self, tier: Tier) -> ExpNet:
-        """Return the ExpNet that learned from all tasks, for tasks that are not in the plan."""
+        """Return the ExpNet that was trained on all tasks, for tasks that are not in the plan."""
         return self.learned([task for task in self.plan.tasks if task.train], 0, with_tier(self.plan.cross, tier))
 
     def others(self, task: TaskPlan) -> list[TaskPlan]:
-        """Return the tasks of other families that have marks to learn from."""
+        """Return the tasks of other families that have marks to train on."""
         return [other for other in self.plan.tasks if other.train and other.family != task.family]
 
     def learned(
         self, tasks: Sequence[TaskPlan], round: int, config: FitConfig, *, rounds: Sequence[int] = ()
     ) -> ExpNet:
-        """Return the ExpNet that learned from these tasks, by their classifiers of several `rounds` if asked to."""
+        """Return the ExpNet trained on these tasks, with their classifiers of `rounds`, by default of `round`."""
         sources = {
             (task.name, self.version(task, turn)): self._source(task, turn)
             for task in tasks
@@ -82,7 +82,7 @@ class Workshop:
         return self._trained(list(sources.values()), self._seeded(config, round))
 
     def adapted(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
-        """Return the ExpNet that one from other families, with gradients, taught on texts of the task without marks."""
+        """Return the ExpNet distilled, on unmarked texts of the task, from one of other families with gradients."""
         teacher, config = self.cross_task(task, round, "gradient"), with_tier(self.plan.student, tier)
         texts = self.data.unmarked(self._owner(task), self.plan.unmarked)
         classifier = self.classifier(task, round)
@@ -92,9 +92,9 @@ class Workshop:
         return self._network(_digest(asked, texts), lambda: adapt(classifier, teacher, inputs, config=config))
 
     def marked(self, task: TaskPlan, round: int, tier: Tier, shots: int, *, warm: bool) -> ExpNet:
-        """Return an ExpNet that learned from so many marked texts of the task (0: all), a draw for each round.
+        """Return an ExpNet trained on `shots` marked texts of the task (0: all), drawn anew for each round.
 
-        With `warm` it starts from the one that was adapted without marks, else from nothing.
+        With `warm` it starts from the one that was adapted without marks, otherwise from scratch.
         """
         source, plan = self._source(task, round), self.plan
         config = plan.own
@@ -107,7 +107,7 @@ class Workshop:
         return self._trained([source], with_tier(self._seeded(config, round), tier), start)
 
     def explained(self, task: TaskPlan, round: int, texts: TestSet) -> list[int]:
-        """Return the class to explain of each text."""
+        """Return the class to explain for each text."""
         key = task.name, texts.name, self.version(task, round)
         if key not in self._explained:
             whole = self.data.test_set(task, next(test for test in task.tests if test.file == texts.name))
@@ -116,7 +116,7 @@ class Workshop:
         return [self._explained[key][number] for number in texts.numbers]
 
     def job(self, task: TaskPlan, method: Measured) -> ScoringJob:
-        """Return a method as the plan wants it; one that counts words is handed the texts the classifier learned."""
+        """Return a method as the plan wants it; one that counts words gets the classifier's training texts."""
         attribution, options = find_method(method.name), dict(method.options)
         if DOCUMENTS in attribution.options:
             files = self._owner(task).classifier.train or task.train or task.tests[0].file

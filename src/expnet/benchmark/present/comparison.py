@@ -21,7 +21,7 @@ from expnet.benchmark.present.summary import (
 from expnet.benchmark.rows import EXPNETS, Row
 from expnet.metrics.statistics import estimate, holm, paired_test
 
-# Whoever is no explanation method: never the best of a column.
+# These are not explanation methods, so they are never the best of a column.
 BOUNDS = ("control", "floor", "human")
 _LESS = ("sufficiency", "deletion_area", "ratio", "megabytes")
 
@@ -78,7 +78,7 @@ def better(kind: str, metric: str) -> int:
 
 
 def gain(ours: Sequence[Row], theirs: Sequence[Row], metric: str) -> Gain | None:
-    """Return how far the first are ahead on the texts that both have, or None if there are none."""
+    """Return how far `ours` are ahead on the texts that both have; None if there are none."""
     a, b = by_text(ours, metric), by_text(theirs, metric)
     if not (shared := sorted(a.keys() & b.keys())):
         return None
@@ -94,7 +94,7 @@ def best(
 
     Args:
         rows: Of one kind and place.
-        experiments: Whom to choose from.
+        experiments: The experiments to choose from.
         metric: What is compared.
         sample: Choose among those measured on a sample, instead of among those measured on the whole set.
     """
@@ -171,7 +171,7 @@ def comparable(points: Sequence[Point]) -> list[Point]:
 
 
 def _cost(rows: Iterable[Row], name: str, method: str) -> float:
-    """However an ExpNet was trained, it takes the same time: any that was measured will do."""
+    """Return a system's cost; an ExpNet takes the same time however it was trained, so any that was measured counts."""
     costs = [row for row in rows if row.kind == "cost" and row.method == method]
     exact = [row for row in costs if system(row) == name] or costs
     return mean([mean(by_text([row], "ratio").values()) for row in exact])

@@ -1,4 +1,4 @@
-"""Plots of a benchmark, for paper and screen: figures that belong to nobody's global state."""
+"""Plots of a benchmark, for paper and screen; matplotlib's global state is left alone."""
 
 import io
 import math
@@ -100,12 +100,12 @@ def cost_by_length(timings: Sequence[Timing]) -> Figure:
 
 
 def svg(figure: Figure, *, name: str, label: str) -> str:
-    """Return an element for a page: its ink is the page's, and its ids are like no other's if the name is.
+    """Return a plot as an SVG element in the page's text colour; its ids are unique if `name` is.
 
     Args:
         figure: A plot.
         name: A word, unique in the page.
-        label: What screen readers say, as HTML.
+        label: The text for screen readers, as HTML.
     """
     file = io.StringIO()
     with matplotlib.rc_context(_STYLE):
@@ -151,7 +151,7 @@ def trade_off(rows: Sequence[Row]) -> Figure | None:
 
 
 def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    """Write each name at the nearest free place around its point, those in the thick of it first."""
+    """Write each name at the nearest free place around its point, those in crowded places first."""
     figure.draw_without_rendering()  # sizes and places are known from here on
     centres = axes.transData.transform([(point.plausibility, point.faithfulness) for point in points])
     scale = figure.dpi / 72
@@ -202,9 +202,9 @@ def few_marks(rows: Sequence[Row]) -> Figure | None:
     steps = sorted({summary.shots(row) for here in rows_of.values() for row in here if row.experiment in EXPNETS})
 
     def panel(axes: Axes, here: Sequence[Row]) -> None:
-        for name, lesson in summary.lessons(here).items():
-            at = [steps.index(count) for count in lesson]
-            figures = [summary.figure(of_step, HEADLINE) for of_step in lesson.values()]
+        for name, curve in summary.learning_curves(here).items():
+            at = [steps.index(count) for count in curve]
+            figures = [summary.figure(of_step, HEADLINE) for of_step in curve.values()]
             colour = _GREEN if "gradient" in name else _BLUE
             marker, dashes = ("s", "--") if name.endswith(summary.FROM_SCRATCH) else ("o", "-")
             axes.plot(
@@ -221,7 +221,7 @@ def few_marks(rows: Sequence[Row]) -> Figure | None:
 
 
 def deletion(rows: Sequence[Row]) -> Figure | None:
-    """Plot how the probability falls while words are taken away, the first of each method coming first."""
+    """Plot how the probability falls while words are removed, in the order of each method."""
     replacement = comparison.main_replacement(rows)
     rows_of = summary.places(
         [row for row in rows if "deletion" in row.curves and str(row.condition.get("replacement")) == replacement]

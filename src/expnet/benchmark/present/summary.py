@@ -1,4 +1,4 @@
-"""What rows say together: who was measured where, and figures over texts and seeds."""
+"""Summaries of rows: what was measured where, and figures over texts and seeds."""
 
 import json
 import math
@@ -64,7 +64,7 @@ def group(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 
 def system(row: Row) -> str:
-    """Return what a row measured in words: a method by its name, an ExpNet by how it was trained."""
+    """Return the name of what a row measured: of a method its name, of an ExpNet how it was trained."""
     if row.experiment not in EXPNETS:
         return row.method
     name = _NAMES.get(row.method, row.method)
@@ -89,20 +89,20 @@ def systems(rows: Iterable[Row], experiments: Sequence[str]) -> dict[str, list[R
 
 
 def shots(row: Row) -> float:
-    """Return the number of marked texts of the task that an ExpNet learned from, infinite for all, 0 for none."""
+    """Return the number of marked texts of the task that an ExpNet was trained on: infinite for all, 0 for none."""
     given = "all" if row.experiment == "in-domain" else row.condition.get("shots")
     return math.inf if given == "all" else float(given or 0)
 
 
 def shots_name(count: float) -> str:
-    """Return what a number of marked texts is called, 0 and infinite ones included."""
+    """Return the name of a number of marked texts: "all" for infinite, the number otherwise."""
     return "all" if math.isinf(count) else f"{count:.0f}"
 
 
-def lessons(rows: Iterable[Row]) -> dict[str, dict[float, list[Row]]]:
+def learning_curves(rows: Iterable[Row]) -> dict[str, dict[float, list[Row]]]:
     """Return the ExpNets of one place by name and start, and by `shots`, ascending.
 
-    One adapted without marks is where those that start from it have learned from no mark.
+    An ExpNet that was adapted without marks is the curve's value at 0 for those that start from it.
     """
     ours = sorted((row for row in rows if row.experiment in EXPNETS), key=lambda row: (row.method, shots(row)))
 
@@ -114,7 +114,7 @@ def lessons(rows: Iterable[Row]) -> dict[str, dict[float, list[Row]]]:
 
 
 def places(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Return rows by set, marks and classifier, each named as shortly as it can be told apart."""
+    """Return rows by set, marks and classifier, under the shortest names that are unique."""
     classifiers = group(rows, lambda row: row.set)
     several = {name for name, of_set in classifiers.items() if len({row.classifier for row in of_set}) > 1}
 
@@ -147,7 +147,7 @@ def by_text(rows: Iterable[Row], metric: str) -> dict[int, float]:
 
 
 def mean(values: Iterable[float]) -> float:
-    """Return the mean, NaN of nothing."""
+    """Return the mean; NaN if there are no values."""
     known = list(values)
     return sum(known) / len(known) if known else math.nan
 

@@ -78,7 +78,7 @@ def _plain(text: str) -> str:
 
 
 def _defused(text: str) -> str:
-    """Prefix what a spreadsheet would take for a formula with an apostrophe; some read full-width signs likewise."""
+    """Put an apostrophe before what a spreadsheet would read as a formula; some read full-width signs so, too."""
     return f"'{printable(text)}" if text.startswith(tuple("=+-@\t\r\n＝＋－＠")) else printable(text)
 
 

@@ -167,7 +167,7 @@ def few_marks(rows: Sequence[Row]) -> list[Table]:
     lines = [
         (place, start, *(_figure(at.get(step, [])) for step in steps))
         for place, here in summary.places(chosen).items()
-        for start, at in summary.lessons(here).items()
+        for start, at in summary.learning_curves(here).items()
     ]
     header = ("set", "start", *(summary.shots_name(step) for step in steps))
     return [Table("Average precision after a few marked texts of the task", header, tuple(lines), (_INTERVALS,))]

@@ -1,1 +1,1 @@
-"""What every method is held to."""
+"""Tests a method against its declaration and against what every method must keep."""

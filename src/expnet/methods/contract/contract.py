@@ -1,4 +1,4 @@
-"""The contract of attribution methods: what `Method` declares is tried out on a small classifier."""
+"""The contract of attribution methods: test what a `Method` declares on a small classifier."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ _RELATIVE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a method that keeps the contract showed.
+    """Measurements of a method that keeps the contract.
 
     Attributes:
         residual: Largest gap between the sum of the scores and what they should sum to, in logits; None if the
@@ -87,7 +87,7 @@ def check_method(
             is more than 1.
 
     Raises:
-        ContractError: With everything that the method does not keep.
+        ContractError: With everything in which the method breaks the contract.
         UnsupportedModelError: If the method says that this classifier is not for it.
     """
     classifier = classifier or tiny_classifier()

@@ -1,4 +1,4 @@
-"""What a borrowed model looks like before and after, and ways to make its life hard in between."""
+"""Snapshots of a borrowed model before and after a call, and ways to disturb it in between."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 
 class PlantedError(Exception):
-    """Raised inside the model, to see what a method leaves behind."""
+    """Raised inside the model, to test what a method leaves behind."""
 
 
 @contextmanager

@@ -106,7 +106,7 @@ GRAD_SAM = Method(
 
 @by_part()
 def cat(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
-    """Add up over the layers each token's hidden state, as the layer finds it, times its gradient; signed."""
+    """Add up over the layers each token's hidden state at the layer's input, times its gradient; signed."""
     kept = _maps(classifier, part, target, hidden=True)
     return torch.stack([(h * g).sum(-1) for h, g in zip(kept.hidden, kept.slopes, strict=True)]).sum(0)
 

@@ -38,13 +38,13 @@ class Block:
 
     Attributes:
         mask: True for real tokens.
-        residual: What the layer found.
+        residual: The layer's input.
         attention: Probabilities, values and output projection.
         projected: Whether the output projection was called.
         bias: Of the output projection, if it has one.
         total: Residual plus attention's output.
         norms: Those after attention, in the order of their calls.
-        output: What the layer gave.
+        output: The layer's output.
     """
 
     mask: Bool[Tensor, "batch tokens"]
@@ -70,7 +70,7 @@ class Block:
         """
         whole = self.norms[0].output if self.ends_normed else self.total
         if whole is None:
-            raise UnsupportedModelError("No layer adds the output of its attention to what it found.")
+            raise UnsupportedModelError("No layer adds the output of its attention to its input.")
         return whole.float()
 
 

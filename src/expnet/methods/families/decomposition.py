@@ -29,10 +29,10 @@ _HELD = 4
 def value_zeroing(
     classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch tokens"]:
-    """Take one token's value vectors away in one layer, see how far each token's output turns, and roll that out.
+    """Zero one token's value vectors in one layer, measure how far each token's output turns, and roll that out.
 
-    The mixing is the cosine distance between the layer's output with and without, in shares of each row; the layer
-    always starts from what it finds in the untouched pass. Scores lie in [0, 1].
+    The mixing is the cosine distance between the layer's output with and without them, in shares of each row; the
+    layer's input is always that of the unmodified pass. Scores lie in [0, 1].
     """
     with torch.no_grad():
         return _rolled(classifier, part, [_shares(distances) for distances in _turns(classifier, part)])
@@ -159,7 +159,7 @@ def _turns(classifier: Classifier, part: Encoding) -> list[Mixing]:
 def _without(
     classifier: Classifier, part: Encoding, sources: range, inputs: Sequence[Tensor], directions: Sequence[Tensor]
 ) -> list[Float[Tensor, "batch tokens sources"]]:
-    """Run each layer on what it found in the untouched pass, once without the value of each of the sources."""
+    """Run each layer on its input of the unmodified pass, once without the value of each of the sources."""
     model, copies, turns = classifier.model, len(sources), []
     gone = F.one_hot(torch.tensor(sources, device=model.device), part.ids.shape[1]).bool().repeat(len(part), 1)
 

@@ -101,7 +101,7 @@ def _check(scores: Tensor, logits: Tensor, name: str, dtype: torch.dtype) -> Non
 
 
 def _halves(both: Tensor) -> tuple[Tensor, Tensor]:
-    """Part the texts from the baselines; the batch may have been joined with the axes behind it."""
+    """Separate the texts from the baselines; the batch may have been merged with the axes behind it."""
     if len(both) % 2:
         raise UnsupportedModelError(f"The batch is not the first axis of a tensor of shape {tuple(both.shape)}.")
     text, without = both.chunk(2)

@@ -95,7 +95,7 @@ def integrated_gradients(
     replacement: Baseline = "mask",
     steps: int = 50,
 ) -> Float[Tensor, "batch tokens"]:
-    """Add up gradients on the straight way from a text without its tokens to the text; signed, complete.
+    """Add up gradients on the straight line from a text without its tokens to the text; signed, complete.
 
     Args:
         classifier: The classifier.

@@ -81,7 +81,7 @@ def occlusion(
         starts = place <= (game.count[:, None] - window).clamp(min=0)
         ahead = place - place[:, None]
         run = starts[:, :, None] & everyone[:, None] & (ahead >= 0) & (ahead < window)
-        # A run that does not exist takes nobody away, and so costs no pass.
+        # A run that does not exist removes nothing, and so costs no pass.
         worth = values(game, torch.cat([everyone[:, None], everyone[:, None] & ~run], dim=1))
         loss = worth[:, :1] - worth[:, 1:]
         return (loss[:, :, None] * run).sum(1) / run.sum(1).clamp(min=1)

@@ -202,7 +202,7 @@ def weighted_ridge(
 
 
 def _constrained_fit(kept: Tensor, worth: Tensor, weight: Tensor, ends: Tensor, everyone: Tensor) -> Tensor:
-    """Fit worths by sums over players; the sums for nobody and everyone are exact, and what is left open is even."""
+    """Fit worths by sums over players, exact for the empty and the full coalition; what is left open is even."""
     features, count = kept.double(), everyone.sum(1, keepdim=True).clamp(min=1)
     size = features.sum(2)
     even = (ends[:, 1:] - ends[:, :1]) / count

@@ -129,7 +129,7 @@ def _halved(function: Function, inputs: Sequence[Tensor], relevance: Tensor) -> 
 
 
 def _whole(_function: Function, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
-    """Let relevance pass."""
+    """Give all relevance to the first input."""
     return [relevance.sum_to_size(inputs[0].shape)]
 
 

@@ -87,7 +87,7 @@ def _documents(folder: Path) -> Documents:
         return from_file
     docs = folder / "docs"
     if not docs.is_dir():
-        raise RationaleError(f"The documents of an ERASER set stand in {docs} or {together}, but neither is there.")
+        raise RationaleError(f"The documents of an ERASER set are in {docs} or {together}, but neither exists.")
 
     def from_folder(docid: str) -> list[str]:
         place = docs / docid

@@ -16,7 +16,7 @@ from expnet.text.texts import Text
 def read_hatexplain(path: Path, rule: Rule) -> Iterator[Found]:
     """Read posts; their label is that of the majority, None where all three annotators differ.
 
-    Posts labelled normal have no rationale, as in the authors' code: whoever finds a post normal marks nothing.
+    Posts labelled normal have no rationale, as in the authors' code: annotators mark nothing in a normal post.
     Marks belong to the annotators who chose another label, in their order. Many posts hold fewer marks than that;
     their annotators are called "1", "2", without a label.
     """
@@ -34,7 +34,7 @@ def hatexplain_splits(path: Path) -> Mapping[str, Sequence[str]]:
         posts_of = json.loads(divisions.read_text(encoding="utf-8-sig"))
         return {split: [str(post) for post in posts] for split, posts in posts_of.items()}
     except (OSError, ValueError, RecursionError, AttributeError, TypeError) as error:
-        raise RationaleError(f"The splits of {path} stand in {divisions}, which cannot be read: {error}") from error
+        raise RationaleError(f"The splits of {path} are in {divisions}, which cannot be read: {error}") from error
 
 
 def _record(row: SourceRow, rule: Rule) -> Record:

@@ -24,7 +24,7 @@ def read_label_studio(path: Path, options: Options) -> Iterator[Found]:
     field holds the text, or text and pair, the marks tell by what they quote and `to_name` by its name; see `Layout`.
 
     In JSON-MIN a choice is a string like any other. It is told by its place: Label Studio writes the fields of the
-    task, `id`, what was annotated, `annotator`. Where fields stand in another order nothing is taken for a choice.
+    task, `id`, what was annotated, `annotator`. Where fields are in another order nothing is read as a choice.
     """
     rows = list(json_elements(path))
     tasks = parsed(str(path), rows, lambda row: _task(row, options))

@@ -1,7 +1,7 @@
 """Which fields of Label Studio's tasks hold the texts that people marked.
 
-A result names the object that it is about (`to_name`), a task the fields of its data. What an object shows, only the
-project's configuration says, which exports leave out.
+A result names the object that it is about (`to_name`), a task the fields of its data. Only the project's configuration
+says which field an object shows, and exports leave it out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ class Layout:
         """Return whether an object shows the task's text (0) or pair (1), None if another text.
 
         Raises:
-            RowError: If nothing tells which text it shows.
+            RowError: If it is unclear which text it shows.
         """
         texts = self.of(task)
         shown = next((name for name in self.fields[on] if name in task.data), None)
@@ -98,7 +98,7 @@ class Layout:
         if self.marked == {on} and len(texts) == 1:
             return 0
         raise RowError(
-            "marks", f"nothing tells which of {sorted(task.data)} the marks on {on!r} stand in: none quotes it"
+            "marks", f"it is unclear which of {sorted(task.data)} the marks on {on!r} are in: none quotes it"
         )
 
     def is_label(self, result: LabelStudioResult, task: LabelStudioTask) -> bool:
@@ -108,23 +108,23 @@ class Layout:
         if result.about is None or result.about in self.marked:
             return result.about is None or self.segment(result.about, task) is not None
         shown = next((name for name in self.fields[result.about] if name in task.data), None)
-        if shown is None:  # nothing tells what it shows: the text, if there is nothing else
+        if shown is None:  # it is unclear what it shows: the text, if there is nothing else
             return not self.marked and len(self.fields) == 1
         return shown in self.of(task)
 
 
 def find_layout(tasks: Sequence[LabelStudioTask], options: Options) -> Layout:
-    """Find out where the texts of a file stand.
+    """Find out which fields hold the texts of a file.
 
     Raises:
-        RationaleError: If marks stand in more than two texts of a task, or `options` names a pair without a text or a
+        RationaleError: If marks are in more than two texts of a task, or `options` names a pair without a text or a
             control that is not there.
     """
     if options.pair is not None and options.text is None:
         raise RationaleError(f"pair={options.pair!r} needs text=, the field that holds the first text.")
     controls = sorted({r.control for task in tasks for _, results in task.people for r in results if r.control})
     if options.choice is not None and controls and options.choice not in controls:
-        raise RationaleError(f"Nobody chose anything with choice={options.choice!r}; controls: {', '.join(controls)}.")
+        raise RationaleError(f"No label was chosen with choice={options.choice!r}; controls: {', '.join(controls)}.")
     names = list(dict.fromkeys(name for task in tasks for name in task.data))
     marks: dict[str | None, list[tuple[LabelStudioTask, Mark]]] = {}
     objects: dict[str | None, None] = {}
@@ -164,7 +164,7 @@ def _fields(
     *,
     alone: bool,
 ) -> tuple[str, ...]:
-    """Return the fields that an object may show, none if nothing tells."""
+    """Return the fields that an object may show, none if that is unclear."""
     quoting = {name: sum(fits(task.data.get(name, ""), mark) for task, mark in marks) for name in names}
     likely = [name for name in names if quoting[name]]
     if not likely:

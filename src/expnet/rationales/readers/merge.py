@@ -43,7 +43,7 @@ def merge(
 
     Args:
         path: The file, for problems.
-        found: Texts with the answer of one person, or several, or none.
+        items: Texts with the answers of one person, several, or none, with their lines; or problems.
         rule: How marks become one rationale.
         own_label: Count only annotators who chose the text's label; those of another marked reasons for that.
         told_by_marks: The file does not say what people were asked for: where nobody marked a word, nobody was asked.
@@ -81,7 +81,7 @@ def _joined(rows: Sequence[Answers], rule: Rule, own_label: bool, asked: bool) -
 
 
 def named_apart(annotations: Iterable[Annotation]) -> tuple[Annotation, ...]:
-    """Number the later answers of somebody who annotated a text more than once."""
+    """Number the later answers of an annotator who annotated a text more than once."""
     apart: dict[str, Annotation] = {}
     for annotation in annotations:
         who, times = annotation.annotator, 1

@@ -1,4 +1,4 @@
-"""What a reader is told beside the file."""
+"""The options of a reader."""
 
 from dataclasses import dataclass
 

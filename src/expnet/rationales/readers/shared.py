@@ -42,7 +42,7 @@ def parse_record(
 
     Raises:
         RationaleError: If a field is missing, of the wrong type, or does not fit the others.
-        InputError: If a text is no Unicode text, or a word is empty.
+        InputError: If a text is not valid Unicode, or a word is empty.
     """
     text = _text(row)
     marks = _marks(text, row, rationale, unit)

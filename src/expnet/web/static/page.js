@@ -1,6 +1,6 @@
 "use strict";
 
-// The form works without this script; with it the page stays where it is while the model reads.
+// The form works without this script; with it the page is not reloaded while the model runs.
 const form = document.querySelector("#ask");
 const result = document.querySelector("#result");
 const status = document.querySelector("#status");
@@ -16,9 +16,9 @@ form.addEventListener("submit", async (event) => {
     const body = new URLSearchParams(new FormData(form));
     const reply = await fetch(form.action, { method: "POST", body, signal: mine.signal });
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
-    const found = page.querySelector("#result");
-    if (!found) throw new Error(`The server answered with status ${reply.status}.`);
-    result.replaceChildren(...found.childNodes);
+    const answer = page.querySelector("#result");
+    if (!answer) throw new Error(`The server answered with status ${reply.status}.`);
+    result.replaceChildren(...answer.childNodes);
     status.textContent = reply.ok ? `Done: ${result.querySelector("section").getAttribute("aria-label")}.` : "";
     result.scrollIntoView({ block: "nearest" });
   } catch (error) {

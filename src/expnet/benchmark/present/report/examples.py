@@ -43,7 +43,7 @@ def read_examples(path: str | Path) -> list[ReportExample]:
                 examples.append(_example(json.loads(line)))
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 what = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
-                raise BenchmarkError(f"Line {number} of {path} is no example: {what}") from error
+                raise BenchmarkError(f"Line {number} of {path} is not an example: {what}") from error
     return examples
 
 

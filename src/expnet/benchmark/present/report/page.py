@@ -27,7 +27,7 @@ def page(
     figures: Mapping[str, Plot],
     examples: Sequence[ReportExample] = (),
 ) -> str:
-    """Return the report of some rows, their tables and their plots; what was not measured is said not to be."""
+    """Return the report of some rows, with tables and plots; it says so where something was not measured."""
     sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in verdict(rows))
     parts = [
         '<article lang="en">',

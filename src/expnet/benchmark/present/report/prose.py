@@ -1,4 +1,4 @@
-"""What the report says whatever was measured, as HTML."""
+"""The text of the report that does not depend on the figures, as HTML."""
 
 TITLE = "Which words made the classifier decide? Attribution methods evaluated against human marks"
 

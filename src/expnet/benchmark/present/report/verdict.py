@@ -1,4 +1,4 @@
-"""What the figures say in plain words."""
+"""The results of a benchmark in sentences."""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from expnet.benchmark.present.comparison import Contest, Point
 from expnet.benchmark.rows import EXPNETS, Row
 
 _LEARNED = {
-    "cross-task": "that never saw the task",
-    "adapted": "that saw texts of the task, but no mark,",
+    "cross-task": "that was not trained on the task",
+    "adapted": "that was trained on texts of the task, but without marks,",
     "in-domain": "trained on all marked texts of the task",
 }
 _ALPHA = 0.05
@@ -19,14 +19,14 @@ def verdict(rows: Sequence[Row]) -> list[str]:
     """Return sentences, raw: who is ahead on how many sets, who is faithful, and at what cost."""
     contests, points = comparison.contests(rows), comparison.comparable(comparison.trade_off(rows))
     baselines = [row for row in rows if row.kind == "plausibility" and row.experiment == "baseline"]
-    dear = len({row.method for row in baselines if row.sample})
+    expensive = len({row.method for row in baselines if row.sample})
     fixed = _count(len({row.method for row in baselines if not row.sample}), "fixed method")
     sentences = []
     for experiment in _LEARNED:
         sentences += _compared(contests, experiment, f"the best of {fixed}")
         if experiment == "adapted":
             sentences += _few(contests)
-    rival = f"the best of {_count(dear, 'expensive method')}, on their samples,"
+    rival = f"the best of {_count(expensive, 'expensive method')}, on their samples,"
     sentences += _compared(comparison.contests(rows, sample=True), "cross-task", rival)
     if not contests:
         sentences.append("No ExpNet was measured beside a fixed method, so nothing can be said about who is ahead.")
