@@ -1,6 +1,7 @@
 """`expnet speed`: what explanations cost on this machine."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from expnet.explainer import Explainer
 
 _METHODS = ("expnet", "raw_attention", "generic_relevance", "integrated_gradients")
-_BY_LENGTH = ("tokens", "budget", "method", "plot")  # parameters without a meaning for texts of mixed lengths
+_TOKENS = "16,32,64,128,256,512,1024,2048,4096,8192"
+_BUDGET = 1024
 
 
 def speed(
-    context: typer.Context,
     model: options.ModelArgument = "demo/sentiment",
     explainer: options.ExplainerOption = None,
     tokens: Annotated[
@@ -27,8 +28,8 @@ def speed(
             help="Lengths of texts, separated by commas; 16x128 means 16 texts of 128 tokens. Lengths beyond what the "
             "model reads are left out."
         ),
-    ] = "16,32,64,128,256,512,1024,2048,4096,8192",
-    budget: Annotated[int, typer.Option(min=1, help="Tokens in a batch, which has at most 32 texts.")] = 1024,
+    ] = _TOKENS,
+    budget: Annotated[int, typer.Option(min=1, help="Tokens in a batch, which has at most 32 texts.")] = _BUDGET,
     method: options.MethodsOption = None,
     rounds: Annotated[int, typer.Option(min=3, help="Rounds; in each, everything timed runs once.")] = 15,
     threads: options.ThreadsOption = 0,
@@ -50,7 +51,8 @@ def speed(
 
     The explanations are those of the ExpNet and three fixed methods, or of the methods named with `--method`.
     """
-    _check_together(context, texts, exported)
+    by_length = {"--tokens": tokens != _TOKENS, "--budget": budget != _BUDGET, "--method": method, "--plot": plot}
+    _check_together(texts, exported, [name for name, given in by_length.items() if given])
     if plot is not None:
         require_extra("matplotlib", "report")  # before anything is timed
     from expnet.explainer import load
@@ -78,15 +80,13 @@ def speed(
         save_as(cost_by_length(timings), plot)
 
 
-def _check_together(context: typer.Context, texts: Path | None, exported: Path | None) -> None:
-    """Refuse options that would be ignored beside the others."""
+def _check_together(texts: Path | None, exported: Path | None, by_length: Sequence[str]) -> None:
+    """Refuse options that would be ignored beside the others; `by_length` has those given that `--texts` cannot use."""
     if texts is None and exported is not None:
         raise InputError("--exported is timed on the texts of a file: pass --texts, too.")
-    typed = [name for name in _BY_LENGTH if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"]
-    if texts is not None and typed:
+    if texts is not None and by_length:
         raise InputError(
-            f"--texts times a file of texts as it is, without {', '.join(f'--{name}' for name in typed)}: leave out "
-            "one or the other."
+            f"--texts times a file of texts as it is, without {', '.join(by_length)}: leave out one or the other."
         )
 
 
