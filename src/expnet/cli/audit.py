@@ -82,11 +82,7 @@ def file(
         Path | None, typer.Option(help="Another such folder, to measure how far the two differ (drift).")
     ] = None,
     model: Annotated[
-        str | None,
-        typer.Option(
-            help="The model that explained the file, to check a sample of rows for faithfulness.",
-            rich_help_panel=options.MODEL_PANEL,
-        ),
+        str | None, typer.Option(help="The model that explained the file, to check a sample of rows for faithfulness.")
     ] = None,
     explainer: options.ExplainerOption = None,
     sample: Annotated[int, typer.Option(min=1, help="Rows to check for faithfulness.")] = 200,

@@ -54,7 +54,7 @@ def explain(
     """
     if output is not None:
         check_folder_of(output)
-    given = _pairs(texts or standard_input_lines(), pair)
+    pairs = _pairs(texts or standard_input_lines(), pair)
     from expnet.export.manifest import is_export
 
     if is_export(model):
@@ -64,7 +64,7 @@ def explain(
                 f"{model} is exported: it takes no --explainer, --option, --revision, --device, --dtype or other "
                 "--method."
             )
-        _write(_from_export(model, given, target=target, truncate=truncate), format, output)
+        _write(_from_export(model, pairs, target=target, truncate=truncate), format, output)
         return
     from expnet.cli.method_options import chosen_methods  # torch and transformers load here, after the cheap checks
     from expnet.explainer import load
@@ -74,7 +74,7 @@ def explain(
     loaded = load(model, explainer=explainer, revision=revision, device=device, dtype=dtype)
     if loaded.trust and any(name == "expnet" for name, _ in chosen):
         say(f"expnet: explained by {loaded.name}. {loaded.trust}")
-    items = [Text.of(text, second) for text, second in given]
+    items = [Text.of(text, second) for text, second in pairs]
     by_method = []
     for name, settings in chosen:
         try:
@@ -97,12 +97,12 @@ def explain(
 
 
 def _from_export(
-    folder: str, given: Sequence[tuple[str, str | None]], *, target: str | None, truncate: bool
+    folder: str, pairs: Sequence[tuple[str, str | None]], *, target: str | None, truncate: bool
 ) -> "list[tuple[Explanation]]":
     from expnet.export import OnnxExplainer
     from expnet.text.texts import Text
 
-    items = [Text.of(text, second) for text, second in given]
+    items = [Text.of(text, second) for text, second in pairs]
     explainer = OnnxExplainer.load(folder)
     explanations = explainer.explain(items, target=target, truncate=truncate, progress=sys.stderr.isatty())
     return [(explanation,) for explanation in explanations]

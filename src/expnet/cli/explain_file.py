@@ -17,7 +17,7 @@ from expnet.explanation.escape import printable
 if TYPE_CHECKING:
     from expnet.batch.job import Summary
 
-_RAY = "Ray"  # a heading of `--help`
+_ray = partial(typer.Option, rich_help_panel="Ray")
 
 
 class EngineName(StrEnum):
@@ -51,19 +51,13 @@ def explain_file(
         int, typer.Option(min=1, help="Rows in a shard. An interrupted job repeats at most one shard.")
     ] = 1024,
     prefix: Annotated[str, typer.Option(help="Put before the names of the added columns.")] = "",
-    engine: Annotated[
-        EngineName, typer.Option(help="ray spreads the job over processes or a cluster.", rich_help_panel=_RAY)
-    ] = EngineName.local,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Number of processes, with --threads CPU threads each.", rich_help_panel=_RAY)
-    ] = 2,
+    engine: Annotated[EngineName, _ray(help="ray spreads the job over processes or a cluster.")] = EngineName.local,
+    workers: Annotated[int, _ray(min=1, help="Number of processes, with --threads CPU threads each.")] = 2,
     address: Annotated[
         str | None,
-        typer.Option(help="Address of a running cluster; auto if this machine belongs to it.", rich_help_panel=_RAY),
+        _ray(help="Address of a running cluster; auto if this machine belongs to it."),
     ] = None,
-    gpus: Annotated[
-        float, typer.Option(min=0, help="GPUs for each process; a fraction shares one.", rich_help_panel=_RAY)
-    ] = 0.0,
+    gpus: Annotated[float, _ray(min=0, help="GPUs for each process; a fraction shares one.")] = 0.0,
     threads: options.ThreadsOption = 0,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,

@@ -1,14 +1,15 @@
 """Arguments and options that more than one command takes, each declared once."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 _MODEL = "The classifier: demo/sentiment, demo/acceptability, demo/hate-speech, a folder or a hub id."
-MODEL_PANEL = "Model"  # headings under which `--help` lists options
-_READING = "Annotated files"
+_model = partial(typer.Option, rich_help_panel="Model")  # listed under a heading of their own by `--help`
+_reading = partial(typer.Option, rich_help_panel="Annotated files")
 
 
 class OffsetsName(StrEnum):
@@ -30,35 +31,24 @@ class TierName(StrEnum):
 # Loading a classifier and its ExpNet
 
 ModelArgument = Annotated[str, typer.Argument(help=_MODEL)]
-ModelOption = Annotated[str, typer.Option("--model", help=_MODEL, rich_help_panel=MODEL_PANEL)]
+ModelOption = Annotated[str, _model("--model", help=_MODEL)]
 ExplainerOption = Annotated[
     str | None,
-    typer.Option(
+    _model(
         "--explainer",
         help="The ExpNet: a folder, a hub id, universal/gradient or universal/attention. "
         "By default a demo's own, and a universal one for any other model.",
-        rich_help_panel=MODEL_PANEL,
     ),
 ]
-RevisionOption = Annotated[
-    str | None,
-    typer.Option("--revision", help="Commit, tag or branch of the model on the hub.", rich_help_panel=MODEL_PANEL),
-]
+RevisionOption = Annotated[str | None, _model("--revision", help="Commit, tag or branch of the model on the hub.")]
 DeviceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        help="Such as cpu or cuda. By default an accelerator if there is one, else the CPU.",
-        rich_help_panel=MODEL_PANEL,
-    ),
+    str | None, _model("--device", help="Such as cpu or cuda. By default an accelerator if there is one, else the CPU.")
 ]
 DtypeOption = Annotated[
     str | None,
-    typer.Option(
+    _model(
         "--dtype",
-        help="Data type of the weights, such as bfloat16. By default float32 on the CPU; on other devices the type in "
-        "which they are stored.",
-        rich_help_panel=MODEL_PANEL,
+        help="Type of the weights, such as bfloat16. By default float32 on the CPU, elsewhere as they are stored.",
     ),
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0 leaves the number to torch.")]
@@ -96,40 +86,24 @@ WithoutTextOption = Annotated[bool, typer.Option("--without-text", help="Record 
 # Reading annotated files
 
 AnnotatedPaths = Annotated[list[Path], typer.Argument(help="Files or folders. Each file counts as one split.")]
-FormatOption = Annotated[
-    str,
-    typer.Option("--format", help="Format of the files; `expnet data list` lists them.", rich_help_panel=_READING),
-]
+FormatOption = Annotated[str, _reading("--format", help="Format of the files; `expnet data list` lists them.")]
 RationaleOption = Annotated[
     str | None,
-    typer.Option(
+    _reading(
         "--rationale",
         help="Shared format: field with the marks. Other formats: how to combine annotators, union or majority.",
-        rich_help_panel=_READING,
     ),
 ]
 OffsetsOption = Annotated[
     OffsetsName,
-    typer.Option(
-        "--offsets",
-        help="Unit of the offsets of marks. auto compares them with the marked words that a file quotes.",
-        rich_help_panel=_READING,
+    _reading(
+        "--offsets", help="Unit of the offsets of marks. auto compares them with the marked words that a file quotes."
     ),
 ]
-TextFieldOption = Annotated[
-    str | None,
-    typer.Option("--text", help="Label Studio, doccano, Prodigy: field with the text.", rich_help_panel=_READING),
-]
-PairFieldOption = Annotated[
-    str | None, typer.Option("--pair", help="Label Studio: field with the second text.", rich_help_panel=_READING)
-]
-ChoiceOption = Annotated[
-    str | None,
-    typer.Option("--choice", help="Label Studio: control whose choice is the label.", rich_help_panel=_READING),
-]
-SplitOption = Annotated[
-    str | None, typer.Option("--split", help="HateXplain: read only this split.", rich_help_panel=_READING)
-]
+TextFieldOption = Annotated[str | None, _reading("--text", help="Label Studio, doccano, Prodigy: field with the text.")]
+PairFieldOption = Annotated[str | None, _reading("--pair", help="Label Studio: field with the second text.")]
+ChoiceOption = Annotated[str | None, _reading("--choice", help="Label Studio: control whose choice is the label.")]
+SplitOption = Annotated[str | None, _reading("--split", help="HateXplain: read only this split.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 # Training

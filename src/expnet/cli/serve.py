@@ -1,6 +1,7 @@
 """`expnet serve`: models behind an address, for programs and for people."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from expnet.cli.inputs import by_name
 from expnet.cli.outputs import say
 from expnet.errors import InputError, require_extra
 
-_LIMITS = "Limits"  # a heading of `--help`
+_limit = partial(typer.Option, rich_help_panel="Limits")
 
 
 def serve(
@@ -32,23 +33,15 @@ def serve(
     host: options.HostOption = "127.0.0.1",
     port: options.PortOption = 8000,
     allow_host: options.AllowedHosts = None,
-    max_body: Annotated[int, typer.Option(min=1, help="Bytes in a request.", rich_help_panel=_LIMITS)] = 256_000,
-    max_texts: Annotated[int, typer.Option(min=1, help="Texts in a request.", rich_help_panel=_LIMITS)] = 64,
-    max_characters: Annotated[
-        int, typer.Option(min=1, help="Characters in a text and its pair together.", rich_help_panel=_LIMITS)
-    ] = 20_000,
+    max_body: Annotated[int, _limit(min=1, help="Bytes in a request.")] = 256_000,
+    max_texts: Annotated[int, _limit(min=1, help="Texts in a request.")] = 64,
+    max_characters: Annotated[int, _limit(min=1, help="Characters in a text and its pair together.")] = 20_000,
     max_tokens: Annotated[
         int,
-        typer.Option(
-            min=1, help="Tokens that a method of many passes may read for one request.", rich_help_panel=_LIMITS
-        ),
+        _limit(min=1, help="Tokens that a method of many passes may read for one request."),
     ] = 50_000,
-    max_waiting: Annotated[
-        int, typer.Option(min=1, help="Texts that may wait for a model.", rich_help_panel=_LIMITS)
-    ] = 256,
-    max_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Seconds until a request must be answered.", rich_help_panel=_LIMITS)
-    ] = 30.0,
+    max_waiting: Annotated[int, _limit(min=1, help="Texts that may wait for a model.")] = 256,
+    max_seconds: Annotated[float, _limit(min=0.1, help="Seconds until a request must be answered.")] = 30.0,
     threads: options.ThreadsOption = 0,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,

@@ -1,5 +1,6 @@
 """`expnet studio`: mark words on a page, and fit an explainer to them."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from expnet.cli.hosts import served_names
 from expnet.cli.outputs import say
 from expnet.errors import require_extra
 
-_IMPORTS = "Imports"  # a heading of `--help`
+_import = partial(typer.Option, rich_help_panel="Imports")
 
 
 def studio(
@@ -34,23 +35,13 @@ def studio(
     pair: Annotated[str | None, typer.Option(help="The same for second texts.")] = None,
     import_: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--import",
-            help="First add the marks of this file to MARKS; repeat it for several.",
-            rich_help_panel=_IMPORTS,
-        ),
+        _import("--import", help="First add the marks of this file to MARKS; repeat it for several."),
     ] = None,
     format: options.FormatOption = "auto",
     offsets: options.OffsetsOption = options.OffsetsName.auto,
-    import_text: Annotated[
-        str | None, typer.Option(help="Label Studio, doccano, Prodigy: field with the text.", rich_help_panel=_IMPORTS)
-    ] = None,
-    import_pair: Annotated[
-        str | None, typer.Option(help="Label Studio: field with the second text.", rich_help_panel=_IMPORTS)
-    ] = None,
-    import_choice: Annotated[
-        str | None, typer.Option(help="Label Studio: control whose choice is the label.", rich_help_panel=_IMPORTS)
-    ] = None,
+    import_text: Annotated[str | None, _import(help="Label Studio, doccano, Prodigy: field with the text.")] = None,
+    import_pair: Annotated[str | None, _import(help="Label Studio: field with the second text.")] = None,
+    import_choice: Annotated[str | None, _import(help="Label Studio: control whose choice is the label.")] = None,
     tier: Annotated[
         options.TierName | None,
         typer.Option(help="What the new ExpNet reads; by default the same as the ExpNet to start from."),
