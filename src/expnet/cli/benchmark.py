@@ -35,4 +35,4 @@ def benchmark(
     file = run(chosen, data, output, only=only or (), progress=True)
     examples = write_examples(chosen, data, output)
     print(f"{len(file.read())} rows in {file.path}, examples in {examples}.")
-    print(f"Show them with: expnet report {file.path} --examples {examples} --output report.html")
+    print(f"Read them with: expnet report {file.path} --examples {examples} --output report.html")
