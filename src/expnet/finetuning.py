@@ -52,6 +52,7 @@ def finetune(
     *,
     label_names: dict[str, str] | None = None,
     resume: bool = False,
+    revision: str | None = None,
 ) -> dict[str, float]:
     """Fine-tune a sequence classifier and save the epoch that is best on the development split.
 
@@ -67,6 +68,7 @@ def finetune(
         config: Hyper-parameters.
         label_names: Names for the label values of the data, such as {"0": "negative"}.
         resume: Resume from the last checkpoint in `output`.
+        revision: Commit, tag or branch of the pretrained model on the hub.
 
     Returns:
         Accuracy, macro-F1 and Matthews correlation on `dev`.
@@ -88,8 +90,8 @@ def finetune(
     names = [(label_names or {}).get(label, label) for label in labels]
     if len(set(names)) < len(names):
         raise InputError(f"The labels {labels} get the names {names}; each needs a name of its own.")
-    tokenizer = load_tokenizer(str(base))
-    model = _build(base, names, config)
+    tokenizer = load_tokenizer(str(base), revision)
+    model = _build(base, revision, names, config)
     (train_rows, train_cut), (dev_rows, dev_cut) = (
         _rows(records, labels, tokenizer, config.max_length) for records in (train, dev)
     )
@@ -129,17 +131,17 @@ def _labels(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:
     return labels
 
 
-def _build(base: str | Path, names: list[str], config: FinetuneConfig) -> "PreTrainedModel":
+def _build(base: str | Path, revision: str | None, names: list[str], config: FinetuneConfig) -> "PreTrainedModel":
     import torch
     from transformers import set_seed
 
     from expnet.model.files import safe_config
     from expnet.model.loading import load_weights
 
-    settings = safe_config(str(base))
+    settings = safe_config(str(base), revision)
     settings.id2label, settings.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
     set_seed(config.seed)  # the head is initialised here, before the Trainer seeds
-    model, _, _ = load_weights(str(base), None, settings, torch.float32)
+    model, _, _ = load_weights(str(base), revision, settings, torch.float32)
     if not config.lora_rank:
         return model
     from peft import LoraConfig, TaskType, get_peft_model

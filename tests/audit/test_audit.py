@@ -473,7 +473,7 @@ def test_what_the_command_cannot_use_is_refused_before_a_model_is_loaded(tmp_pat
         run("audit", TEXT, "--model", "nowhere", "--output", "record.pdf")
     with pytest.raises(InputError, match="does not exist"):
         run("audit", TEXT, "--model", "nowhere", "--output", tmp_path / "no" / "record.json")
-    with pytest.raises(InputError, match="one method"):
+    with pytest.raises(InputError, match="Expected one method"):
         run("audit", TEXT, "--method", "all")
     with pytest.raises(InputError, match="There is no file"):
         run("audit", "verify", tmp_path / "record.json")

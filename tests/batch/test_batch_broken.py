@@ -112,7 +112,7 @@ def test_a_folder_that_may_not_be_read_stops_the_job_instead_of_being_left_out(f
         for source in (folder / "in", path):
             with pytest.raises(BatchError, match=r"cannot be read.*Permission denied"):
                 find_files(source)
-        with pytest.raises(InputError, match="or it may not be read"):
+        with pytest.raises(InputError, match="or no permission to read it"):
             CliRunner().invoke(app, ["explain-file", str(path), str(folder / "out")], catch_exceptions=False)
 
 

@@ -190,4 +190,4 @@ def test_the_command_ends_with_status_1_where_not_one_row_could_be_explained(tmp
     result = CliRunner().invoke(app, ["explain-file", str(source), str(tmp_path / "out"), *names])
     assert result.exit_code == 1
     assert "1 invalid, 1 missing." in result.stdout
-    assert "Not one row was explained; the first: invalid: Expected a string, got int" in result.stderr
+    assert "No row could be explained. The first error: invalid: Expected a string, got int" in result.stderr

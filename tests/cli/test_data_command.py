@@ -205,7 +205,7 @@ def test_list_shows_every_format_and_the_sets_of_a_folder(sets):
     (sets / "empty").mkdir()
     with pytest.raises(RationaleError, match=r"no file or folder .*nowhere"):
         run("list", sets / "nowhere")
-    assert run("list", sets / "empty") == "No file of a known format.\n"
+    assert run("list", sets / "empty") == "No file in a supported format.\n"
 
 
 def test_check_reports_each_problem_counts_them_and_fails(sets):
@@ -238,7 +238,7 @@ def test_describe_shows_figures_leaks_and_what_was_left_out(sets):
     assert test["marked"] == pytest.approx(1 / 3)  # "a", "dull", "film"
     assert test["agreement"] is None
     shown = run("describe", sets / "films")
-    assert "1 texts of test.jsonl stand in train.jsonl" in shown
+    assert "1 texts of test.jsonl are also in train.jsonl" in shown
     assert "train.jsonl: 1 problems, whose texts are left out" in shown
     assert "train.jsonl: bad 1, good 1" in shown
 
@@ -246,14 +246,14 @@ def test_describe_shows_figures_leaks_and_what_was_left_out(sets):
 def test_a_file_that_looks_like_data_but_is_of_no_format_is_named(sets):
     (sets / "films" / "odd.csv").write_text("a,b\n1,2\n")
     result = CliRunner().invoke(app, ["data", "describe", str(sets / "films")])
-    assert f"{sets / 'films' / 'odd.csv'} is of no known format and left out" in result.stderr
+    assert f"{sets / 'films' / 'odd.csv'} is left out: its format is not supported" in result.stderr
 
 
 def test_what_cannot_be_read_at_all_is_a_clear_error(sets):
     with pytest.raises(RationaleError, match=r"nowhere\.jsonl cannot be read"):
         run("check", sets / "nowhere.jsonl")
     (sets / "empty").mkdir()
-    with pytest.raises(RationaleError, match="no file of a known format in the folder"):
+    with pytest.raises(RationaleError, match=r"No file in the folder .*empty is in a supported format"):
         run("describe", sets / "empty")
     with pytest.raises(RationaleError, match=r"notes\.txt cannot be told"):
         run("check", sets / "notes.txt")

@@ -18,8 +18,8 @@ from expnet.benchmark.plan import read_plan
 from expnet.benchmark.present.report.examples import read_examples
 from expnet.benchmark.rows import read_rows
 from expnet.cli.app import app
-from expnet.cli.methods import chosen_methods
-from expnet.cli.train import texts_of
+from expnet.cli.inputs import texts_of
+from expnet.cli.method_options import chosen_methods
 from expnet.errors import BenchmarkError, ExpnetError, InputError, LineError
 from expnet.files import lines
 from expnet.rationales import read, read_records

@@ -8,7 +8,7 @@ import torch
 
 from expnet.errors import InputError
 from expnet.metrics.faithfulness import perturbation_curves, random_ranking, word_units
-from expnet.metrics.limits import RemovalLimits, Losses, losses_of_rankings, removal_limits
+from expnet.metrics.limits import Losses, RemovalLimits, losses_of_rankings, removal_limits
 from tests.classifiers import tiny_classifier
 
 BERT = tiny_classifier()

@@ -394,7 +394,7 @@ def test_whoever_marked_nothing_where_others_marked_was_asked(tmp_path):
 
 
 def test_the_commands_take_the_options(tmp_path):
-    from expnet.cli.train import texts_of
+    from expnet.cli.inputs import texts_of
     from expnet.studio import Marks, bring, read_texts
 
     data = {"review": SMILE, "source": "imdb"}

@@ -773,8 +773,6 @@ def test_what_a_format_does_not_have_is_refused(tmp_path):
     path = table(tmp_path / "s.csv", {"spans": "[]", "text": "x"})
     with pytest.raises(RationaleError, match="to be 'union' or 'majority', got 'rationale_majority'"):
         read(path, rationale="rationale_majority")
-    with pytest.raises(RationaleError, match="drop_overlap cannot apply"):
-        read(path, drop_overlap="fair_sst")
     with pytest.raises(RationaleError, match="holds one split"):
         read(path, split="test")
     with pytest.raises(RationaleError, match="is a folder"):

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from expnet.cli.serve import names
+from expnet.cli.hosts import served_names
 from expnet.errors import InputError, MethodError, NonFiniteError
 from expnet.explainer import Explainer
 from expnet.model.classifier import Classifier
@@ -628,7 +628,7 @@ def test_other_names_for_this_server_and_other_sites_are_refused(explainer):
 
 
 def test_a_server_on_every_address_answers_to_addresses_and_to_no_name_but_those_allowed(explainer):
-    app = create_app({"tiny": explainer}, hosts=names("0.0.0.0", ["Bücher.example."]))
+    app = create_app({"tiny": explainer}, hosts=served_names("0.0.0.0", ["Bücher.example."]))
     with TestClient(app) as client:
         for host in (
             "localhost:80",

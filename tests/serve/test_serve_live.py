@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from expnet.cli.app import app
-from expnet.cli.serve import names
+from expnet.cli.hosts import served_names
 from expnet.cli.serve import serve as command
 from expnet.errors import InputError
 from expnet.serve import Limits
@@ -275,7 +275,7 @@ def test_the_limits_of_the_command_are_those_of_python():
     ],
 )
 def test_wherever_it_listens_only_names_that_it_knows_are_answered_to(host, allowed, hosts, told, capsys):
-    assert names(host, allowed) == hosts
+    assert served_names(host, allowed) == hosts
     assert ("no passwords" in capsys.readouterr().err) == told
 
 

@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Run `expnet`; an error on purpose becomes one line and exit status 2."""
+    """Run `expnet`. An error that expnet raises itself becomes one line and exit status 2."""
     from expnet.cli.app import app
     from expnet.errors import ExpnetError
     from expnet.explanation.escape import printable

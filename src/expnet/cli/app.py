@@ -10,17 +10,18 @@ from expnet.cli import (
     explain,
     explain_file,
     export,
+    finetune,
+    fit,
     methods,
     report,
     serve,
     speed,
     studio,
-    train,
 )
 
 app = typer.Typer(
     name="expnet",
-    help="Which words made a transformer classifier decide, learned from what people mark.",
+    help="Show which words made a transformer text classifier decide, learned from words that people marked.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -28,9 +29,9 @@ app = typer.Typer(
 app.command("explain")(explain.explain)
 app.command("explain-file")(explain_file.explain_file)
 app.command("methods")(methods.methods)
-app.command("fit")(train.fit)
+app.command("fit")(fit.fit)
 app.command("adapt")(adapt.adapt)
-app.command("finetune")(train.finetune)
+app.command("finetune")(finetune.finetune)
 app.command("benchmark")(benchmark.benchmark)
 app.command("export")(export.export)
 app.command("report")(report.report)
@@ -43,7 +44,7 @@ app.add_typer(audit.app, name="audit")
 
 @app.callback(invoke_without_command=True)
 def version(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
-    """Print the version where asked to."""
+    """Run without a command: print the version if it is asked for."""
     if version:
         from expnet._version import __version__
 

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from expnet.cli import options
+from expnet.cli.outputs import say
 from expnet.errors import InputError, require_extra
 from expnet.explanation.escape import printable
 
 if TYPE_CHECKING:
     from expnet.batch.job import Summary
 
+_ray = partial(typer.Option, rich_help_panel="Ray")
+
 
 class EngineName(StrEnum):
-    """Who does the work."""
+    """What runs the job."""
 
     local = "local"
     ray = "ray"
@@ -27,88 +31,83 @@ def explain_file(
     source: Annotated[
         Path, typer.Argument(help="A .parquet, .jsonl, .csv or .arrow file (.gz too), or a folder of them.")
     ],
-    output: Annotated[Path, typer.Argument(help="Folder for the shards; give it again to go on.")],
-    model: Annotated[str, typer.Option(help="A demo, a folder or a hub id, as for `expnet explain`.")] = (
-        "demo/sentiment"
-    ),
-    explainer: Annotated[str | None, typer.Option(help="Folder or hub id of an ExpNet; a demo has its own.")] = None,
+    output: Annotated[Path, typer.Argument(help="Folder for the shards. Give the same one again to resume.")],
+    model: options.ModelOption = "demo/sentiment",
+    explainer: options.ExplainerOption = None,
     text: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
     pair: Annotated[str | None, typer.Option(help="Column of the second texts.")] = None,
-    target_column: Annotated[str | None, typer.Option(help="Column of the class to explain, by name or index.")] = None,
-    target: Annotated[str | None, typer.Option(help="Class to explain in every row, by name or index.")] = None,
-    method: Annotated[str, typer.Option(help="How to explain; `expnet methods` lists the names.")] = "expnet",
-    option: Annotated[list[str] | None, typer.Option(help="Option of the method, as NAME=VALUE; repeat it.")] = None,
-    seed: Annotated[int, typer.Option(help="For methods that draw random numbers.")] = 0,
-    truncate: Annotated[
-        bool, typer.Option("--truncate", help="Cut long texts instead of reading them in overlapping windows.")
-    ] = False,
-    max_characters: Annotated[int, typer.Option(min=1, help="Longer rows are not explained but marked.")] = 100_000,
+    target_column: Annotated[
+        str | None, typer.Option(help="Column that holds each row's class to explain, by name or index.")
+    ] = None,
+    target: options.TargetOption = None,
+    method: options.MethodOption = "expnet",
+    option: options.MethodSettingsOption = None,
+    seed: options.SeedOption = 0,
+    truncate: options.TruncateOption = False,
+    max_characters: Annotated[
+        int, typer.Option(min=1, help="Longer texts are not explained; their status says so.")
+    ] = 100_000,
     shard_rows: Annotated[
-        int, typer.Option(min=1, help="Rows in a shard; an interrupted job repeats at most one.")
+        int, typer.Option(min=1, help="Rows in a shard. An interrupted job repeats at most one shard.")
     ] = 1024,
     prefix: Annotated[str, typer.Option(help="Put before the names of the added columns.")] = "",
-    engine: Annotated[EngineName, typer.Option(help="ray spreads the work over processes, or a cluster.")] = (
-        EngineName.local
-    ),
-    workers: Annotated[int, typer.Option(min=1, help="Processes of Ray.")] = 2,
-    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; auto on one of its machines.")] = None,
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs, or a share of one, for each process of Ray.")] = 0.0,
-    threads: Annotated[
-        int, typer.Option(min=0, help="Processor threads of each process; 0 takes 1 with Ray, and all otherwise.")
-    ] = 0,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda; by default the best there is.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="Type of the weights, such as bfloat16.")] = None,
+    engine: Annotated[EngineName, _ray(help="ray spreads the job over processes or a cluster.")] = EngineName.local,
+    workers: Annotated[int, _ray(min=1, help="Number of processes, with --threads CPU threads each.")] = 2,
+    address: Annotated[
+        str | None,
+        _ray(help="Address of a running cluster; auto if this machine belongs to it."),
+    ] = None,
+    gpus: Annotated[float, _ray(min=0, help="GPUs for each process; a fraction shares one.")] = 0.0,
+    threads: options.ThreadsOption = 0,
+    revision: options.RevisionOption = None,
+    device: options.DeviceOption = None,
+    dtype: options.DtypeOption = None,
 ) -> None:
-    """Explain every row of a file or folder; after an interruption, the same command goes on."""
-    if not os.path.exists(source):  # Path.exists raises where a folder on the way may not be read
-        raise InputError(f"There is no file or folder {source}, or it may not be read.")
-    require_extra("pyarrow", "batch")
-    import torch
+    """Explain every row of a file or folder. After an interruption, the same command resumes.
 
+    With Ray, `--threads 0` gives each process one thread.
+    """
+    if not os.path.exists(source):  # Path.exists raises where a folder on the way may not be read
+        raise InputError(f"There is no file or folder {source}, or no permission to read it.")
+    require_extra("pyarrow", "batch")
     from expnet.batch.job import explain_file as run
     from expnet.batch.on_ray import on_ray
     from expnet.batch.settings import Settings
-    from expnet.cli.methods import chosen_methods
+    from expnet.cli.method_options import chosen_method
     from expnet.explainer import load
 
-    if method == "all":
-        raise InputError("explain-file takes one method: run it once for each, into folders of their own.")
-    ((name, options),) = chosen_methods([method], option or [])
+    name, method_options = chosen_method(method, option)
     settings = Settings(
         text=text,
         pair=pair,
         target_column=target_column,
         target=target,
         method=name,
-        options=options,
+        options=method_options,
         seed=seed,
         truncate=truncate,
         max_characters=max_characters,
         shard_rows=shard_rows,
         prefix=prefix,
     )
-    if threads:
-        torch.set_num_threads(threads)
-    loaded = partial(load, model, explainer=explainer, device=device, dtype=dtype)
+    options.set_threads(threads)
+    loaded = partial(load, model, explainer=explainer, revision=revision, device=device, dtype=dtype)
     chosen = (
         on_ray(loaded, workers=workers, address=address, gpus=gpus, threads=max(1, threads))
         if engine is EngineName.ray
         else None
     )
-    found = run(loaded(), source, output, settings=settings, engine=chosen, progress=sys.stderr.isatty())
-    _report(found, output)
+    _report(run(loaded(), source, output, settings=settings, engine=chosen, progress=sys.stderr.isatty()), output)
 
 
-def _report(found: "Summary", output: Path) -> None:
-    counts = ", ".join(f"{count:,} {status}" for status, count in found.statuses.most_common())
-    print(
-        f"{found.statuses.total():,} rows in {found.shards:,} shards in {printable(str(output))}: {counts or 'none'}."
-    )
-    if found.note:
-        print(printable(found.note))
-    if found.not_read:
-        names = ", ".join(printable(str(path)) for path in found.not_read)
-        print(f"Not read, unsupported file type: {names}", file=sys.stderr)
-    if found.failure is not None:
-        print(f"Not one row was explained; the first: {printable(found.failure)}", file=sys.stderr)
+def _report(summary: "Summary", output: Path) -> None:
+    counts = ", ".join(f"{count:,} {status}" for status, count in summary.statuses.most_common()) or "none"
+    rows = f"{summary.statuses.total():,} rows in {summary.shards:,} shards"
+    print(f"{rows} in {printable(str(output))}: {counts}.")
+    if summary.note:
+        print(printable(summary.note))
+    if summary.not_read:
+        say(f"Not read, unsupported file type: {', '.join(map(str, summary.not_read))}")
+    if summary.failure is not None:
+        say(f"No row could be explained. The first error: {summary.failure}")
         raise typer.Exit(1)

@@ -22,7 +22,6 @@ def read(
     *,
     format: str = "auto",
     rationale: str | None = None,
-    drop_overlap: str | None = None,
     split: str | None = None,
     labels: Collection[str] | None = None,
     offsets: Offsets = "auto",
@@ -39,7 +38,6 @@ def read(
         rationale: For the shared format the field with the marks ("rationale"). For others how the annotators'
             marks become one: "union" (the default: what any of them marked, as HateXplain's authors do) or
             "majority" (what more than half did).
-        drop_overlap: Shared format: leave out lines whose `overlap` field names this set.
         split: HateXplain: only the posts of this split.
         labels: The labels there may be; a text with another or without one is a problem.
         offsets: What the offsets of marks count: "characters", "utf-16" units, as JavaScript does, or bytes of "utf-8".
@@ -61,9 +59,9 @@ def read(
     check_offsets(offsets)
     _check_taken(path, chosen, {"offsets": offsets, "text": text, "pair": pair, "choice": choice})
     if chosen.read is None:
-        items = read_shared(path, rationale or "rationale", drop_overlap, unit_of(offsets))
+        items = read_shared(path, rationale or "rationale", unit=unit_of(offsets))
     else:
-        rule = _rule(path, chosen, rationale, drop_overlap)
+        rule = _rule(path, chosen, rationale)
         items = chosen.read(path, Options(rule, offsets, text, pair, choice))
     if split is not None:
         items = _of_split(path, chosen, items, split)
@@ -149,9 +147,7 @@ def _check_taken(path: Path, chosen: RationaleFormat, given: Mapping[str, str | 
             )
 
 
-def _rule(path: Path, chosen: RationaleFormat, rationale: str | None, drop_overlap: str | None) -> Rule:
-    if drop_overlap is not None:
-        raise RationaleError(f"{path} is {chosen.reads}, which has no field `overlap`; drop_overlap cannot apply.")
+def _rule(path: Path, chosen: RationaleFormat, rationale: str | None) -> Rule:
     if rationale in (None, "union"):
         return "union"
     if rationale == "majority":

@@ -15,7 +15,8 @@ class FitConfig:
 
     Attributes:
         explain: The class whose gradients features with gradients take: that of the record's label (of the prediction
-            where it has none), or the predicted one. Marks are reasons for the label.
+            where it has none), or the predicted one. Marks are reasons for the label; `scripts/ablate.py` measures what
+            the predicted class changes.
         entropy: Weight of the cross-entropy. Without it only the order within each text is learned, and calibration
             alone gives the scores their level.
         ranking: Weight of the loss that puts marked words above unmarked ones of the same text.

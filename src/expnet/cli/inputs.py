@@ -1,0 +1,87 @@
+"""What commands read: texts from files and standard input, and lists of NAME=VALUE."""
+
+import sys
+from collections.abc import Sequence
+from io import BufferedIOBase
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from expnet.errors import InputError
+from expnet.files import lines
+
+if TYPE_CHECKING:
+    from expnet.rationales.offsets import Offsets
+    from expnet.text.texts import Text
+
+_STDIN = "standard input"
+
+
+def texts_of(path: Path, *, offsets: "Offsets" = "auto", text: str | None = None) -> "list[Text]":
+    """Read texts from the lines of a .txt, or from a file in any format of rationales, whose marks are ignored.
+
+    Args:
+        path: The file. Blank lines of a .txt are skipped.
+        offsets: What the offsets of marks count, as in `expnet.rationales.read`.
+        text: The field with the text, as there.
+
+    Raises:
+        RationaleError: If the file or a text in it cannot be read.
+    """
+    from expnet.rationales import read
+    from expnet.text.texts import Text
+
+    if lines.is_text(path):
+        return [Text.of(line) for line in lines.texts(path) if line.strip()]
+    return [record.text for record in read(path, offsets=offsets, text=text).records]
+
+
+def standard_input_text() -> str:
+    """Return all of standard input as one text, without a byte order mark.
+
+    Raises:
+        InputError: If it is a terminal, or not UTF-8.
+    """
+    _refuse_terminal()
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"Standard input is not UTF-8: byte {error.start} cannot be read.") from error
+
+
+def standard_input_lines() -> list[str]:
+    """Return the lines of standard input, blank ones too.
+
+    Raises:
+        InputError: If it is a terminal, empty, or not UTF-8.
+    """
+    _refuse_terminal()
+    stream = cast(BufferedIOBase, sys.stdin.buffer)
+    texts = [lines.decoded(line, _STDIN, number) for number, line in lines.split(stream, _STDIN)]
+    if not texts:
+        raise InputError("Standard input is empty; expected one text on each line.")
+    return texts
+
+
+def _refuse_terminal() -> None:
+    if sys.stdin.isatty():
+        raise InputError('There is no text: pass one, such as "A touching film.", or pipe it in.')
+
+
+def by_name(values: Sequence[str], *, kind: str, names: Sequence[str]) -> dict[str, str]:
+    """Read values given as NAME=VALUE.
+
+    Args:
+        values: As typed, such as "mine=folder".
+        kind: What a value is, for the error: "explainer".
+        names: The names there are.
+
+    Raises:
+        InputError: If one has no "=", or a name is repeated or not among `names`.
+    """
+    named = dict(value.split("=", 1) for value in values if "=" in value)
+    if len(named) != len(values) or not named.keys() <= set(names):
+        raise InputError(
+            f"Expected {kind}s as NAME={kind.upper()}, each name once and one of {', '.join(names)}; "
+            f"got {list(values)}."
+        )
+    return named

@@ -1,0 +1,142 @@
+"""Arguments and options that more than one command takes, each declared once."""
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_MODEL = "The classifier: demo/sentiment, demo/acceptability, demo/hate-speech, a folder or a hub id."
+_model = partial(typer.Option, rich_help_panel="Model")  # listed under a heading of their own by `--help`
+_reading = partial(typer.Option, rich_help_panel="Annotated files")
+
+
+class OffsetsName(StrEnum):
+    """The unit in which the offsets of marks count."""
+
+    auto = "auto"
+    characters = "characters"
+    utf_16 = "utf-16"
+    utf_8 = "utf-8"
+
+
+class TierName(StrEnum):
+    """What an ExpNet reads from the classifier."""
+
+    attention = "attention"
+    gradient = "gradient"
+
+
+# Loading a classifier and its ExpNet
+
+ModelArgument = Annotated[str, typer.Argument(help=_MODEL)]
+ModelOption = Annotated[str, _model("--model", help=_MODEL)]
+ExplainerOption = Annotated[
+    str | None,
+    _model(
+        "--explainer",
+        help="The ExpNet: a folder, a hub id, universal/gradient or universal/attention. "
+        "By default a demo's own, and a universal one for any other model.",
+    ),
+]
+RevisionOption = Annotated[str | None, _model("--revision", help="Commit, tag or branch of the model on the hub.")]
+DeviceOption = Annotated[
+    str | None, _model("--device", help="Such as cpu or cuda. By default an accelerator if there is one, else the CPU.")
+]
+DtypeOption = Annotated[
+    str | None,
+    _model(
+        "--dtype",
+        help="Type of the weights, such as bfloat16. By default float32 on the CPU, elsewhere as they are stored.",
+    ),
+]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0 leaves the number to torch.")]
+
+# Explaining
+
+MethodOption = Annotated[str, typer.Option("--method", help="Attribution method; `expnet methods` lists them.")]
+MethodsOption = Annotated[
+    list[str] | None,
+    typer.Option("--method", help="Attribution method; repeat it for several. `expnet methods` lists them."),
+]
+MethodSettingsOption = Annotated[
+    list[str] | None, typer.Option("--option", help="Option of the method, as NAME=VALUE; repeat it for several.")
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option("--target", help="Class to explain, by name or index. By default each text's predicted class."),
+]
+TruncateOption = Annotated[
+    bool, typer.Option("--truncate", help="Cut long texts instead of reading them in overlapping windows.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the random numbers.")]
+
+# Audit records
+
+SecondTextOption = Annotated[str | None, typer.Option("--pair", help="Second text of a pair.")]
+RecordOutputs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--output", help="Write to this .json or .html file; repeat it for both. By default JSON goes to the screen."
+    ),
+]
+WithoutTextOption = Annotated[bool, typer.Option("--without-text", help="Record hashes and numbers, but no text.")]
+
+# Reading annotated files
+
+AnnotatedPaths = Annotated[list[Path], typer.Argument(help="Files or folders. Each file counts as one split.")]
+FormatOption = Annotated[str, _reading("--format", help="Format of the files; `expnet data list` lists them.")]
+RationaleOption = Annotated[
+    str | None,
+    _reading(
+        "--rationale",
+        help="Shared format: field with the marks. Other formats: how to combine annotators, union or majority.",
+    ),
+]
+OffsetsOption = Annotated[
+    OffsetsName,
+    _reading(
+        "--offsets", help="Unit of the offsets of marks. auto compares them with the marked words that a file quotes."
+    ),
+]
+TextFieldOption = Annotated[str | None, _reading("--text", help="Label Studio, doccano, Prodigy: field with the text.")]
+PairFieldOption = Annotated[str | None, _reading("--pair", help="Label Studio: field with the second text.")]
+ChoiceOption = Annotated[str | None, _reading("--choice", help="Label Studio: control whose choice is the label.")]
+SplitOption = Annotated[str | None, _reading("--split", help="HateXplain: read only this split.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+# Training
+
+ExpNetFolder = Annotated[Path, typer.Option("--output", help="Folder to write the ExpNet to.")]
+TierOption = Annotated[
+    TierName,
+    typer.Option(
+        "--tier", help="What the ExpNet reads: attention needs only the forward pass, gradient a backward pass as well."
+    ),
+]
+
+# Servers
+
+HostOption = Annotated[
+    str, typer.Option("--host", help="Address to listen on; 0.0.0.0 listens on every address of this machine.")
+]
+PortOption = Annotated[
+    int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes any that is free.")
+]
+AllowedHosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        help="Host name by which clients may address this server, besides localhost and IP addresses; repeat it for "
+        "several.",
+    ),
+]
+
+
+def set_threads(threads: int) -> None:
+    """Let torch use this many CPU threads; 0 leaves its own default."""
+    if threads:
+        import torch  # here, so that commands that need no torch start without it
+
+        torch.set_num_threads(threads)
