@@ -163,8 +163,9 @@ class PoolingBert(tf.BertForSequenceClassification):
 
 def pooling(pool: Callable[[Tensor, Tensor], Tensor]) -> PoolingBert:
     """Return a random classifier whose `pool` takes the last hidden states and the mask."""
-    model = PoolingBert(build("bert").config).eval()
-    model.load_state_dict(build("bert").state_dict())
+    plain = build("bert")
+    model: PoolingBert = PoolingBert._from_config(plain.config).eval()
+    model.load_state_dict(plain.state_dict())
     model.pool = pool
     return model
 
