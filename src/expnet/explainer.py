@@ -20,7 +20,7 @@ from expnet.model.classifier import Classifier
 from expnet.model.loading import dtype_named
 from expnet.model.prediction import Prediction
 from expnet.network.expnet import ExpNet
-from expnet.network.heads import read_features
+from expnet.network.inputs import read_features
 from expnet.network.trust import trust_in
 from expnet.network.universal import named, trust_of
 from expnet.runtime.ambient import torch_defaults

@@ -13,7 +13,8 @@ from expnet.attention.probe import Support
 from expnet.errors import MismatchError, ModelError
 from expnet.network.expnet import ExpNet, ExpNetConfig
 from expnet.network.features import FeatureConfig
-from expnet.network.heads import HeadFeatures, HeadSetConfig
+from expnet.network.heads import HeadSetConfig
+from expnet.network.sets import HeadFeatures
 from tests.classifiers import HEAD_SET
 
 CONFIG = ExpNetConfig(architecture="bert", layers=2, heads=3, hidden=(5, 4), provenance={"sources": ["x"], "seed": 1})

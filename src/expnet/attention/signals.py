@@ -79,11 +79,21 @@ def gradient_signals(
 ) -> Signals:
     """Run one forward pass with attention in the open, and one backward pass from each text's target logit.
 
-    Without a target, from its largest logit. Call it outside inference mode, with inputs made outside it.
+    Without a target, from its largest logit. A caller may be in inference mode.
 
     Raises:
         UnsupportedModelError: If the model's embeddings or attention cannot be reached.
+        NoGradientError: If the logits do not lead back to the tokens.
     """
+    with torch.inference_mode(False):
+        # No graph can hold tensors made in inference mode; their copies are plain ones.
+        inputs = {name: tensor.clone() for name, tensor in inputs.items()}
+        return _with_gradients(model, inputs, None if target is None else target.clone(), anchor)
+
+
+def _with_gradients(
+    model: PreTrainedModel, inputs: Mapping[str, Tensor], target: Tensor | None, anchor: Anchor
+) -> Signals:
     leaves: list[Tensor] = []
 
     def embed(raw: Tensor) -> Tensor:
@@ -94,8 +104,8 @@ def gradient_signals(
         done = run(model, inputs, embed=embed, attend=lambda _, layer: layer)
         maps = [layer.probabilities for layer in done.layers]
         logits = done.logits.float()
-        wanted = (logits.amax(1) if target is None else logits.gather(1, target[:, None])).sum()
-        *slopes_of_maps, slopes = gradients(model, wanted, [*maps, leaves[-1]])
+        explained = (logits.amax(1) if target is None else logits.gather(1, target[:, None])).sum()
+        *slopes_of_maps, slopes = gradients(model, explained, [*maps, leaves[-1]])
     pooled = PooledTokens.of(model, inputs, anchor)
     with torch.no_grad():
         layers = [
