@@ -113,7 +113,6 @@ def test_normalisation_forgets_scale_and_shift(scale, shift):
         ({"patterns": ()}, "patterns"),
         ({"patterns": ("rows", "rows")}, "each once"),
         ({"floor": 1e-3}, "floor=0.001, expected 0.0001"),
-        ({"normalise": "none"}, "normalise='none', expected text"),
     ],
 )
 def test_features_that_cannot_be_computed_are_refused(options, message):

@@ -141,6 +141,24 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path, change, message):
         ExpNet.from_pretrained(folder)
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normalise": "none"}, "Not a valid FeatureConfig: normalise='none', expected text"),
+        ({"floor": 0.001}, "Not a valid FeatureConfig: floor=0.001, expected 0.0001"),
+    ],
+)
+def test_a_saved_network_with_a_setting_that_is_now_a_constant_is_refused(tmp_path, change, message):
+    folder = saved(tmp_path)
+    path = folder / "config.json"
+    data = json.loads(path.read_text())
+    assert data["features"] == {"patterns": ["rows", "columns"], "heads": "each", "normalise": "text", "floor": 1e-4}
+    path.write_text(json.dumps(data | {"features": data["features"] | change}))
+    with pytest.raises(MismatchError, match=message):
+        ExpNet.from_pretrained(folder)
+
+
 def test_missing_and_surplus_tensors_are_refused(tmp_path):
     folder = saved(tmp_path)
     weights = load_file(folder / "model.safetensors")
