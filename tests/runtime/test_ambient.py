@@ -19,21 +19,12 @@ from expnet.network.universal import named
 from expnet.runtime.ambient import torch_defaults
 from expnet.training.adapt import adapt
 from expnet.training.config import STUDENT
+from tests.ambient import default_dtype
 from tests.models import build, save, tokenizer
 
 TEXTS = ["A good film.", "bad", "The first one is long, but the second is short and good!"]
 # Fewer samples than the default, which would take minutes in all.
 FEW = {"samples": 12, "steps": 4, "documents": ["a good film", "a bad text"]}
-
-
-@contextmanager
-def default_dtype(dtype):
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-        assert torch.get_default_dtype() == dtype
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 @contextmanager
