@@ -21,8 +21,13 @@ TOKENS = (len(LENGTHS), max(LENGTHS))
 
 
 def test_every_name_has_a_declaration():
-    assert tuple(PATTERNS) == get_args(Pattern) == (*ATTENTION, *GRADIENT)
+    assert tuple(PATTERNS) == get_args(Pattern)
     assert tuple(TIERS) == get_args(Tier)
+
+
+def test_the_usual_patterns_are_of_their_tier():
+    assert {PATTERNS[name].tier for name in ATTENTION} == {"attention"}
+    assert {PATTERNS[name].tier for name in GRADIENT} == {"gradient"}
 
 
 @pytest.mark.parametrize(("tier", "widths"), [("attention", (5, 32, 20)), ("gradient", (8, 73, 6))])

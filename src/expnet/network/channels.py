@@ -101,7 +101,7 @@ class RelativeSignals:
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class HeadDescription:
     """Numbers that describe a head by one channel: from its values [batch tokens heads] and the mask of real tokens."""
 
     width: int
@@ -113,7 +113,7 @@ class Channel:
     """One number of each head and token: its values [batch layers heads tokens], and how it describes the head."""
 
     name: str
-    about: Description
+    about: HeadDescription
     values: Callable[[RelativeSignals], Tensor]
 
 
@@ -172,7 +172,7 @@ def _thirds(signals: RelativeSignals) -> Tensor:
     return torch.cat([F.adaptive_avg_pool1d(logs.transpose(1, 2), 3) for logs in signals.by_layer], -1)
 
 
-LEVEL, STRENGTH, DIRECTION = Description(2, _level), Description(1, _strength), Description(2, _direction)
+LEVEL, STRENGTH, DIRECTION = HeadDescription(2, _level), HeadDescription(1, _strength), HeadDescription(2, _direction)
 
 _ATTENTION = (
     Channel("row", LEVEL, lambda signals: _floored(signals.rows)),

@@ -16,11 +16,11 @@ from expnet.attention.probe import Support
 from expnet.attention.signals import Evidence, gradient_signals
 from expnet.errors import InputError, MismatchError
 from expnet.files.parsing import check_config, listed, one_of
-from expnet.network.channels import FLOOR, PATTERNS, Pattern, Tier
+from expnet.network.channels import FLOOR, PATTERNS, TIERS, Pattern, Tier
 
-# What one forward pass gives, and what takes a backward pass from a class as well.
-ATTENTION: tuple[Pattern, ...] = tuple(name for name, pattern in PATTERNS.items() if pattern.tier == "attention")
-GRADIENT: tuple[Pattern, ...] = tuple(name for name, pattern in PATTERNS.items() if pattern.tier == "gradient")
+# What `with_tier` takes of each tier: a pattern that is not named here is seen only where a config asks for it.
+ATTENTION: tuple[Pattern, ...] = ("rows", "columns", "received")
+GRADIENT: tuple[Pattern, ...] = ("products", "grad_sam", "relevance", "saliency")
 _FIELDS = {
     "patterns": listed(one_of(*get_args(Pattern)), 1, len(get_args(Pattern))),
     "heads": one_of("each", "mean"),
@@ -61,7 +61,7 @@ class FeatureConfig:
     @property
     def uses_target(self) -> bool:
         """Whether the features are those of one class, and take a backward pass."""
-        return bool(set(self.patterns) & set(GRADIENT))
+        return any(PATTERNS[name].tier == "gradient" for name in self.patterns)
 
     def width(self, layers: int, heads: int) -> int:
         """Return the number of features per token."""
@@ -69,9 +69,9 @@ class FeatureConfig:
         return sum(per_pattern if PATTERNS[name].per_head else 1 for name in self.patterns)
 
     def with_tier(self, tier: Tier) -> "FeatureConfig":
-        """Return the same with every gradient pattern, or without any."""
+        """Return the same with the usual patterns with gradients, or without any."""
         patterns = tuple(name for name in self.patterns if PATTERNS[name].tier == "attention") or ATTENTION
-        return replace(self, patterns=(*patterns, *(GRADIENT if tier == "gradient" else ())))
+        return replace(self, patterns=(*patterns, *(GRADIENT if TIERS[tier].uses_target else ())))
 
     def describe(self, layers: int, heads: int) -> str:
         """Return what is read, as a part of a sentence."""
