@@ -19,8 +19,9 @@ from transformers import PreTrainedModel
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.models import EVERY_ARCHITECTURE, build, inputs
 
+from expnet.attention.anchor import Anchor, anchor_weights
 from expnet.attention.borrow import declared_pad
-from expnet.attention.capture import Anchor, anchor_index, capture
+from expnet.attention.capture import capture
 from expnet.attention.probe import Support, probe
 from expnet.errors import UnsupportedModelError
 
@@ -90,10 +91,7 @@ def own(model: PreTrainedModel, batch: dict[str, Tensor], anchor: Anchor) -> tup
     mask = batch["attention_mask"].bool()
     with torch.no_grad():
         outputs = eager(model)(**batch, output_attentions=True)
-    pooled = mask / mask.sum(1, keepdim=True)
-    if anchor != "mean":
-        index = anchor_index(batch["input_ids"], mask, anchor, declared_pad(model))
-        pooled = torch.nn.functional.one_hot(index, mask.shape[1]).float()
+    pooled = anchor_weights(batch["input_ids"], mask, anchor, declared_pad(model))
     maps = torch.stack(outputs.attentions, dim=1).float()
     if not torch.allclose(maps.sum(-1), torch.ones(()), atol=0.1):
         maps = maps.softmax(-1)  # SqueezeBERT reports its scores

@@ -29,8 +29,8 @@ from expnet.demo import base_model
 from expnet.explainer import load_classifier
 from expnet.finetuning import finetune
 from expnet.model.classifier import Classifier
+from expnet.network.channels import Tier
 from expnet.network.expnet import ExpNet
-from expnet.network.heads import Tier
 from expnet.rationales import Record
 from expnet.training.adapt import adapt
 from expnet.training.config import with_tier

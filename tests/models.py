@@ -1,6 +1,6 @@
 """Tiny random classifiers of each architecture, inputs for them, and a tokenizer to go with them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 import transformers as tf
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 ENCODERS = ("bert", "roberta", "distilbert", "electra", "modernbert", "modernbert-mean", "mpnet")
 DECODERS = ("gpt2", "llama")
@@ -147,6 +148,26 @@ _RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "fnet": ("FNet", {name: value for name, value in _COMMON.items() if name != "num_attention_heads"}),
 }
 EVERY_ARCHITECTURE = tuple(_RECIPES)
+
+
+class PoolingBert(tf.BertForSequenceClassification):
+    """BERT with a pooling of its own over the last hidden states."""
+
+    pool: Callable[[Tensor, Tensor], Tensor]
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **options: Any) -> SequenceClassifierOutput:
+        outputs = self.bert(input_ids, attention_mask=attention_mask, **options)
+        logits = self.classifier(self.pool(outputs[0], attention_mask.bool()))
+        return SequenceClassifierOutput(logits=logits, attentions=outputs.attentions)
+
+
+def pooling(pool: Callable[[Tensor, Tensor], Tensor]) -> PoolingBert:
+    """Return a random classifier whose `pool` takes the last hidden states and the mask."""
+    plain = build("bert")
+    model: PoolingBert = PoolingBert._from_config(plain.config).eval()
+    model.load_state_dict(plain.state_dict())
+    model.pool = pool
+    return model
 
 
 def inputs(lengths: Sequence[int] = (12, 9, 5), *, side: str = "right", seed: int = 0) -> dict[str, Tensor]:

@@ -18,8 +18,9 @@ from transformers import PreTrainedModel
 from transformers import masking_utils as masking
 
 from expnet.attention import fused, kernels
+from expnet.attention.anchor import Anchor
 from expnet.attention.borrow import borrow
-from expnet.attention.capture import Anchor, Trace, capture
+from expnet.attention.capture import Trace, capture
 from expnet.attention.fused import NAME
 from expnet.errors import UnsupportedModelError
 from tests.models import ARCHITECTURES, FUSED, build, inputs

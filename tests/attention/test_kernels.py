@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from expnet.attention import kernels
-from expnet.attention.kernels import BLOCK, CAUSAL, FAR, Band, Scores, fused_attention, mixed_rows
+from expnet.attention.kernels import BLOCK, CAUSAL, FAR, Band, Scores, fused_attention, mixed_columns, mixed_rows
 
 # Sums of up to 300 float32 terms in another order.
 TORCH = tuple(map(int, torch.__version__.split(".")[:2]))
@@ -85,6 +85,18 @@ class TestOnTheProcessor:
         _, lse = fused_attention(scores, value)
         expected = (dense(scores).softmax(-1) * weights[:, None, :, None]).nan_to_num().sum(2)
         assert_close(mixed_rows(scores, lse, weights), expected, **SUMS)
+
+    @pytest.mark.parametrize("cap", [None, 2.0])
+    @pytest.mark.parametrize("band", BANDS)
+    @pytest.mark.parametrize("kind", ["none", "padding", "by row"])
+    def test_mixed_columns_are_the_weighted_sum_of_columns(self, tokens, kind, band, cap):
+        scores, value = made(tokens, kind, band, cap)
+        weights = torch.rand(2, tokens, generator=torch.Generator().manual_seed(1)) - 0.3
+        _, lse = fused_attention(scores, value)
+        full = dense(scores)
+        real = ~(full <= LOW / 2).all(-1)  # a query that sees nothing but padding may attend as it likes
+        expected = torch.einsum("bhij,bj->bhi", full.softmax(-1), weights)
+        assert_close(mixed_columns(scores, lse, weights)[real], expected[real], **SUMS)
 
     @pytest.mark.skipif(TORCH < (2, 13), reason="torch 2.7 misreads a bias of each head, which nothing here hands over")
     def test_mixed_rows_are_the_log_sum_exp_of_the_swapped_call(self, tokens):

@@ -9,13 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
-from transformers import (
-    AttentionInterface,
-    AttentionMaskInterface,
-    BertForSequenceClassification,
-    BertForTokenClassification,
-)
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers import AttentionInterface, AttentionMaskInterface, BertForTokenClassification
 
 from expnet.attention import capture as capturing
 from expnet.attention import fused
@@ -23,7 +17,7 @@ from expnet.attention.fused import NAME, FusedLayer
 from expnet.attention.intercept import run
 from expnet.attention.probe import Support, find_anchor, probe
 from expnet.errors import NonFiniteError, UnsupportedModelError
-from tests.models import FUSED, build, inputs
+from tests.models import FUSED, build, inputs, pooling
 
 ANCHORS = {
     "bert": "first",
@@ -36,24 +30,6 @@ ANCHORS = {
     "gpt2": "last",
     "llama": "last",
 }
-
-
-class PoolingBert(BertForSequenceClassification):
-    """BERT with a pooling of its own over the last hidden states."""
-
-    pool: Callable[[Tensor, Tensor], Tensor]
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, **options: Any) -> SequenceClassifierOutput:
-        outputs = self.bert(input_ids, attention_mask=attention_mask, **options)
-        logits = self.classifier(self.pool(outputs[0], attention_mask.bool()))
-        return SequenceClassifierOutput(logits=logits, attentions=outputs.attentions)
-
-
-def pooling(pool: Callable[[Tensor, Tensor], Tensor]) -> PoolingBert:
-    model = PoolingBert(build("bert").config).eval()
-    model.load_state_dict(build("bert").state_dict())
-    model.pool = pool
-    return model
 
 
 class TestTheAnchor:

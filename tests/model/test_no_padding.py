@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from expnet import Text
-from expnet.attention.capture import anchor_index
+from expnet.attention.anchor import anchor_weights
 from expnet.errors import ExpnetError, InputError, OptionError
 from expnet.explainer import Explainer
 from expnet.export import export
@@ -81,9 +81,10 @@ def test_a_text_that_ends_with_the_padding_token_is_pooled_where_transformers_po
     ids = encoding.ids.clone()
     ids[0, -1] = PAD  # as where a tokenizer ends each text with the token that also pads
     assert explainer.classifier.support.anchor == "last"
-    index = anchor_index(ids, encoding.mask, "last", PAD)
+    weights = anchor_weights(ids, encoding.mask, "last", PAD)
     lengths = encoding.mask.sum(1).tolist()
-    assert index.tolist() == [lengths[0] - 2, lengths[1] - 1]
+    assert weights.sum(1).tolist() == [1, 1]
+    assert weights.argmax(1).tolist() == [lengths[0] - 2, lengths[1] - 1]
 
 
 def test_a_model_whose_every_text_ends_with_the_padding_token_is_explained():

@@ -26,8 +26,15 @@ ROWS = [[0.5, 0.25, 0.25, 0.0], [0.2, 0.6, 0.2, 0.0]]
 COLUMNS = [[1 / 3, 1 / 3, 1 / 3, 0.0], [0.1, 0.2, 0.4, 0.0]]
 
 
+@pytest.fixture
+def as_they_are(monkeypatch):
+    """Features before they are normalised within the text."""
+    monkeypatch.setattr("expnet.network.features.normalise_within_text", lambda features, _real: features)
+
+
+@pytest.mark.usefixtures("as_they_are")
 def test_features_are_the_logarithm_of_attention_against_uniform_ordered_by_pattern_layer_head():
-    config = FeatureConfig(normalise="none")
+    config = FeatureConfig()
     features = attention_features(trace(ROWS, COLUMNS), MASK, REAL, config)
     first = [math.log(3 * a) for a in (0.25, 0.6, 1 / 3, 0.2)]
     second = [math.log(3 * a) for a in (0.25, 0.2, 1 / 3, 0.4)]
@@ -36,8 +43,9 @@ def test_features_are_the_logarithm_of_attention_against_uniform_ordered_by_patt
     assert_close(features, torch.tensor([[zeros, first, second, zeros]]), atol=1e-6, rtol=0)
 
 
+@pytest.mark.usefixtures("as_they_are")
 def test_received_attention_is_a_feature_where_the_trace_holds_it():
-    config = FeatureConfig(patterns=("received",), normalise="none")
+    config = FeatureConfig(patterns=("received",))
     without = trace(ROWS, COLUMNS)
     received = Trace(without.logits, without.log_rows, without.log_columns, torch.tensor(COLUMNS)[None, None])
     features = attention_features(received, MASK, REAL, config)
@@ -46,19 +54,22 @@ def test_received_attention_is_a_feature_where_the_trace_holds_it():
         attention_features(without, MASK, REAL, config)
 
 
+@pytest.mark.usefixtures("as_they_are")
 def test_averaging_heads_gives_one_feature_per_layer_and_pattern():
-    config = FeatureConfig(heads="mean", patterns=("rows",), normalise="none")
+    config = FeatureConfig(heads="mean", patterns=("rows",))
     features = attention_features(trace(ROWS, COLUMNS), MASK, REAL, config)
     expected = (math.log(3 * 0.25) + math.log(3 * 0.6)) / 2
     assert features.shape[-1] == config.width(layers=1, heads=2) == 1
     assert features[0, 1, 0].item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_attention_below_the_floor_is_all_the_same():
-    config = FeatureConfig(patterns=("rows",), floor=0.5, normalise="none")
-    features = attention_features(trace([[0.8, 0.0, 0.2, 0.0]], [[0.1] * 4]), MASK, REAL, config)
-    # no attention at all lies at the floor, 0.2 * 3 above it
-    assert_close(features[0, 1:3, 0], torch.tensor([0.5, 0.6]).log(), atol=1e-6, rtol=0)
+@pytest.mark.usefixtures("as_they_are")
+@pytest.mark.parametrize("little", [0.0, 1e-6, 3e-5])
+def test_attention_below_the_floor_is_all_the_same(little):
+    config = FeatureConfig(patterns=("rows",))
+    features = attention_features(trace([[0.8, little, 0.2, 0.0]], [[0.1] * 4]), MASK, REAL, config)
+    # up to 3e-5 * 3 lies at the floor, 0.2 * 3 above it
+    assert_close(features[0, 1:3, 0], torch.tensor([1e-4, 0.6]).log(), atol=1e-6, rtol=0)
 
 
 def test_normalisation_by_hand_gives_plus_and_minus_one_to_two_tokens():
@@ -98,13 +109,18 @@ def test_normalisation_forgets_scale_and_shift(scale, shift):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"patterns": ()}, "patterns"), ({"patterns": ("rows", "rows")}, "each once"), ({"floor": 0.0}, "floor=0.0")],
+    [
+        ({"patterns": ()}, "patterns"),
+        ({"patterns": ("rows", "rows")}, "each once"),
+        ({"floor": 1e-3}, "floor=0.001, expected 0.0001"),
+    ],
 )
 def test_features_that_cannot_be_computed_are_refused(options, message):
     with pytest.raises(MismatchError, match=message):
         FeatureConfig(**options)
 
 
+@pytest.mark.usefixtures("as_they_are")
 def test_features_with_gradients_by_hand_as_they_are_saliency_as_its_logarithm():
     values = torch.tensor([[0.0, 0.5, -0.25, 0.0], [0.0, 0.125, 2.0, 0.0]])[None, None]  # one layer of two heads
     evidence = Evidence(
@@ -114,7 +130,7 @@ def test_features_with_gradients_by_hand_as_they_are_saliency_as_its_logarithm()
         relevance=torch.tensor([[9.0, 0.75, 0.5, 9.0]]),
         slopes=torch.tensor([[9.0, 1.0, math.e, 9.0]]),
     )
-    config = FeatureConfig(patterns=("saliency", "products", "relevance", "rows"), normalise="none")
+    config = FeatureConfig(patterns=("saliency", "products", "relevance", "rows"))
     features = attention_features(trace(ROWS, COLUMNS), MASK, REAL, config, evidence)
     first = [0.0, 0.5, 0.125, 0.75, math.log(3 * 0.25), math.log(3 * 0.6)]
     second = [1.0, -0.25, 2.0, 0.5, math.log(3 * 0.25), math.log(3 * 0.2)]

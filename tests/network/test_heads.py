@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -11,51 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from expnet.attention.signals import Evidence, Signals
 from expnet.errors import InputError, MismatchError
 from expnet.methods.families.attention import raw_attention
 from expnet.methods.families.attention_gradient import generic_relevance, grad_sam
 from expnet.methods.families.gradient import saliency
 from expnet.network.features import FeatureConfig
-from expnet.network.heads import HeadFeatures, HeadSetConfig, head_features, read_features, stack
+from expnet.network.heads import HeadSetConfig, head_features
+from expnet.network.inputs import read_features
+from expnet.network.sets import HeadFeatures, stack
 from expnet.text.texts import Text
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier
 from tests.models import WORDS
+from tests.signals import random_signals
 
 TIERS = ("attention", "gradient")
-
-
-def random_signals(layers, heads, lengths, seed=0):
-    """Signals of no model: rows that sum to 1, the rest in a like range; and masks with special tokens at the ends."""
-    generator = torch.Generator().manual_seed(seed)
-    size = (len(lengths), layers, heads, max(lengths))
-    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    real = mask & (torch.arange(max(lengths)) > 0) & (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None] - 1)
-
-    def draw(*shape):
-        return torch.randn(shape, generator=generator)
-
-    def attention():
-        return (3 * draw(*size)).masked_fill(~mask[:, None, None], -torch.inf).log_softmax(-1)
-
-    evidence = Evidence(
-        gradients=draw(*size),
-        products=draw(*size) / 5,
-        received=draw(*size).abs() / 5,
-        relevance=draw(len(lengths), max(lengths)).abs(),
-        slopes=draw(len(lengths), max(lengths)).abs(),
-    )
-    signals = Signals(
-        logits=draw(len(lengths), 3),
-        rows=attention(),
-        columns=attention(),
-        received=attention(),
-        own=attention(),
-        norms=draw(*size),
-        carried=draw(len(lengths), layers, max(lengths)),
-        evidence=evidence,
-    )
-    return signals, mask, real
 
 
 def naive(signals, row, length, places, tier, floor=1e-4):
@@ -228,24 +196,33 @@ def test_features_with_gradients_need_a_target():
         read_features(CLASSIFIER, encoding, HeadSetConfig(tier="gradient"))
 
 
-@pytest.mark.parametrize("options", [{"floor": 0.0}, {"gate": 0}, {"summed": 0}, {"head_dropout": 1.0}])
+@pytest.mark.parametrize("options", [{"floor": 1e-3}, {"gate": 0}, {"summed": 0}, {"head_dropout": 1.0}])
 def test_features_that_cannot_be_computed_are_refused(options):
     with pytest.raises(MismatchError, match=next(iter(options))):
         HeadSetConfig(**options)
 
 
+@pytest.fixture
+def as_they_are(monkeypatch):
+    """Vectors of tokens before they are normalised within the text."""
+    monkeypatch.setattr("expnet.network.features.normalise_within_text", lambda features, _real: features)
+
+
+@pytest.mark.usefixtures("as_they_are")
 def test_plain_features_are_those_of_the_trace():
     encoding = CLASSIFIER.encode([Text.of("a good film"), Text.of("bad")])
-    logits, features = read_features(CLASSIFIER, encoding, FeatureConfig(normalise="none"))
+    logits, features = read_features(CLASSIFIER, encoding, FeatureConfig())
     trace = CLASSIFIER.trace(encoding)
     assert torch.equal(logits, trace.logits)
     expected = (trace.log_rows[0, 0, 1, 1] + math.log(int(encoding.mask[0].sum()))).clamp(min=math.log(1e-4))
     assert_close(features[0, 1, 1], expected, atol=1e-6, rtol=0)
 
 
-def test_received_attention_is_that_of_the_fixed_rule():
+@pytest.mark.usefixtures("as_they_are")
+def test_received_attention_is_that_of_the_fixed_rule(monkeypatch):
+    monkeypatch.setattr("expnet.network.features.FLOOR", 1e-9)
     encoding = CLASSIFIER.encode([Text.of("a good film"), Text.of("bad")])
-    config = FeatureConfig(patterns=("received",), heads="each", normalise="none", floor=1e-9)
+    config = FeatureConfig(patterns=("received",), heads="each")
     _, features = read_features(CLASSIFIER, encoding, config)
     rule = raw_attention(CLASSIFIER, encoding, torch.tensor([0, 0]), layers="all", direction="received")
     attention = features.exp() / encoding.mask.sum(1)[:, None, None]
@@ -262,13 +239,13 @@ def test_each_window_keeps_its_target_where_a_batch_is_cut_in_parts(monkeypatch)
     assert_close(parts.heads, whole.heads, atol=2e-2, rtol=0)  # as for a text alone
 
 
+@pytest.mark.usefixtures("as_they_are")
 def test_features_with_gradients_are_those_of_the_fixed_rules_and_of_the_target():
     encoding = CLASSIFIER.encode([Text.of("a good film"), Text.of("bad")])
     target, real = torch.tensor([2, 0]), encoding.real
-    plain = partial(FeatureConfig, normalise="none")
 
     def read(*patterns, of=target):
-        return read_features(CLASSIFIER, encoding, plain(patterns=patterns), target=of)[1]
+        return read_features(CLASSIFIER, encoding, FeatureConfig(patterns=patterns), target=of)[1]
 
     rules = {"relevance": generic_relevance, "grad_sam": grad_sam}
     for pattern, rule in rules.items():
@@ -282,7 +259,7 @@ def test_features_with_gradients_are_those_of_the_fixed_rules_and_of_the_target(
     assert not torch.equal(products, read("products", of=torch.tensor([1, 1]))[real])
     both = read("rows", "products", "saliency")
     assert_close(both[real], torch.cat([rows, products, read("saliency")[real]], -1), atol=1e-5, rtol=1e-4)
-    assert both.shape[-1] == plain(patterns=("rows", "products", "saliency")).width(3, 4) == 25
+    assert both.shape[-1] == FeatureConfig(patterns=("rows", "products", "saliency")).width(3, 4) == 25
     with pytest.raises(InputError, match="pass a target"):
         read("products", of=None)
 

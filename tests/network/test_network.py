@@ -13,7 +13,8 @@ from expnet.attention.probe import Support
 from expnet.errors import MismatchError, ModelError
 from expnet.network.expnet import ExpNet, ExpNetConfig
 from expnet.network.features import FeatureConfig
-from expnet.network.heads import HeadFeatures, HeadSetConfig
+from expnet.network.heads import HeadSetConfig
+from expnet.network.sets import HeadFeatures
 from tests.classifiers import HEAD_SET
 
 CONFIG = ExpNetConfig(architecture="bert", layers=2, heads=3, hidden=(5, 4), provenance={"sources": ["x"], "seed": 1})
@@ -136,6 +137,24 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path, change, message):
     folder = saved(tmp_path)
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(MismatchError, match=message):
+        ExpNet.from_pretrained(folder)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normalise": "none"}, "Not a valid FeatureConfig: normalise='none', expected text"),
+        ({"floor": 0.001}, "Not a valid FeatureConfig: floor=0.001, expected 0.0001"),
+    ],
+)
+def test_a_saved_network_with_a_setting_that_is_now_a_constant_is_refused(tmp_path, change, message):
+    folder = saved(tmp_path)
+    path = folder / "config.json"
+    data = json.loads(path.read_text())
+    assert data["features"] == {"patterns": ["rows", "columns"], "heads": "each", "normalise": "text", "floor": 1e-4}
+    path.write_text(json.dumps(data | {"features": data["features"] | change}))
     with pytest.raises(MismatchError, match=message):
         ExpNet.from_pretrained(folder)
 

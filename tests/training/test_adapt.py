@@ -12,7 +12,8 @@ from torch.testing import assert_close
 from expnet.errors import InputError, MethodError, MismatchError
 from expnet.methods.families.gradient import saliency
 from expnet.network.features import FeatureConfig
-from expnet.network.heads import HeadSetConfig, read_features
+from expnet.network.heads import HeadSetConfig
+from expnet.network.inputs import read_features
 from expnet.text.texts import Text
 from expnet.training.adapt import adapt
 from expnet.training.config import STUDENT, with_tier

@@ -14,7 +14,8 @@ from expnet.errors import InputError, MismatchError, RationaleError
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet, ExpNetConfig
 from expnet.network.features import FeatureConfig
-from expnet.network.heads import HeadFeatures, HeadSetConfig
+from expnet.network.heads import HeadSetConfig
+from expnet.network.sets import HeadFeatures
 from expnet.rationales import Record
 from expnet.text.texts import Text
 from expnet.training.config import ACROSS_TASKS, FEW_MARKS, FitConfig, for_warm_start
@@ -207,7 +208,7 @@ def test_a_warm_start_keeps_the_features_and_begins_where_it_stood(classifier, p
 
 def test_cached_features_are_read_again_and_not_computed(classifier, planted, tmp_path, monkeypatch):
     first = extract(classifier, planted[:20], FeatureConfig(), cache=tmp_path)
-    monkeypatch.setattr(type(classifier), "trace", lambda *_: pytest.fail("traced again"))
+    monkeypatch.setattr("expnet.training.examples.read_features", lambda *_, **__: pytest.fail("traced again"))
     again = extract(classifier, planted[:20], FeatureConfig(), cache=tmp_path)
     assert [e.text for e in again] == [e.text for e in first]
     assert all(torch.equal(a.features, b.features) for a, b in zip(first, again, strict=True))

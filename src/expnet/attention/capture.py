@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from expnet.attention.borrow import declared_pad
+from expnet.attention.anchor import Anchor, AnchorAttention, PooledTokens
 from expnet.attention.fused import FusedLayer, run_fused
 from expnet.attention.intercept import Layer, run
 from expnet.errors import InputError
 
-Anchor = Literal["first", "last", "mean"]
 Backend = Literal["fused", "eager"]
 
 
@@ -22,10 +21,10 @@ Backend = Literal["fused", "eager"]
 class Trace:
     """What one forward pass says: the logits, and the attention between the anchor and each token.
 
-    The anchor is what the classifier pools: the first real token, the last one, or the mean of all. A row is
-    the attention that the anchor pays to each token (summing to 1 over them), a column the attention that each
-    token pays to the anchor. Both are kept as natural logarithms, the form in which the fused kernel gives
-    them; minus infinity on padding and where a mask hides the token.
+    The anchor is what the classifier pools, such as the first token or the mean of all. A row is the attention that the
+    anchor pays to each token (summing to 1 over them), a column the attention that each token pays to the anchor. Both
+    are kept as natural logarithms, the form in which the fused kernel gives them; minus infinity on padding and where a
+    mask hides the token.
 
     `received`, if it was asked for, is what the real tokens of a text pay to each token, on average; it sums to 1.
     """
@@ -80,30 +79,19 @@ def capture(
         UnsupportedModelError: If no attention came back.
     """
     mask = inputs["attention_mask"].bool()
-    index = anchor_index(inputs["input_ids"], mask, anchor, declared_pad(model))
-    shares = mask / mask.sum(1, keepdim=True)
-    rows: list[Tensor] = []
-    columns: list[Tensor] = []
-    means: list[Tensor] = []
+    pooled = PooledTokens.of(model, inputs, anchor)
+    layers: list[AnchorAttention] = []
 
     def take(layer: FusedLayer | Layer) -> None:
-        if received or anchor == "mean":
-            means.append(layer.mixed(shares).float())
-        if anchor == "mean":
-            rows.append(means[-1].log())
-            # Every row sums to 1 over the real tokens, so each token pays their mean the same: 1 / n.
-            columns.append(shares.amax(1).log()[:, None, None].expand(rows[-1].shape))
-        else:
-            rows.append(layer.log_row(index).float())
-            columns.append(layer.log_column(index).float())
+        layers.append(pooled.attention(layer, received=received))
 
     logits = each_layer(model, inputs, take, backend=backend)
     hidden = ~mask[:, None, None]
     return Trace(
         logits,
-        torch.stack(rows, dim=1).masked_fill(hidden, -torch.inf),
-        torch.stack(columns, dim=1).masked_fill(hidden, -torch.inf),
-        torch.stack(means, dim=1) if received else None,
+        torch.stack([layer.log_row for layer in layers], dim=1).masked_fill(hidden, -torch.inf),
+        torch.stack([layer.log_column for layer in layers], dim=1).masked_fill(hidden, -torch.inf),
+        torch.stack([layer.received for layer in layers if layer.received is not None], dim=1) if received else None,
     )
 
 
@@ -138,30 +126,3 @@ def each_layer(
             return layer
 
         return run(model, inputs, attend=attend, keep=False).logits
-
-
-def anchor_weights(
-    ids: Int[Tensor, "batch tokens"], mask: Bool[Tensor, "batch tokens"], anchor: Anchor, pad: int | None
-) -> Float[Tensor, "batch tokens"]:
-    """Return the weights with which the classifier pools tokens: one 1, or equal shares; each row sums to 1."""
-    if anchor == "mean":
-        return mask / mask.sum(1, keepdim=True)
-    return torch.nn.functional.one_hot(anchor_index(ids, mask, anchor, pad), mask.shape[1]).float()
-
-
-def anchor_index(
-    ids: Int[Tensor, "batch tokens"], mask: Bool[Tensor, "batch tokens"], anchor: Anchor, pad: int | None
-) -> Int[Tensor, " batch"]:
-    """Return the position of the first or last real token of each row; for "mean" it has no meaning.
-
-    Args:
-        ids: Tokens.
-        mask: True for real ones.
-        anchor: Which it is.
-        pad: As `declared_pad` gives it. A text may end with it, as where padding is marked with the end of a text: like
-            transformers' decoders, the last token is then the one before. If there is no other, it is the first.
-    """
-    if anchor != "last":
-        return mask.int().argmax(1)
-    counted = mask if pad is None else mask & (ids != pad)
-    return (torch.arange(mask.shape[1], device=mask.device) * counted).argmax(1)

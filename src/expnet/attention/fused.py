@@ -19,7 +19,7 @@ from transformers.masking_utils import bidirectional_mask_function, causal_mask_
 
 from expnet.attention.borrow import borrow, class_logits
 from expnet.attention.intercept import fitting, matrix_of, run
-from expnet.attention.kernels import CAUSAL, EVERYTHING, Band, Scores, fused_attention, mixed_rows
+from expnet.attention.kernels import CAUSAL, EVERYTHING, Band, Scores, fused_attention, mixed_columns, mixed_rows
 from expnet.errors import UnsupportedModelError
 
 NAME = "expnet"
@@ -68,6 +68,10 @@ class FusedLayer:
     def mixed(self, weights: Float[Tensor, "batch tokens"]) -> Float[Tensor, "batch heads tokens"]:
         """Return a weighted sum of rows: what the weighted tokens together pay to each token."""
         return mixed_rows(self.scores, self.lse, weights)
+
+    def mixed_columns(self, weights: Float[Tensor, "batch tokens"]) -> Float[Tensor, "batch heads tokens"]:
+        """Return a weighted sum of columns: what each token pays to the weighted tokens together."""
+        return mixed_columns(self.scores, self.lse, weights)
 
     def _log(self, one: Tensor, all_: Tensor, index: Tensor, *, row: bool) -> Tensor:
         batch, scores = torch.arange(len(index), device=index.device), self.scores

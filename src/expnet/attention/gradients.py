@@ -19,10 +19,10 @@ def gradients(model: PreTrainedModel, value: Float[Tensor, ""], points: Sequence
         NoGradientError: If the number leads back to none of the points, or one of them to no token.
     """
     kept = value.requires_grad and all(point.requires_grad for point in points)
-    found = torch.autograd.grad(value, points, allow_unused=True) if kept else [None]
-    if all(each is None for each in found):
+    slopes = torch.autograd.grad(value, points, allow_unused=True) if kept else [None]
+    if all(slope is None for slope in slopes):
         raise no_gradient(type(model).__name__)
-    return [torch.zeros_like(point) if each is None else each for point, each in zip(points, found, strict=True)]
+    return [torch.zeros_like(point) if slope is None else slope for point, slope in zip(points, slopes, strict=True)]
 
 
 def no_gradient(name: str) -> NoGradientError:
@@ -55,25 +55,25 @@ class GradientPaths:
         """
         if not self._kept:
             return
-        made = [each for each in _tensors((result,)) if each.is_floating_point()]
-        given = [each for each in _tensors(args) if not isinstance(each, nn.Parameter)]
+        made = [tensor for tensor in _tensors((result,)) if tensor.is_floating_point()]
+        given = [tensor for tensor in _tensors(args) if not isinstance(tensor, nn.Parameter)]
         if not made or not given:
             return
-        if any(each.grad_fn is not None and each.grad_fn.name().endswith("NotImplemented") for each in made):
+        if any(out.grad_fn is not None and out.grad_fn.name().endswith("NotImplemented") for out in made):
             raise no_gradient(self._name)  # torch would only warn, and go on without
-        if any(each.requires_grad for each in made):
-            if len(self._lost) and any(each in self._lost and not each.requires_grad for each in given):
+        if any(out.requires_grad for out in made):
+            if len(self._lost) and any(tensor in self._lost and not tensor.requires_grad for tensor in given):
                 raise no_gradient(self._name)
         elif ruled and torch.is_grad_enabled():
             return
         elif (given[0].requires_grad or given[0] in self._lost) and not _only_a_shape(func):
-            self._lost.update((each, True) for each in made)
+            self._lost.update((out, True) for out in made)
 
 
 def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
     for value in values:
         some = value if isinstance(value, list | tuple) else (value,)
-        yield from (each for each in some if isinstance(each, Tensor))
+        yield from (tensor for tensor in some if isinstance(tensor, Tensor))
 
 
 def _only_a_shape(func: Callable[..., Any]) -> bool:

@@ -58,6 +58,10 @@ class Layer:
         """Return a weighted sum of rows: what the weighted tokens together pay to each token."""
         return torch.einsum("bi,bhij->bhj", weights.to(self.probabilities), self.probabilities)
 
+    def mixed_columns(self, weights: Float[Tensor, "batch tokens"]) -> Float[Tensor, "batch heads tokens"]:
+        """Return a weighted sum of columns: what each token pays to the weighted tokens together."""
+        return torch.einsum("bhij,bj->bhi", self.probabilities, weights.to(self.probabilities))
+
     def _picked(self, index: Int[Tensor, " batch"], dim: int) -> Float[Tensor, "batch heads tokens"]:
         # Indexing by lists of places, as for fused layers, would copy the whole matrix in an exported graph.
         shape = [*self.probabilities.shape]
@@ -248,7 +252,7 @@ class _Mode(TorchFunctionMode):
 
 def _call(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Call with weights that need no gradient, so that the graph keeps only what leads back to the tokens."""
-    return func(*map(_constant, args), **{name: _constant(each) for name, each in kwargs.items()})
+    return func(*map(_constant, args), **{name: _constant(value) for name, value in kwargs.items()})
 
 
 def _constant(value: Any) -> Any:

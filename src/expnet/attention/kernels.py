@@ -147,6 +147,24 @@ def mixed_rows(
     return mixed
 
 
+def mixed_columns(
+    scores: Scores, lse: Float[Tensor, "batch heads queries"], weights: Float[Tensor, "batch keys"]
+) -> Float[Tensor, "batch heads queries"]:
+    """Return a weighted sum of columns of attention, `sum_j w_j a[i, j]`, from blocks of rows.
+
+    Args:
+        scores: The scores.
+        lse: Their log-sum-exp, as `fused_attention` returns it.
+        weights: Weight of each column.
+    """
+    scores = replace(scores, key=_wide(scores.key).contiguous())  # once, not once a block
+    parts = []
+    for places in torch.arange(scores.query.shape[2], device=lse.device).split(BLOCK):
+        near, block = scores.block(places, lse)
+        parts.append((block.exp_() @ weights[:, None, near, None].to(block))[..., 0])
+    return torch.cat(parts, dim=2)
+
+
 def _wide(states: Tensor) -> Tensor:
     return states if states.dtype == torch.float64 else states.float()
 
@@ -215,8 +233,8 @@ def _agrees(kernel: Kernel, scores: Scores, value: Tensor) -> bool:
     _, block = scores.block(torch.arange(scores.query.shape[2], device=value.device))
     expected = (block.softmax(-1) @ _wide(value), block.logsumexp(-1))
     try:
-        found = kernel(scores.query, scores.key, value, scores.bias, scores.band == CAUSAL, scores.scale)
+        outputs = kernel(scores.query, scores.key, value, scores.bias, scores.band == CAUSAL, scores.scale)
     except (RuntimeError, NotImplementedError):  # how torch says that a device lacks a kernel
         return False
     loose = 1e-4 if value.dtype == torch.float32 else 3e-2
-    return all(torch.allclose(_wide(a), b, atol=loose, rtol=loose) for a, b in zip(found, expected, strict=True))
+    return all(torch.allclose(_wide(a), b, atol=loose, rtol=loose) for a, b in zip(outputs, expected, strict=True))

@@ -10,8 +10,9 @@ from jaxtyping import Bool
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from expnet.attention.anchor import POOLINGS, Anchor
 from expnet.attention.borrow import borrow, class_logits, declared_pad
-from expnet.attention.capture import Anchor, Backend, Trace, anchor_index, capture
+from expnet.attention.capture import Backend, Trace, capture
 from expnet.attention.fused import supports_fused
 from expnet.attention.gradients import gradients
 from expnet.attention.intercept import run
@@ -76,7 +77,7 @@ def find_anchor(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Anchor:
     """Find which tokens the classifier pools: those on whose last hidden states a logit depends.
 
     Raises:
-        UnsupportedModelError: If it is neither the first, nor the last, nor every real token.
+        UnsupportedModelError: If it is none of the known poolings; see `expnet.attention.anchor`.
     """
     used = _pooled_positions(model, inputs).cpu()
     mask = inputs["attention_mask"].bool().cpu()
@@ -85,19 +86,13 @@ def find_anchor(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Anchor:
             f"{type(model).__name__} merges tokens: it has {used.shape[1]} last hidden states, expected one for each "
             f"of {mask.shape[1]} tokens."
         )
-    positions = torch.arange(mask.shape[1])
-    last = anchor_index(inputs["input_ids"].cpu(), mask, "last", declared_pad(model))
-    patterns: dict[Anchor, Tensor] = {
-        "first": (positions == 0).expand(mask.shape),
-        "last": positions == last[:, None],
-        "mean": mask,
-    }
-    for anchor, expected in patterns.items():
-        if torch.equal(used, expected):
+    ids, pad = inputs["input_ids"].cpu(), declared_pad(model)
+    for anchor, pooling in POOLINGS.items():
+        if torch.equal(used, pooling.tokens(ids, mask, pad)):
             return anchor
     raise UnsupportedModelError(
         f"{type(model).__name__} pools the tokens {[row.nonzero().flatten().tolist() for row in used]} of texts with "
-        f"{mask.sum(1).tolist()} tokens; expected the first, the last or all real ones."
+        f"{mask.sum(1).tolist()} tokens; expected {' or '.join(pooling.words for pooling in POOLINGS.values())}."
     )
 
 

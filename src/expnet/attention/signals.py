@@ -1,16 +1,15 @@
-"""What each head does with each token, and what the target's logit makes of it: the raw material of head sets."""
+"""All that one forward pass says of each head and token, and what a backward pass from the target's logit adds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from expnet.attention.borrow import declared_pad
-from expnet.attention.capture import Anchor, Backend, anchor_index, each_layer
+from expnet.attention.anchor import Anchor, PooledTokens
+from expnet.attention.capture import Backend, each_layer
 from expnet.attention.fused import FusedLayer
 from expnet.attention.gradients import gradients
 from expnet.attention.intercept import Layer, run
@@ -72,7 +71,7 @@ def attention_signals(
     layers: list[FusedLayer | Layer] = []
     logits = each_layer(model, inputs, layers.append, backend=backend, project=True)
     with torch.no_grad():
-        return _signals(logits, layers, _Pooled.of(model, inputs, anchor))
+        return _signals(logits, layers, PooledTokens.of(model, inputs, anchor))
 
 
 def gradient_signals(
@@ -80,11 +79,21 @@ def gradient_signals(
 ) -> Signals:
     """Run one forward pass with attention in the open, and one backward pass from each text's target logit.
 
-    Without a target, from its largest logit. Call it outside inference mode, with inputs made outside it.
+    Without a target, from its largest logit. A caller may be in inference mode.
 
     Raises:
         UnsupportedModelError: If the model's embeddings or attention cannot be reached.
+        NoGradientError: If the logits do not lead back to the tokens.
     """
+    with torch.inference_mode(False):
+        # No graph can hold tensors made in inference mode; their copies are plain ones.
+        inputs = {name: tensor.clone() for name, tensor in inputs.items()}
+        return _with_gradients(model, inputs, None if target is None else target.clone(), anchor)
+
+
+def _with_gradients(
+    model: PreTrainedModel, inputs: Mapping[str, Tensor], target: Tensor | None, anchor: Anchor
+) -> Signals:
     leaves: list[Tensor] = []
 
     def embed(raw: Tensor) -> Tensor:
@@ -95,54 +104,28 @@ def gradient_signals(
         done = run(model, inputs, embed=embed, attend=lambda _, layer: layer)
         maps = [layer.probabilities for layer in done.layers]
         logits = done.logits.float()
-        wanted = (logits.amax(1) if target is None else logits.gather(1, target[:, None])).sum()
-        *slopes_of_maps, slopes = gradients(model, wanted, [*maps, leaves[-1]])
-    pooled = _Pooled.of(model, inputs, anchor)
+        explained = (logits.amax(1) if target is None else logits.gather(1, target[:, None])).sum()
+        *slopes_of_maps, slopes = gradients(model, explained, [*maps, leaves[-1]])
+    pooled = PooledTokens.of(model, inputs, anchor)
     with torch.no_grad():
-        layers = [replace(e, probabilities=e.probabilities.detach(), value=e.value.detach()) for e in done.layers]
+        layers = [
+            replace(layer, probabilities=layer.probabilities.detach(), value=layer.value.detach())
+            for layer in done.layers
+        ]
         evidence = _evidence([layer.probabilities for layer in layers], slopes_of_maps, slopes, pooled)
         return replace(_signals(done.logits.detach(), layers, pooled), evidence=evidence)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pooled:
-    """Which tokens are real, and which of them the classifier pools."""
-
-    mask: Bool[Tensor, "batch tokens"]
-    anchor: Anchor
-    index: Int[Tensor, " batch"]
-
-    @classmethod
-    def of(cls, model: PreTrainedModel, inputs: Mapping[str, Tensor], anchor: Anchor) -> "_Pooled":
-        mask = inputs["attention_mask"].bool()
-        return cls(mask, anchor, anchor_index(inputs["input_ids"], mask, anchor, declared_pad(model)))
-
-    @property
-    def shares(self) -> Float[Tensor, "batch tokens"]:
-        """Equal shares of all real tokens."""
-        return self.mask / self.mask.sum(1, keepdim=True)
-
-    @property
-    def weights(self) -> Float[Tensor, "batch tokens"]:
-        """Shares of what is pooled."""
-        return self.shares if self.anchor == "mean" else F.one_hot(self.index, self.mask.shape[1]).float()
-
-
-def _signals(logits: Tensor, layers: Sequence[FusedLayer | Layer], pooled: _Pooled) -> Signals:
-    index, shares = pooled.index, pooled.shares
-    received = [layer.mixed(shares).float().log() for layer in layers]
-    if pooled.anchor == "mean":
-        rows = received
-        columns = [shares.amax(1).log()[:, None, None].expand(each.shape) for each in rows]  # as in `capture`
-    else:
-        rows = [layer.log_row(index).float() for layer in layers]
-        columns = [layer.log_column(index).float() for layer in layers]
-    values = [_values(layer, row) for layer, row in zip(layers, rows, strict=True)]
+def _signals(logits: Tensor, layers: Sequence[FusedLayer | Layer], pooled: PooledTokens) -> Signals:
+    attention = [pooled.attention(layer, received=True) for layer in layers]
+    values = [_values(layer, of_anchor.log_row) for layer, of_anchor in zip(layers, attention, strict=True)]
     return Signals(
         logits=logits,
-        rows=torch.stack(rows, 1),
-        columns=torch.stack(columns, 1),
-        received=torch.stack(received, 1),
+        rows=torch.stack([of_anchor.log_row for of_anchor in attention], 1),
+        columns=torch.stack([of_anchor.log_column for of_anchor in attention], 1),
+        received=torch.stack(
+            [of_anchor.received.log() for of_anchor in attention if of_anchor.received is not None], 1
+        ),
         own=torch.stack([layer.log_own().float() for layer in layers], 1),
         norms=torch.stack([norms.log() for norms, _ in values], 1),
         carried=torch.stack([carried.log() for _, carried in values], 1),
@@ -157,28 +140,30 @@ def _values(layer: FusedLayer | Layer, log_row: Tensor) -> tuple[Tensor, Tensor]
         projection = layer.output_projection().float()
     except UnsupportedModelError:
         return value.norm(dim=-1), joined.norm(dim=-1)
-    each = projection.unflatten(1, (value.shape[1], value.shape[3]))
+    by_head = projection.unflatten(1, (value.shape[1], value.shape[3]))
     # |W v|² = v' (W'W) v, which never builds a vector of the model's width for each head and token.
-    by_head = value.transpose(0, 1).flatten(1, 2)  # one product a head: spread over texts, the matrices were copied
-    squares = torch.linalg.vecdot(by_head @ torch.einsum("ehi,ehj->hij", each, each), by_head)
+    flat = value.transpose(0, 1).flatten(1, 2)  # one product a head: spread over texts, the matrices were copied
+    squares = torch.linalg.vecdot(flat @ torch.einsum("ehi,ehj->hij", by_head, by_head), flat)
     squares = squares.unflatten(1, (value.shape[0], value.shape[2])).transpose(0, 1)
     return squares.clamp(min=0).sqrt(), (joined @ projection.T).norm(dim=-1)
 
 
-def _evidence(maps: Sequence[Tensor], slopes_of_maps: Sequence[Tensor], slopes: Tensor, pooled: _Pooled) -> Evidence:
+def _evidence(
+    maps: Sequence[Tensor], slopes_of_maps: Sequence[Tensor], slopes: Tensor, pooled: PooledTokens
+) -> Evidence:
     row = relevance = pooled.weights.to(slopes)
     shares = pooled.shares.to(slopes)
     products = [a * g for a, g in zip(maps, slopes_of_maps, strict=True)]
     for product in reversed(products):
         relevance = relevance + (relevance[:, None] @ product.clamp(min=0).mean(1))[:, 0]
 
-    def mixed(weights: Tensor, each: Sequence[Tensor]) -> Tensor:
-        return torch.stack([torch.einsum("bi,bhij->bhj", weights, matrix) for matrix in each], 1).float()
+    def mixed(weights: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+        return torch.stack([torch.einsum("bi,bhij->bhj", weights, matrix) for matrix in matrices], 1).float()
 
     return Evidence(
         gradients=mixed(row, slopes_of_maps),
         products=mixed(row, products),
-        received=mixed(shares, [each.clamp(min=0) for each in products]),
+        received=mixed(shares, [product.clamp(min=0) for product in products]),
         relevance=relevance.float(),
         slopes=slopes.float().norm(dim=-1),
     )

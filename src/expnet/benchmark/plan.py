@@ -11,8 +11,9 @@ from expnet.finetuning import FinetuneConfig
 from expnet.methods.method import describe, fits
 from expnet.methods.registry import find_method
 from expnet.methods.replacement import Replacement
+from expnet.network.channels import Tier
 from expnet.network.features import FeatureConfig
-from expnet.network.heads import HeadSetConfig, Tier
+from expnet.network.inputs import kind_of
 from expnet.training.config import ACROSS_TASKS, FEW_MARKS, STUDENT, FitConfig
 
 P = TypeVar("P")
@@ -223,8 +224,8 @@ def _parse(cls: type[P], data: Any, where: str) -> P:
 
 def _value(cls: type, name: str, value: Any, where: str) -> Any:
     if inner := _NESTED.get((cls, name)):
-        if inner is FeatureConfig and isinstance(value, Mapping) and "tier" in value:
-            inner = HeadSetConfig
+        if inner is FeatureConfig and isinstance(value, Mapping):
+            inner = kind_of(value)
         return _parse(inner, value, where)
     if inner := _LISTED.get((cls, name)):
         if not isinstance(value, list):

@@ -22,7 +22,7 @@ from expnet.metrics.statistics import estimate
 from expnet.model.batches import encoded
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
-from expnet.network.heads import Features, read_features
+from expnet.network.inputs import Features, read_features
 from expnet.rationales import Record
 from expnet.runtime.ambient import torch_defaults
 from expnet.runtime.progress import track

@@ -18,7 +18,7 @@ from expnet.model.batches import in_batches
 from expnet.model.classifier import Classifier
 from expnet.model.prediction import Prediction
 from expnet.network.expnet import ExpNet
-from expnet.network.heads import read_features
+from expnet.network.inputs import read_features
 from expnet.network.universal import trust_of
 from expnet.rationales import Record
 from expnet.runtime.ambient import torch_defaults

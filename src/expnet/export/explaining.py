@@ -127,23 +127,23 @@ class OnnxExplainer:
     def _batch(self, texts: Sequence[Text], target: int | None, truncate: bool) -> list[Explanation]:
         encoded = encode(self.tokenizer, texts, self.manifest, truncate=truncate)
         outputs, scores = self._run(encoded)
-        found = []
+        explanations = []
         for index, text in enumerate(texts):
             rows = np.flatnonzero(encoded.text_of == index)
             with np.errstate(invalid="ignore"):  # NaN is found, and refused, in `scored`
                 words = pool_words(
                     [encoded.windows[row] for row in rows], [scores[row] for row in rows], len(text.words)
                 )
-            found.append(self._explanation(text, words, outputs[rows].mean(0), encoded, index, target))
-        return found
+            explanations.append(self._explanation(text, words, outputs[rows].mean(0), encoded, index, target))
+        return explanations
 
     def _run(self, encoded: Encoded) -> tuple[Float[np.ndarray, "windows classes"], list[Float[np.ndarray, " _"]]]:
         """Return the probabilities or values of each window, and the scores of its tokens."""
         logits = np.empty((len(encoded.windows), len(self.manifest.labels)), dtype=np.float32)
         scores: list[Any] = [None] * len(encoded.windows)
         for rows, feed in feeds(encoded, self.manifest):
-            logits[rows], found = self.session.run(None, feed)
-            for row, values in zip(rows, found, strict=True):
+            logits[rows], of_tokens = self.session.run(None, feed)
+            for row, values in zip(rows, of_tokens, strict=True):
                 scores[row] = values[: len(encoded.windows[row])]
         if not np.isfinite(logits).all():
             raise NonFiniteError("The graph returned NaN or infinity. Its weights are damaged.")
@@ -183,7 +183,7 @@ class OnnxExplainer:
 
 
 def _check_fits(session: "InferenceSession", manifest: Manifest, folder: str | Path) -> None:
-    gives, reads = [each.name for each in session.get_outputs()], {each.name for each in session.get_inputs()}
+    gives, reads = [node.name for node in session.get_outputs()], {node.name for node in session.get_inputs()}
     if gives != ["logits", "scores"] or len(session.get_outputs()[0].shape) != 2:
         raise MismatchError(f"The graph in {folder} gives {', '.join(gives)}, not logits and scores. Export again.")
     classes = session.get_outputs()[0].shape[1]

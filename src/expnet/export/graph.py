@@ -1,16 +1,12 @@
 """A classifier, the capture of its attention and its ExpNet as one torch module, made to be traced."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from expnet.attention.capture import capture
-from expnet.attention.signals import attention_signals
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
-from expnet.network.features import FeatureConfig, attention_features
-from expnet.network.heads import Features, head_features
 
 
 class ExplainingGraph(nn.Module):
@@ -24,7 +20,7 @@ class ExplainingGraph(nn.Module):
         super().__init__()
         self.model = classifier.model
         self.network = network
-        self.anchor = classifier.support.anchor
+        self.support = replace(classifier.support, backend="eager")
 
     def forward(
         self,
@@ -44,14 +40,6 @@ class ExplainingGraph(nn.Module):
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
-        logits, features = self._features(inputs, real)
-        return logits, self.network.calibrate(self.network(features))
-
-    def _features(self, inputs: Mapping[str, Tensor], real: Tensor) -> tuple[Tensor, Features]:
-        config, mask = self.network.config.features, inputs["attention_mask"].bool()
-        if isinstance(config, FeatureConfig):
-            received = "received" in config.patterns
-            trace = capture(self.model, inputs, anchor=self.anchor, backend="eager", received=received)
-            return trace.logits, attention_features(trace, mask, real, config)
-        signals = attention_signals(self.model, inputs, anchor=self.anchor, backend="eager")
-        return signals.logits, head_features(signals, mask, real, config)
+        features = self.network.config.features
+        logits, seen = features.compute(self.model, inputs, real, support=self.support)
+        return logits, self.network.calibrate(self.network(seen))

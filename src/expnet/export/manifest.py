@@ -80,9 +80,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise ModelError(f"{folder / MANIFEST} is damaged: {error}") from error
     known = {field.name for field in fields(Manifest)}
     if not isinstance(data, dict) or data.keys() != known or data["schema"] != SCHEMA:
-        found = f"schema {data.get('schema')} with {sorted(data)}" if isinstance(data, dict) else type(data).__name__
+        got = f"schema {data.get('schema')} with {sorted(data)}" if isinstance(data, dict) else type(data).__name__
         raise MismatchError(
-            f"Expected {folder / MANIFEST} to hold schema {SCHEMA} with the fields {sorted(known)}, got {found}: it "
+            f"Expected {folder / MANIFEST} to hold schema {SCHEMA} with the fields {sorted(known)}, got {got}: it "
             "was written by another version of expnet. Export again."
         )
     try:

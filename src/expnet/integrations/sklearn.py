@@ -11,8 +11,8 @@ from expnet.explainer import Explainer, load_classifier
 from expnet.explanation.result import Explanation
 from expnet.metrics import average_precision
 from expnet.model.classifier import Classifier
+from expnet.network.channels import Tier
 from expnet.network.expnet import ExpNet
-from expnet.network.heads import Tier
 from expnet.rationales import Record
 from expnet.text.texts import Text, check_list
 from expnet.text.words import Span

@@ -7,7 +7,7 @@ from expnet.errors import OptionError
 from expnet.methods.method import Method
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
-from expnet.network.heads import read_features
+from expnet.network.inputs import read_features
 from expnet.text.encoding import Encoding
 
 

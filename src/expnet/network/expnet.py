@@ -17,7 +17,7 @@ from expnet.explanation.escape import escape
 from expnet.files.parsing import ANYTHING, TEXT, Kind, check_config, listed, number, one_of, table, whole
 from expnet.network import checkpoint
 from expnet.network.features import FeatureConfig
-from expnet.network.heads import Features, HeadFeatures, HeadSetConfig
+from expnet.network.inputs import KINDS, Features, NetworkInput, kind_of
 from expnet.runtime.ambient import torch_defaults
 
 SCHEMA = 1
@@ -25,9 +25,7 @@ _FIELDS = {
     "architecture": TEXT,
     "layers": whole(0, 1000),
     "heads": whole(0, 1000),
-    "features": Kind(
-        "the features of tokens or of heads", lambda value: isinstance(value, FeatureConfig | HeadSetConfig)
-    ),
+    "features": Kind("the features of tokens or of heads", lambda value: isinstance(value, tuple(KINDS.values()))),
     "context": whole(0, 256),
     "hidden": listed(whole(1, 65_536), 1, 32),
     "dropout": number(0, 1),
@@ -36,9 +34,6 @@ _FIELDS = {
     "provenance": table(ANYTHING),
     "schema": one_of(SCHEMA),
 }
-# A mean over heads that disagree is small; about the root of their number brings it back to the scale of one.
-_GAIN = 8.0
-
 _SCORES = (
     "In [0, 1]: how often people marked words like this one as the reason for the label, given where the classifier "
     f"looked. From the threshold in `{checkpoint.CONFIG}` on a word counts as marked. It says what looks like the "
@@ -69,7 +64,7 @@ class ExpNetConfig:
     architecture: str
     layers: int
     heads: int
-    features: FeatureConfig | HeadSetConfig = field(default_factory=FeatureConfig)
+    features: NetworkInput[Any] = field(default_factory=FeatureConfig)
     context: int = 1
     hidden: tuple[int, ...] = (64,)
     dropout: float = 0.3
@@ -85,8 +80,7 @@ class ExpNetConfig:
     @property
     def width(self) -> int:
         """How many numbers of each token the first layer reads."""
-        kind = self.features
-        return kind.summed + kind.scalars if isinstance(kind, HeadSetConfig) else kind.width(self.layers, self.heads)
+        return self.features.width(self.layers, self.heads)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "ExpNetConfig":
@@ -100,35 +94,8 @@ class ExpNetConfig:
         nested = data.get("features")
         if not isinstance(nested, Mapping):
             raise MismatchError(f"Expected the features as an object, got {type(nested).__name__}.")
-        kind = HeadSetConfig if "tier" in nested else FeatureConfig
-        return checkpoint.parse(cls, {**data, "features": checkpoint.parse(kind, nested)})
-
-
-class HeadGate(nn.Module):
-    """Sums over heads, each weighted by what its description says of it; their number and order mean nothing.
-
-    Returns, per token, the sums and the features that belong to no head.
-    """
-
-    def __init__(self, config: HeadSetConfig, dropout: float) -> None:
-        super().__init__()
-        self.config = config
-        self.weigh = nn.Sequential(
-            nn.Linear(config.descriptors, config.gate),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(config.gate, config.channels * config.summed),
-        )
-
-    def forward(self, features: HeadFeatures) -> Float[Tensor, "batch tokens width"]:
-        seen, about, present = features.heads.float(), features.about.float(), features.present
-        if self.training and self.config.head_dropout:
-            heads = seen.shape[2]
-            kept = torch.randperm(heads)[: max(1, round(heads * (1 - self.config.head_dropout)))]
-            seen, about, present = seen[:, :, kept], about[:, kept], present[:, kept]
-        weights = self.weigh(about).masked_fill(~present[..., None], 0).unflatten(-1, (-1, self.config.summed))
-        sums = torch.einsum("bthc,bhcs->bts", seen, weights) / present.sum(1).clamp(min=1)[:, None, None]
-        return torch.cat([_GAIN * sums, features.tokens.float()], -1)
+        features = checkpoint.parse(kind_of(nested), nested)
+        return checkpoint.parse(cls, {**data, "features": features})
 
 
 class ExpNet(
@@ -141,7 +108,7 @@ class ExpNet(
 ):
     """A multilayer perceptron on each token's attention patterns and its neighbours' (Mihaila 2026).
 
-    With a `HeadSetConfig` it first sums over the heads (`HeadGate`), and then fits every classifier.
+    A gate first turns its input into a vector for each token; see `expnet.network.inputs`.
 
     `forward` gives logits; `score` gives importance in [0, 1], a sigmoid calibrated on development data.
     """
@@ -150,8 +117,7 @@ class ExpNet(
     def __init__(self, config: ExpNetConfig) -> None:
         super().__init__()
         self.config = config
-        kind = config.features
-        self.gate = HeadGate(kind, config.dropout) if isinstance(kind, HeadSetConfig) else None
+        self.gate = config.features.new_gate(config.dropout)
         self.feature_dropout = nn.Dropout1d(config.feature_dropout)
         self.first = nn.Conv1d(config.width, config.hidden[0], 2 * config.context + 1, padding=config.context)
         layers: list[nn.Module] = [nn.GELU(), nn.Dropout(config.dropout)]
@@ -174,15 +140,12 @@ class ExpNet(
         Raises:
             MismatchError: If the features are not of the kind that the network sees.
         """
-        if isinstance(features, HeadFeatures) and self.gate is not None:
-            vectors: Tensor = self.gate(features)
-        elif isinstance(features, Tensor) and self.gate is None:
-            vectors = features
-        else:
+        if not isinstance(features, self.config.features.holds):
             raise MismatchError(
                 f"This ExpNet was trained on features by {type(self.config.features).__name__}, got a "
                 f"{type(features).__name__}: compute them by `read_features` with the network's configuration."
             )
+        vectors: Tensor = self.gate(features)
         hidden: Tensor = self.first(self.feature_dropout(vectors.transpose(1, 2)))
         logits: Tensor = self.rest(hidden.transpose(1, 2))
         return logits.squeeze(-1)
@@ -204,9 +167,9 @@ class ExpNet(
     def check_fits(self, architecture: str, support: Support) -> None:
         """Raise a `MismatchError` that says what differs if a classifier is not of the kind trained on.
 
-        A network over sets of heads fits every classifier.
+        A network whose input is that of any classifier fits every one.
         """
-        if self.gate is not None:
+        if self.config.features.any_classifier:
             return
         ours = (self.config.architecture, self.config.layers, self.config.heads)
         theirs = (architecture, support.layers, support.heads)
@@ -267,9 +230,10 @@ class ExpNet(
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """Write a card from the configuration; the provenance holds the figures."""
         data = self._hub_mixin_info.model_card_data
+        source = self.config.features.describe(self.config.layers, self.config.heads)
         return ModelCard(
             f"---\n{data.to_yaml()}\n---\n\n# ExpNet for {self.config.architecture} classifiers\n\n"
-            f"Scores the importance of each word from {self._source()}.\n\n"
+            f"Scores the importance of each word from {source}.\n\n"
             "```python\nimport expnet\n\n"
             'explainer = expnet.load("your-classifier", explainer="this-repository")\n'
             'print(explainer.explain("Some text."))\n```\n\n'
@@ -284,13 +248,6 @@ class ExpNet(
         if any(str(key).startswith("dev ") and key != "dev texts" for key in provenance):
             return f"Figures on the development texts, which also chose its epoch and its threshold:\n\n{table}"
         return f"No text was held out, so that no figure here says how well it agrees with people.\n\n{table}"
-
-    def _source(self) -> str:
-        if self.gate is None:
-            return (
-                f"the attention patterns of a classifier with {self.config.layers} layers of {self.config.heads} heads"
-            )
-        return f"the attention{' and gradients' if self.uses_target else ''} of the heads of any classifier"
 
 
 def _cell(value: Any) -> str:

@@ -1,36 +1,37 @@
-"""Attention patterns to a feature vector per token."""
+"""Input of the network, first kind: a vector for each token, with every head of one classifier in its place."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
 
-from expnet.attention.capture import Trace
-from expnet.attention.signals import Evidence
+from expnet.attention.capture import Trace, capture
+from expnet.attention.probe import Support
+from expnet.attention.signals import Evidence, gradient_signals
 from expnet.errors import InputError, MismatchError
-from expnet.files.parsing import check_config, listed, number, one_of
+from expnet.files.parsing import check_config, listed, one_of
+from expnet.network.channels import FLOOR, PATTERNS, TIERS, Pattern, Tier
 
-Pattern = Literal["rows", "columns", "received", "products", "grad_sam", "relevance", "saliency"]
-PATTERNS: tuple[Pattern, ...] = ("rows", "columns")
-# What one forward pass gives, and what takes a backward pass from a class as well.
+# What `with_tier` takes of each tier: a pattern that is not named here is seen only where a config asks for it.
 ATTENTION: tuple[Pattern, ...] = ("rows", "columns", "received")
 GRADIENT: tuple[Pattern, ...] = ("products", "grad_sam", "relevance", "saliency")
-_OF_TOKENS = ("relevance", "saliency")
-_LEAST = 1e-9  # a gradient this short is none
 _FIELDS = {
     "patterns": listed(one_of(*get_args(Pattern)), 1, len(get_args(Pattern))),
     "heads": one_of("each", "mean"),
-    "normalise": one_of("text", "none"),
-    "floor": number(1e-30, 1),
+    "normalise": one_of("text"),
+    "floor": one_of(FLOOR),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureConfig:
-    """Which features a network sees; stored with it.
+    """Which features a network sees; stored with it. See `expnet.network.inputs.NetworkInput` for its methods.
 
     Attributes:
         patterns: Attention from the anchor to the token (rows), from the token to the anchor (columns), and from all
@@ -39,30 +40,85 @@ class FeatureConfig:
             receives (grad_sam); for the token as a whole, generic relevance and the length of its gradient (saliency).
         heads: "each" gives a feature per layer and head, "mean" one per layer: blunter, but it depends on no
             single head, and so transfers better to other classifiers.
-        normalise: "text" subtracts each feature's mean over the text and divides by its standard deviation, so
-            that texts compare; "none" leaves the logarithm.
-        floor: Attention, as a multiple of uniform attention, below which all is the same.
+        normalise: "text": each feature has mean 0 and standard deviation 1 over the text, so that texts compare. It and
+            `floor` are constants; saved networks, and the hashes of networks, hold them.
+        floor: 1e-4: attention, as a multiple of uniform attention, below which all is the same.
     """
 
-    patterns: tuple[Pattern, ...] = PATTERNS
+    holds: ClassVar[type] = Tensor
+    any_classifier: ClassVar[bool] = False
+
+    patterns: tuple[Pattern, ...] = ("rows", "columns")
     heads: Literal["each", "mean"] = "each"
-    normalise: Literal["text", "none"] = "text"
-    floor: float = 1e-4
+    normalise: Literal["text"] = "text"
+    floor: float = FLOOR
 
     def __post_init__(self) -> None:
         check_config(self, _FIELDS)
         if len(set(self.patterns)) < len(self.patterns):
             raise MismatchError(f"Expected some of the patterns, each once, got {self.patterns}.")
 
-    def width(self, layers: int, heads: int) -> int:
-        """Return the number of features per token."""
-        of_tokens = sum(pattern in _OF_TOKENS for pattern in self.patterns)
-        return (len(self.patterns) - of_tokens) * layers * (heads if self.heads == "each" else 1) + of_tokens
-
     @property
     def uses_target(self) -> bool:
         """Whether the features are those of one class, and take a backward pass."""
-        return bool(set(self.patterns) & set(GRADIENT))
+        return any(PATTERNS[name].tier == "gradient" for name in self.patterns)
+
+    def width(self, layers: int, heads: int) -> int:
+        """Return the number of features per token."""
+        per_pattern = layers * (heads if self.heads == "each" else 1)
+        return sum(per_pattern if PATTERNS[name].per_head else 1 for name in self.patterns)
+
+    def with_tier(self, tier: Tier) -> "FeatureConfig":
+        """Return the same with the usual patterns with gradients, or without any."""
+        patterns = tuple(name for name in self.patterns if PATTERNS[name].tier == "attention") or ATTENTION
+        return replace(self, patterns=(*patterns, *(GRADIENT if TIERS[tier].uses_target else ())))
+
+    def describe(self, layers: int, heads: int) -> str:
+        """Return what is read, as a part of a sentence."""
+        return f"the attention patterns of a classifier with {layers} layers of {heads} heads"
+
+    def new_gate(self, dropout: float) -> nn.Module:
+        """Return a module that leaves vectors as they are."""
+        return nn.Identity()
+
+    def compute(
+        self,
+        model: PreTrainedModel,
+        inputs: Mapping[str, Tensor],
+        real: Bool[Tensor, "batch tokens"],
+        *,
+        support: Support,
+        target: Int[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch tokens features"]]:
+        """Run the passes over one batch and return logits and features; see `NetworkInput.compute`."""
+        mask = inputs["attention_mask"].bool()
+        if self.uses_target:
+            signals = gradient_signals(model, inputs, target, anchor=support.anchor)
+            trace = Trace(signals.logits, signals.rows, signals.columns, signals.received.exp())
+            return trace.logits, attention_features(trace, mask, real, self, signals.evidence).cpu()
+        received = "received" in self.patterns
+        trace = capture(model, inputs, anchor=support.anchor, backend=support.backend, received=received)
+        return trace.logits, attention_features(trace, mask, real, self).cpu()
+
+    def window(self, features: Tensor, row: int, length: int) -> Float[Tensor, "tokens features"]:
+        """Return the first tokens of one window of a batch."""
+        return features[row, :length]
+
+    def collate(self, windows: Sequence[Tensor]) -> Float[Tensor, "batch tokens features"]:
+        """Make a batch of windows, filled up with 0, in single precision."""
+        return pad_sequence([window.float() for window in windows], batch_first=True)
+
+    def pack(self, windows: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return windows as one tensor to store."""
+        return {"features": torch.cat(list(windows))}
+
+    def unpack(self, packed: Mapping[str, Tensor], lengths: Sequence[int]) -> list[Tensor]:
+        """Return the windows, of these numbers of tokens, that `pack` packed."""
+        return list(packed["features"].split(list(lengths)))
+
+    def cached_by(self) -> dict[str, Any]:
+        """Return the settings on which the features depend."""
+        return asdict(self)
 
 
 def attention_features(
@@ -89,28 +145,18 @@ def attention_features(
     """
     if config.uses_target and evidence is None:
         raise InputError(f"The patterns {config.patterns} take a backward pass from a class: pass its evidence.")
-    uniform, least = mask.sum(1)[:, None, None, None].log(), math.log(config.floor)
+    uniform, least = mask.sum(1)[:, None, None, None].log(), math.log(FLOOR)
     stacked = []
-    for pattern in config.patterns:
-        if pattern in GRADIENT and evidence is not None:
-            values = _slope(evidence, pattern)
-        else:
-            values = (getattr(trace, f"log_{pattern}") + uniform).clamp(min=least)
+    for name in config.patterns:
+        pattern = PATTERNS[name]
+        values = pattern.values(trace, evidence)
+        if not pattern.per_head:
+            values = values[:, None, None]  # as if there were one layer of one head
+        if pattern.tier == "attention":
+            values = (values + uniform).clamp(min=least)
         stacked.append((values if config.heads == "each" else values.mean(2, keepdim=True)).flatten(1, 2))
     features = torch.cat(stacked, dim=1).transpose(1, 2)
-    keep = real[..., None]
-    features = features.masked_fill(~keep, 0.0)
-    return normalise_within_text(features, real) if config.normalise == "text" else features
-
-
-def _slope(evidence: Evidence, pattern: Pattern) -> Float[Tensor, "batch layers heads tokens"]:
-    """Return a pattern with gradients; one of whole tokens as if there were one layer of one head."""
-    if pattern == "products":
-        return evidence.products
-    if pattern == "grad_sam":
-        return evidence.received
-    whole = evidence.relevance if pattern == "relevance" else evidence.slopes.clamp(min=_LEAST).log()
-    return whole[:, None, None]
+    return normalise_within_text(features.masked_fill(~real[..., None], 0.0), real)
 
 
 def normalise_within_text(

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from expnet.errors import InputError
+from expnet.network.channels import Tier
 from expnet.network.expnet import ExpNet
-from expnet.network.heads import Tier
 from expnet.network.trust import CHECK, trust_in
 
 FOLDER = Path(__file__).parent / "weights"
@@ -53,8 +53,8 @@ def trust(tier: Tier) -> str:
     """Say what a universal ExpNet has learned from, and how well those of its kind did on tasks left out for a test."""
     report: dict[str, Any] = json.loads((FOLDER / "report.json").read_text(encoding="utf-8"))[tier]
     sets = [report["sets"][name] for name in sorted(report["sets"])]
-    means = {name: sum(each[name] for each in sets) / len(sets) for name in ("ours", "best", "random")}
-    ahead = sum(each["ours"] >= each["best"] for each in sets)
+    means = {name: sum(figures[name] for figures in sets) / len(sets) for name in ("ours", "best", "random")}
+    ahead = sum(figures["ours"] >= figures["best"] for figures in sets)
     families = "; ".join(f"{family} ({', '.join(names)})" for family, names in report["learned"].items())
     return (
         f"It has learned what words people mark in {len(report['learned'])} families of tasks: {families}; all texts "

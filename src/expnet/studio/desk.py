@@ -10,7 +10,7 @@ import numpy as np
 from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.metrics import token_f1
-from expnet.network.heads import Tier
+from expnet.network.channels import Tier
 from expnet.rationales import Record
 from expnet.studio.comparing import usable
 from expnet.studio.fitting import Fitting, Wanted, from_universal

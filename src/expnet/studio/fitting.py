@@ -10,8 +10,8 @@ from typing import Literal
 from expnet.errors import ExpnetError, InputError
 from expnet.explainer import Explainer
 from expnet.explanation.result import Explanation
+from expnet.network.channels import Tier
 from expnet.network.expnet import ExpNet
-from expnet.network.heads import Tier
 from expnet.network.universal import UNIVERSAL, universal
 from expnet.rationales import Record
 from expnet.runtime.progress import watched

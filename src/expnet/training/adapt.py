@@ -12,9 +12,10 @@ from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.model.batches import encoded
 from expnet.model.classifier import Classifier
+from expnet.network.channels import Tier
 from expnet.network.expnet import ExpNet
 from expnet.network.features import normalise_within_text
-from expnet.network.heads import HeadFeatures, Tier, read_features
+from expnet.network.inputs import read_features
 from expnet.runtime.ambient import torch_defaults
 from expnet.runtime.progress import track
 from expnet.text.encoding import Encoding
@@ -22,7 +23,7 @@ from expnet.text.texts import Text, as_texts
 from expnet.training.build import new_network
 from expnet.training.config import STUDENT, FitConfig, with_tier
 from expnet.training.evaluation import platt
-from expnet.training.examples import TOGETHER, TrainingWindow
+from expnet.training.examples import TOGETHER, TrainingWindow, collate
 from expnet.training.loops import draw, one_cycle
 from expnet.training.loss import imitation_loss
 
@@ -92,16 +93,17 @@ def adapt(
     windows, scores = _distillation_windows(classifier, ask, texts, student, explained, progress=progress)
     if not windows:
         raise InputError(f"None of the {len(texts)} texts has a word, so there is nothing to learn from.")
+    features = student.config.features
 
     def loss(generator: torch.Generator) -> Tensor:
-        features, targets = draw(windows, config.batch_size, generator)
-        return imitation_loss(student(features), targets)
+        batch, targets = draw(windows, features, config.batch_size, generator)
+        return imitation_loss(student(batch), targets)
 
     one_cycle(student, loss, config, progress=progress)
     with torch.no_grad():
-        # A batch of one at a time, as a lesson is short and this happens once.
-        logits = [student(draw([each], 1, torch.Generator())[0])[0] for each in windows]
-    counts = [~each.targets.isnan() for each in windows]
+        # One window at a time: they are short, and this happens once.
+        logits = [student(collate([window], features)[0])[0] for window in windows]
+    counts = [~window.targets.isnan() for window in windows]
     platt(student, torch.cat([a[b] for a, b in zip(logits, counts, strict=True)]), torch.cat(scores))
     learned: dict[str, Any] = {} if teacher is None else {"teacher": dict(teacher.config.provenance)}
     if toward is not None:
@@ -170,15 +172,15 @@ def _distillation_windows(
                 target = classifier.predict(encoding).chosen[encoding.text_of]
             else:
                 target = torch.full_like(encoding.text_of, explained)
-        _, own = read_features(classifier, encoding, student.config.features, target=target)
+        _, features = read_features(classifier, encoding, student.config.features, target=target)
         wanted, level = teaching.ask(classifier, encoding, target)
         wanted = wanted.masked_fill(~encoding.real, torch.nan)
         for row, length in enumerate(encoding.mask.sum(1).tolist()):
             real = encoding.real[row]
             if real.any():
-                window = own.window(row, length) if isinstance(own, HeadFeatures) else own[row, :length]
+                window = student.config.features.window(features, row, length).half()
                 windows.append(
-                    TrainingWindow(window.half(), wanted[row, :length], encoding.covers[row, :length], len(windows))
+                    TrainingWindow(window, wanted[row, :length], encoding.covers[row, :length], len(windows))
                 )
                 scores.append(level[row, real])
     return windows, scores

@@ -1,4 +1,4 @@
-"""Networks to train: new ones, and ones that go on."""
+"""Networks to train: new ones, and copies of trained ones."""
 
 from dataclasses import replace
 
@@ -6,13 +6,12 @@ import torch
 
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet, ExpNetConfig
-from expnet.network.heads import HeadSetConfig
 from expnet.training.config import FitConfig
 
 
 def new_network(classifier: Classifier, config: FitConfig) -> ExpNet:
-    """Return an untrained network for a classifier, or for any if the features are those of sets of heads."""
-    anything = isinstance(config.features, HeadSetConfig)
+    """Return an untrained network for a classifier, or for any if its input is that of any."""
+    anything = config.features.any_classifier
     with torch.random.fork_rng(devices=[]):  # leave the caller's random state alone
         torch.manual_seed(config.seed)
         return ExpNet(

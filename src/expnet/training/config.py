@@ -1,10 +1,12 @@
 """How an ExpNet is trained."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
-from expnet.network.features import ATTENTION, GRADIENT, FeatureConfig
-from expnet.network.heads import HeadSetConfig, Tier
+from expnet.network.channels import Tier
+from expnet.network.features import ATTENTION, FeatureConfig
+from expnet.network.heads import HeadSetConfig
+from expnet.network.inputs import NetworkInput
 
 Explain = Literal["label", "predicted"]
 
@@ -27,7 +29,7 @@ class FitConfig:
         seed: Seed of initialisation, dropout and order.
     """
 
-    features: FeatureConfig | HeadSetConfig = field(default_factory=FeatureConfig)
+    features: NetworkInput[Any] = field(default_factory=FeatureConfig)
     explain: Explain = "label"
     context: int = 1
     hidden: tuple[int, ...] = (64,)
@@ -64,8 +66,4 @@ def for_warm_start(config: FitConfig, texts: int) -> FitConfig:
 
 def with_tier(config: FitConfig, tier: Tier) -> FitConfig:
     """Return the same training on features that take a backward pass as well, or on such as do not."""
-    if isinstance(config.features, HeadSetConfig):
-        return replace(config, features=replace(config.features, tier=tier))
-    kept = tuple(pattern for pattern in config.features.patterns if pattern not in GRADIENT)
-    patterns = (*(kept or ATTENTION), *(GRADIENT if tier == "gradient" else ()))
-    return replace(config, features=replace(config.features, patterns=patterns))
+    return replace(config, features=config.features.with_tier(tier))

@@ -49,17 +49,18 @@ def word_logits(network: ExpNet, texts: Sequence[AnnotatedText]) -> list[Float[n
     words = [torch.full((len(text.marks),), -torch.inf) for text in texts]
     for start in range(0, len(flat), 64):
         part = flat[start : start + 64]
-        for (index, example), logits in zip(part, network(collate([e for _, e in part])[0]), strict=True):
+        features, _ = collate([example for _, example in part], network.config.features)
+        for (index, example), logits in zip(part, network(features), strict=True):
             token, word = overlaps(example.covers)
             words[index].scatter_reduce_(0, word, logits[token], "amax")
     lowest = float(torch.cat(words).nan_to_num(neginf=torch.inf).min())
-    return [each.nan_to_num(neginf=lowest).numpy() for each in words]
+    return [logits.nan_to_num(neginf=lowest).numpy() for logits in words]
 
 
 def evaluate(network: ExpNet, texts: Sequence[AnnotatedText]) -> dict[str, float]:
     """Return the mean AUROC and average precision over the texts that have both marked and unmarked words."""
-    found = zip(word_logits(network, texts), texts, strict=True)
-    pairs = [(scores[text.judged], text.marks[text.judged]) for scores, text in found]
+    of_texts = zip(word_logits(network, texts), texts, strict=True)
+    pairs = [(logits[text.judged], text.marks[text.judged]) for logits, text in of_texts]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no text at all is NaN
         return {

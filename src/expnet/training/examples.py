@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
@@ -14,8 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 from expnet.files.atomic import write_atomic
 from expnet.model.batches import encoded
 from expnet.model.classifier import Classifier
-from expnet.network.features import FeatureConfig
-from expnet.network.heads import Features, HeadFeatures, HeadSetConfig, read_features, stack
+from expnet.network.inputs import Features, NetworkInput, read_features
+from expnet.network.sets import HeadFeatures
 from expnet.rationales import Record
 from expnet.rationales.align import token_targets
 from expnet.runtime.ambient import torch_defaults
@@ -29,7 +30,7 @@ TOGETHER = 32  # texts in a batch
 
 @dataclass(frozen=True, slots=True)
 class TrainingWindow:
-    """One window: features per token (half precision), target per token (NaN: no word), words it covers, its text."""
+    """One window: features (half precision), target per token (NaN: no word), words it covers, index of its text."""
 
     features: Tensor | HeadFeatures
     targets: Tensor
@@ -41,7 +42,7 @@ class TrainingWindow:
 def extract(
     classifier: Classifier,
     records: Sequence[Record],
-    config: FeatureConfig | HeadSetConfig,
+    config: NetworkInput[Any],
     *,
     explain: Explain = "label",
     cache: Path | None = None,
@@ -67,26 +68,23 @@ def extract(
         shard = records[start : start + _SHARD]
         path = cache / f"{_shard_name(key, shard, labels=labels)}.safetensors" if cache is not None else None
         if path is not None and path.is_file():
-            found = _unpack(load_file(path))
+            windows = _unpack(load_file(path), config)
         else:
-            found = list(_extract_shard(classifier, shard, config, explain))
+            windows = list(_extract_shard(classifier, shard, config, explain))
             if path is not None:
-                _store(path, _pack(found))
-        examples += [TrainingWindow(e.features, e.targets, e.covers, e.text + start) for e in found]
+                _store(path, _pack(windows, config))
+        examples += [replace(window, text=window.text + start) for window in windows]
     return examples
 
 
-def collate(examples: Sequence[TrainingWindow]) -> tuple[Features, Tensor]:
-    """Pad features with 0 and targets with NaN; the examples have features of one kind."""
+def collate(examples: Sequence[TrainingWindow], config: NetworkInput[Any]) -> tuple[Features, Tensor]:
+    """Make a batch of windows of one kind of features; targets are padded with NaN."""
     targets = pad_sequence([e.targets for e in examples], batch_first=True, padding_value=torch.nan)
-    sets = [e.features for e in examples if isinstance(e.features, HeadFeatures)]
-    if sets:
-        return stack(sets), targets
-    return pad_sequence([e.features.float() for e in examples if isinstance(e.features, Tensor)], True), targets
+    return config.collate([e.features for e in examples]), targets
 
 
 def _extract_shard(
-    classifier: Classifier, records: Sequence[Record], config: FeatureConfig | HeadSetConfig, explain: Explain
+    classifier: Classifier, records: Sequence[Record], config: NetworkInput[Any], explain: Explain
 ) -> Iterator[TrainingWindow]:
     # Sorted by length; `text` restores the order.
     for chosen, encoding in encoded(classifier, [record.text for record in records], size=TOGETHER):
@@ -96,9 +94,8 @@ def _extract_shard(
         _, features = read_features(classifier, encoding, config, target=target)
         targets = token_targets(encoding, [records[i] for i in chosen])
         for row, length in enumerate(encoding.mask.sum(1).tolist()):
-            window = features.window(row, length) if isinstance(features, HeadFeatures) else features[row, :length]
             yield TrainingWindow(
-                window.half(),
+                config.window(features, row, length).half(),
                 targets[row, :length],
                 encoding.covers[row, :length],
                 chosen[int(encoding.text_of[row])],
@@ -113,11 +110,10 @@ def _explained(classifier: Classifier, encoding: Encoding, records: Sequence[Rec
     return torch.tensor(classes)[encoding.text_of]
 
 
-def _key(classifier: Classifier, config: FeatureConfig | HeadSetConfig, explain: Explain) -> str:
-    # What only the network needs makes no other features.
-    wanted = asdict(config) if isinstance(config, FeatureConfig) else {"tier": config.tier, "floor": config.floor}
+def _key(classifier: Classifier, config: NetworkInput[Any], explain: Explain) -> str:
+    settings = json.dumps(config.cached_by(), sort_keys=True)
     of_class = f" {explain}" if config.uses_target else ""
-    return f"{classifier.fingerprint()} {json.dumps(wanted, sort_keys=True)}{of_class} 2"  # 2: version of what is kept
+    return f"{classifier.fingerprint()} {settings}{of_class} 2"  # 2: version of what is kept
 
 
 def _shard_name(key: str, records: Sequence[Record], *, labels: bool) -> str:
@@ -129,17 +125,8 @@ def _shard_name(key: str, records: Sequence[Record], *, labels: bool) -> str:
     return digest.hexdigest()[:32]
 
 
-def _pack(examples: Sequence[TrainingWindow]) -> dict[str, Tensor]:
-    sets = [e.features for e in examples if isinstance(e.features, HeadFeatures)]
-    if sets:
-        features = {
-            "heads": torch.cat([each.heads for each in sets]),
-            "about": torch.stack([each.about for each in sets]),
-            "tokens": torch.cat([each.tokens for each in sets]),
-        }
-    else:
-        features = {"features": torch.cat([e.features for e in examples if isinstance(e.features, Tensor)])}
-    return features | {
+def _pack(examples: Sequence[TrainingWindow], config: NetworkInput[Any]) -> dict[str, Tensor]:
+    return config.pack([e.features for e in examples]) | {
         "targets": torch.cat([e.targets for e in examples]),
         "covers": torch.cat([e.covers for e in examples]),
         "lengths": torch.tensor([len(e.targets) for e in examples]),
@@ -147,17 +134,11 @@ def _pack(examples: Sequence[TrainingWindow]) -> dict[str, Tensor]:
     }
 
 
-def _unpack(packed: dict[str, Tensor]) -> list[TrainingWindow]:
+def _unpack(packed: dict[str, Tensor], config: NetworkInput[Any]) -> list[TrainingWindow]:
     lengths = packed["lengths"].tolist()
-    cut = {name: each.split(lengths) for name, each in packed.items() if name not in ("lengths", "texts", "about")}
-    features: Sequence[Tensor | HeadFeatures]
-    if "features" in cut:
-        features = cut["features"]
-    else:
-        parts = zip(cut["heads"], packed["about"], cut["tokens"], strict=True)
-        features = [HeadFeatures(h, a, t, torch.ones(len(a), dtype=torch.bool)) for h, a, t in parts]
-    columns = (features, cut["targets"], cut["covers"], packed["texts"].tolist())
-    return [TrainingWindow(*each) for each in zip(*columns, strict=True)]
+    targets, covers = packed["targets"].split(lengths), packed["covers"].split(lengths)
+    columns = (config.unpack(packed, lengths), targets, covers, packed["texts"].tolist())
+    return [TrainingWindow(*values) for values in zip(*columns, strict=True)]
 
 
 def _store(path: Path, tensors: dict[str, Tensor]) -> None:

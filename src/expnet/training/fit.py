@@ -7,8 +7,8 @@ from typing import Literal
 
 from expnet.errors import InputError, UnsupportedModelError
 from expnet.model.classifier import Classifier
+from expnet.network.channels import Tier
 from expnet.network.expnet import ExpNet
-from expnet.network.heads import Tier
 from expnet.network.universal import universal
 from expnet.rationales import Record
 from expnet.runtime.ambient import torch_defaults
@@ -82,7 +82,7 @@ def fit(
         texts = [*(record.text for record in train), *as_texts(unmarked)]
         known = _known(classifier, texts, chosen, target, progress=progress)
     if config is None and known is not None:
-        as_it_is = start == "universal" and known.gate is not None
+        as_it_is = start == "universal" and known.config.features.any_classifier
         chosen = replace(FEW_MARKS_UNIVERSAL, seed=seed) if as_it_is else for_warm_start(chosen, marked)
     if steps is not None:
         chosen = replace(chosen, steps=steps)

@@ -2,13 +2,14 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from expnet.errors import RationaleError
 from expnet.network.expnet import ExpNet
-from expnet.network.heads import Features
+from expnet.network.inputs import Features, NetworkInput
 from expnet.runtime.progress import track
 from expnet.training.config import FitConfig
 from expnet.training.evaluation import AnnotatedText, evaluate
@@ -32,7 +33,7 @@ def in_epochs(
         for _ in track(range(config.epochs), "training", show=progress):
             network.train()
             for batch in torch.randperm(len(train), generator=generator).split(config.batch_size):
-                features, targets = collate([train[i] for i in batch.tolist()])
+                features, targets = collate([train[i] for i in batch.tolist()], network.config.features)
                 if targets.isnan().all():
                     continue
                 loss = _loss(network(features), targets, positive_weight, config)
@@ -75,7 +76,7 @@ def in_one_cycle(
         losses = []
         for family, of_family in zip(drawn, weights, strict=True):
             which = int(torch.randint(len(family), (), generator=generator))
-            features, targets = draw(family[which], config.batch_size, generator)
+            features, targets = draw(family[which], network.config.features, config.batch_size, generator)
             losses.append(_loss(network(features), targets, of_family[which], config))
         return torch.stack(losses).mean()
 
@@ -108,10 +109,12 @@ def one_cycle(network: ExpNet, loss: Callable[[torch.Generator], Tensor], config
     network.eval()
 
 
-def draw(examples: Sequence[TrainingWindow], size: int, generator: torch.Generator) -> tuple[Features, Tensor]:
+def draw(
+    examples: Sequence[TrainingWindow], features: NetworkInput[Any], size: int, generator: torch.Generator
+) -> tuple[Features, Tensor]:
     """Draw a batch, with replacement, of at most as many windows as there are."""
     places = torch.randint(len(examples), (min(size, len(examples)),), generator=generator).tolist()
-    return collate([examples[place] for place in places])
+    return collate([examples[place] for place in places], features)
 
 
 def _loss(logits: Tensor, targets: Tensor, positive_weight: float, config: FitConfig) -> Tensor:
@@ -121,7 +124,7 @@ def _loss(logits: Tensor, targets: Tensor, positive_weight: float, config: FitCo
 
 
 def _ranked(source: Sequence[TrainingWindow]) -> list[TrainingWindow]:
-    ranked = [each for each in source if (each.targets == 1).any() and (each.targets == 0).any()]
+    ranked = [window for window in source if (window.targets == 1).any() and (window.targets == 0).any()]
     if not ranked:
         raise RationaleError(
             f"None of the {len(source)} windows of a source has both marked and unmarked words, so there is no order "
@@ -131,6 +134,6 @@ def _ranked(source: Sequence[TrainingWindow]) -> list[TrainingWindow]:
 
 
 def _positive_weight(examples: Sequence[TrainingWindow]) -> float:
-    counted = torch.cat([each.targets for each in examples])
-    positives = float((counted == 1).sum())
-    return min(float((counted == 0).sum()) / max(positives, 1.0), 10.0)
+    targets = torch.cat([window.targets for window in examples])
+    positives = float((targets == 1).sum())
+    return min(float((targets == 0).sum()) / max(positives, 1.0), 10.0)

@@ -80,7 +80,7 @@ def fit_mixture(
         learn, held = _split(source, config.seed)
         title = f"reading attention {source.name}".strip()
         for records, texts, part in ((learn, train, ""), (held, dev, " (dev)")):
-            found = extract(
+            windows = extract(
                 source.classifier,
                 records,
                 features,
@@ -89,9 +89,9 @@ def fit_mixture(
                 title=title + part,
                 progress=progress,
             )
-            texts += annotated_texts(found, records)
+            texts += annotated_texts(windows, records)
             if texts is train:
-                families.setdefault(source.family or f"source {number}", []).append(found)
+                families.setdefault(source.family or f"source {number}", []).append(windows)
     for name, texts in (("training", train), ("development", dev)):
         if texts and not any(text.marks.any() for text in texts):
             raise RationaleError(f"No word of the {len(texts)} {name} texts is marked, so there is nothing to go by.")

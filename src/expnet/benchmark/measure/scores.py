@@ -17,7 +17,7 @@ from expnet.methods.method import Method
 from expnet.model.batches import encoded, predict_texts
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
-from expnet.network.heads import Features, read_features
+from expnet.network.inputs import Features, read_features
 from expnet.rationales import Record
 from expnet.text.encoding import pool_words
 

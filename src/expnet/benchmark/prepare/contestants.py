@@ -8,7 +8,7 @@ from expnet.benchmark.plan import Measured, Plan, TaskPlan
 from expnet.benchmark.prepare.making import Workshop
 from expnet.methods.learned import method_of
 from expnet.methods.registry import find_method
-from expnet.network.heads import Tier
+from expnet.network.channels import Tier
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from expnet.files.atomic import atomic_folder
 from expnet.finetuning import finetune
 from expnet.methods.registry import find_method
 from expnet.model.classifier import Classifier
+from expnet.network.channels import Tier
 from expnet.network.expnet import ExpNet
-from expnet.network.heads import Tier
 from expnet.rationales import Record
 from expnet.training.adapt import adapt
 from expnet.training.config import FitConfig, for_warm_start, with_tier

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.attention.capture import Anchor, anchor_weights, capture, each_layer
+from expnet.attention.anchor import Anchor, anchor_weights
+from expnet.attention.capture import capture, each_layer
 from expnet.attention.fused import FusedLayer
 from expnet.attention.intercept import Layer, run
 from expnet.errors import require_extra

@@ -1,0 +1,144 @@
+"""The inputs of the network: what each kind can do, how they are told apart in files, and how they are read."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from expnet.attention.probe import Support
+from expnet.errors import InputError
+from expnet.model.capacity import batches
+from expnet.model.classifier import Classifier
+from expnet.network.channels import Tier
+from expnet.network.features import FeatureConfig
+from expnet.network.heads import HeadSetConfig
+from expnet.network.sets import HeadFeatures
+from expnet.runtime.ambient import torch_defaults
+from expnet.text.encoding import Encoding
+
+# Of a batch of windows; those of one window lack the first axis.
+Features = Float[Tensor, "batch tokens features"] | HeadFeatures
+F = TypeVar("F")
+
+
+@runtime_checkable
+class NetworkInput(Protocol[F]):
+    """What the network sees of a text: a frozen dataclass of settings, stored with the network.
+
+    Attributes:
+        holds: Type of the features of a batch, and of one window; it has a method `half`.
+        any_classifier: Whether one network reads classifiers of any architecture, layers and heads.
+    """
+
+    holds: ClassVar[type]
+    any_classifier: ClassVar[bool]
+
+    @property
+    def uses_target(self) -> bool:
+        """Whether the features are those of one class, and take a backward pass."""
+        ...
+
+    def width(self, layers: int, heads: int) -> int:
+        """Return how many numbers of each token the gate gives for a classifier of this size."""
+        ...
+
+    def with_tier(self, tier: Tier) -> "NetworkInput[F]":
+        """Return the same kind of input with gradients or without."""
+        ...
+
+    def describe(self, layers: int, heads: int) -> str:
+        """Return what is read of a classifier of this size, as a part of a sentence."""
+        ...
+
+    def new_gate(self, dropout: float) -> nn.Module:
+        """Return a new module that turns the features of a batch into vectors [batch tokens width]."""
+        ...
+
+    def compute(
+        self,
+        model: PreTrainedModel,
+        inputs: Mapping[str, Tensor],
+        real: Bool[Tensor, "batch tokens"],
+        *,
+        support: Support,
+        target: Int[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch classes"], F]:
+        """Run the passes over one batch; return logits and features, which are 0 on special tokens and padding.
+
+        Args:
+            model: A sequence classifier; it comes back as it was.
+            inputs: Its keyword arguments.
+            real: True for tokens that stand for text.
+            support: How its attention is captured.
+            target: A class for each window, or None for the one with the largest logit. Not used without gradients.
+        """
+        ...
+
+    def window(self, features: F, row: int, length: int) -> F:
+        """Return the first tokens of one window of a batch."""
+        ...
+
+    def collate(self, windows: Sequence[F]) -> F:
+        """Make a batch of windows, filled up with 0."""
+        ...
+
+    def pack(self, windows: Sequence[F]) -> dict[str, Tensor]:
+        """Return windows of one classifier as tensors to store."""
+        ...
+
+    def unpack(self, packed: Mapping[str, Tensor], lengths: Sequence[int]) -> list[F]:
+        """Return the windows, of these numbers of tokens, that `pack` packed."""
+        ...
+
+    def cached_by(self) -> dict[str, Any]:
+        """Return the settings on which the features depend, as JSON can hold them."""
+        ...
+
+
+# Each kind by a field that only it has.
+KINDS: Mapping[str, type[FeatureConfig] | type[HeadSetConfig]] = {"patterns": FeatureConfig, "tier": HeadSetConfig}
+
+
+def kind_of(table: Mapping[str, Any]) -> type[FeatureConfig] | type[HeadSetConfig]:
+    """Return the kind of input that a table of settings is of; features by position if it does not say."""
+    return next((kind for name, kind in KINDS.items() if name in table), FeatureConfig)
+
+
+@torch_defaults()
+def read_features(
+    classifier: Classifier,
+    encoding: Encoding,
+    config: NetworkInput[Any],
+    *,
+    target: Int[Tensor, " batch"] | Literal["predicted"] | None = None,
+) -> tuple[Float[Tensor, "batch classes"], Features]:
+    """Run the passes that features need; return the logits of each window, too.
+
+    Args:
+        classifier: The classifier.
+        encoding: Windows.
+        config: Which features.
+        target: A class for each window, or "predicted" for the class with the largest logit there; needed by features
+            with gradients, not used by the others.
+
+    Raises:
+        InputError: If features with gradients get no target.
+        UnsupportedModelError: If the classifier's attention cannot be captured.
+    """
+    if config.uses_target and target is None:
+        raise InputError("Features with gradients are those of a class: pass a target for each window.")
+    model, logits, parts, start = classifier.model, list[Tensor](), list[tuple[Encoding, Any]](), 0
+    for part in batches(encoding):
+        of_part = target[start : start + len(part)].to(model.device) if isinstance(target, Tensor) else None
+        inputs, real = part.inputs(model.device), part.real.to(model.device)
+        of_class, features = config.compute(model, inputs, real, support=classifier.support, target=of_part)
+        logits.append(of_class.cpu())
+        parts.append((part, features))
+        start += len(part)
+    if len(parts) == 1:
+        return logits[0], parts[0][1]
+    windows = [config.window(some, row, part.ids.shape[1]) for part, some in parts for row in range(len(part))]
+    return torch.cat(logits), config.collate(windows)
