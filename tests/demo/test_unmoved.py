@@ -25,8 +25,13 @@ DEMOS = ("demo/sentiment", "demo/acceptability", "demo/hate-speech")
 
 
 def machine() -> dict[str, str]:
-    """Return what the last bits depend on beside the code."""
-    return {"torch": torch.__version__.partition("+")[0], "processor": torch.backends.cpu.get_cpu_capability()}
+    """Return what the last bits depend on beside the code: libraries choose their kernels by the processor's model."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.is_file() else []
+    known = dict(line.split("\t", 1) for line in reversed(lines) if "\t" in line)  # of the first processor
+    model = [known[name].strip("\t: ") for name in ("vendor_id", "cpu family", "model") if name in known]
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"torch": torch.__version__.partition("+")[0], "processor": " ".join([capability, *model])}
 
 
 def scores(demo: str) -> dict[str, list[list[str]]]:
