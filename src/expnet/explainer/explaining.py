@@ -115,8 +115,8 @@ class Explainer:
             target: Class to explain, by name or index; by default each text's predicted class. A regression with
                 several outputs needs one. Where `Explanation.uses_target` is False, the scores do not depend on it:
                 so with an ExpNet that sees attention alone.
-            against: Another class: why `target` rather than this one? It explains the difference of the two logits, or the
-                probability of the one if only the two could be.
+            against: Another class: why `target` rather than this one? Explained is the difference of the two logits, or
+                the probability of the one if only the two could be.
             truncate: Cut texts over the model's limit instead of reading them in overlapping windows.
             progress: Show a progress bar.
 
