@@ -4,7 +4,10 @@ import ast
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 import expnet
 
@@ -22,6 +25,7 @@ ROOMS = [
     "attention",
     "model",
     "network",
+    "universal",
     "methods",
     "metrics",
     "rationales",
@@ -36,6 +40,7 @@ ROOMS = [
     "batch",
     "integrations",
     "mlflow",
+    "pipeline",
     "audit",
     "web",
     "serve",
@@ -104,6 +109,18 @@ def test_rooms_import_one_way_only():
         if ROOMS.index(_room(imported)) > ROOMS.index(_room(module))
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("former", "name", "home"),
+    [
+        ("expnet.universal", "named", "expnet.network.universal"),
+        ("expnet.pipeline", "register", "expnet.integrations.transformers"),
+        ("expnet.mlflow", "save_model", "expnet.integrations.mlflow"),
+    ],
+)
+def test_names_of_modules_from_before_the_rooms_still_import(former, name, home):
+    assert getattr(import_module(former), name) is getattr(import_module(home), name)
 
 
 def test_every_room_has_its_place_and_every_place_a_room():
