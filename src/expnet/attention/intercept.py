@@ -4,7 +4,9 @@ Nothing is put on the model. A `TorchFunctionMode` sees each torch function that
 runs, whatever the architecture; so no model code has to be copied, and no hook can be left behind.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,25 @@ from expnet.attention.gradients import GradientPaths
 from expnet.errors import UnsupportedModelError
 
 Rule = Callable[..., Any]
+_ASIDE: ContextVar[bool] = ContextVar("expnet_aside", default=False)
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Let a model run once more within a pass, over other tokens: their embeddings and attention are no one's to see.
+
+    Rules hold there, too, and gradients lead back through what is read of the pass.
+    """
+    token = _ASIDE.set(True)
+    try:
+        yield
+    finally:
+        _ASIDE.reset(token)
+
+
+def is_aside() -> bool:
+    """Return whether the model runs aside."""
+    return _ASIDE.get()
 
 
 @dataclass(slots=True)
@@ -177,19 +198,20 @@ class _Mode(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
-        if func is F.embedding and weight is self.embedding and self.embed is not None:
+        shown = self.attend is not None and not is_aside()
+        if func is F.embedding and weight is self.embedding and self.embed is not None and not is_aside():
             self.embedded = True
             return self.embed(_call(func, args, kwargs))
         ruled = func in self.rules
         if self.opens and func is F.scaled_dot_product_attention:
             result = self._attention(*args, **kwargs)
-        elif self.attend is not None and func in _PRODUCTS and self.pending is not None and args[0] is self.pending:
+        elif shown and func in _PRODUCTS and self.pending is not None and args[0] is self.pending:
             result = self._product(args[1])
         else:
-            if self.attend is not None and self.layers and self.layers[-1].projection is None:
+            if shown and self.layers and self.layers[-1].projection is None:
                 self.layers[-1].projection = matrix_of(func, args, kwargs)
             result = _call(self.rules.get(func, func), (func, *args) if ruled else args, kwargs)
-            if self.attend is not None:
+            if shown:
                 self._follow(func, args, result)
         self.graph.follow(func, args, result, ruled=ruled)
         return result
@@ -239,7 +261,7 @@ class _Mode(TorchFunctionMode):
     def _edit(self, probabilities: Tensor, value: Tensor) -> Tensor:
         # All heads may share one: Falcon leaves it to the product to repeat it.
         layer = Layer(probabilities, value.expand(-1, probabilities.shape[1], -1, -1))
-        if self.attend is not None:
+        if self.attend is not None and not is_aside():
             layer = self.attend(self.seen, layer)
             self.seen += 1
             self.layers = [*(self.layers if self.keep else ()), layer]
