@@ -142,7 +142,7 @@ def run_fused(
     sink = _Sink(inputs["attention_mask"].shape[1], see, project)
 
     def watch(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if sink.last is not None and sink.last.projection is None and not is_aside():
+        if sink.last is not None and sink.last.projection is None:
             sink.last.projection = matrix_of(func, args, kwargs)
         return func(*args, **kwargs)
 
@@ -175,7 +175,9 @@ def _attention(
     sink = None if is_aside() else _SINK.get()
     if sink is None:
         if is_aside() and options.get("softcap") is not None:
-            raise UnsupportedModelError(f"{type(module).__name__} caps its scores, which SDPA does not for other tokens.")
+            raise UnsupportedModelError(
+                f"{type(module).__name__} caps its scores, which SDPA does not for other tokens."
+            )
         plain, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, is_causal, **options
         )

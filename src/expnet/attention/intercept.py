@@ -28,9 +28,9 @@ _ASIDE: ContextVar[bool] = ContextVar("expnet_aside", default=False)
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """Let a model run once more within a pass, over other tokens: their embeddings and attention are no one's to see.
+    """Let a model run once more within a pass, over other tokens, without edits and rules.
 
-    Rules hold there, too, and gradients lead back through what is read of the pass.
+    Gradients lead back through what is read there of the first run.
     """
     token = _ASIDE.set(True)
     try:
@@ -198,20 +198,23 @@ class _Mode(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
-        shown = self.attend is not None and not is_aside()
-        if func is F.embedding and weight is self.embedding and self.embed is not None and not is_aside():
+        if is_aside():
+            result = _call(func, args, kwargs)
+            self.graph.follow(func, args, result, ruled=False)
+            return result
+        if func is F.embedding and weight is self.embedding and self.embed is not None:
             self.embedded = True
             return self.embed(_call(func, args, kwargs))
         ruled = func in self.rules
         if self.opens and func is F.scaled_dot_product_attention:
             result = self._attention(*args, **kwargs)
-        elif shown and func in _PRODUCTS and self.pending is not None and args[0] is self.pending:
+        elif self.attend is not None and func in _PRODUCTS and self.pending is not None and args[0] is self.pending:
             result = self._product(args[1])
         else:
-            if shown and self.layers and self.layers[-1].projection is None:
+            if self.attend is not None and self.layers and self.layers[-1].projection is None:
                 self.layers[-1].projection = matrix_of(func, args, kwargs)
             result = _call(self.rules.get(func, func), (func, *args) if ruled else args, kwargs)
-            if shown:
+            if self.attend is not None:
                 self._follow(func, args, result)
         self.graph.follow(func, args, result, ruled=ruled)
         return result
@@ -261,7 +264,7 @@ class _Mode(TorchFunctionMode):
     def _edit(self, probabilities: Tensor, value: Tensor) -> Tensor:
         # All heads may share one: Falcon leaves it to the product to repeat it.
         layer = Layer(probabilities, value.expand(-1, probabilities.shape[1], -1, -1))
-        if self.attend is not None and not is_aside():
+        if self.attend is not None:
             layer = self.attend(self.seen, layer)
             self.seen += 1
             self.layers = [*(self.layers if self.keep else ()), layer]

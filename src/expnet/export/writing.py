@@ -73,6 +73,8 @@ def export(explainer: "Explainer", folder: str | Path, *, int8: bool = False) ->
 
 def _exportable(explainer: "Explainer") -> "ExpNet":
     network, model = explainer.network, explainer.classifier.model
+    if explainer.classifier.prompt is not None:
+        raise InputError("A language model with a prompt cannot be exported: run it with torch.")
     if network is None:
         raise InputError("There is no ExpNet to export: pass explainer=..., or train one with `expnet fit`.")
     if network.uses_target:

@@ -147,7 +147,9 @@ def check_files(
     """
     if find_adapter_config_file(name, revision=revision) is not None:
         raise ModelError(f"{name} holds a PEFT adapter: download it into a folder, and load that.")
-    refuse_oversized(config, weight_files(name, revision, getattr(config, "transformers_weights", None)), name, auto=auto)
+    refuse_oversized(
+        config, weight_files(name, revision, getattr(config, "transformers_weights", None)), name, auto=auto
+    )
 
 
 def refuse_oversized(

@@ -177,7 +177,7 @@ def refuse_incomplete(
 def load_weights(
     name: str, revision: str | None, config: PreTrainedConfig, dtype: torch.dtype | str, *, language: bool = False
 ) -> tuple[PreTrainedModel, set[str], set[tuple[str, tuple[int, ...], tuple[int, ...]]]]:
-    """Load the weights of a classifier, or a causal language model, from safetensors; what is missing or does not fit is drawn at random.
+    """Load the weights of a model from safetensors; what is missing or does not fit is drawn at random.
 
     Returns:
         The model, the names of the weights that are missing, and the names and shapes of those that do not fit.

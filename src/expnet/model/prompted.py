@@ -24,7 +24,7 @@ from expnet.attention.borrow import declared_pad
 from expnet.attention.intercept import aside
 from expnet.errors import ModelError
 from expnet.text.prompted import PromptTokenizer
-from expnet.text.prompts import FILE, Prompt
+from expnet.text.prompts import Prompt, save_prompt
 
 # Largest difference to the model's own logits, as a share of the largest of them.
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4}
@@ -159,7 +159,7 @@ class PromptedModel(PreTrainedModel):
         gap, scale = float((ours - theirs).abs().max()), float(theirs.abs().max())
         if not gap <= _TOLERANCE.get(whole.dtype, _COARSE) * max(scale, 1.0):
             raise ModelError(
-                f"{type(whole).__name__} gives other logits than its last hidden states times its head (a difference of "
+                f"{type(whole).__name__} gives other logits than its last hidden states times its head (they differ by "
                 f"{gap:.2g}): it is not a causal language model, or not one that can be asked for labels."
             )
 
@@ -173,7 +173,7 @@ class PromptedModel(PreTrainedModel):
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # type: ignore[override]
         """Save the language model as it is, and the prompt beside it."""
         self.__dict__["_whole"].save_pretrained(save_directory, **options)
-        (Path(save_directory) / FILE).write_text(self.prompt.to_json(), encoding="utf-8")
+        save_prompt(self.prompt, save_directory)
 
 
 def with_prompt(
@@ -231,7 +231,9 @@ def _padding(config: PreTrainedConfig, last: int) -> int | None:
     return next((token for token in candidates if token is not None and token >= 0 and token != last), None)
 
 
-def _pushed_right(cache: DynamicCache, lengths: Int[Tensor, " batch"]) -> tuple[DynamicCache, Bool[Tensor, "batch tokens"]]:
+def _pushed_right(
+    cache: DynamicCache, lengths: Int[Tensor, " batch"]
+) -> tuple[DynamicCache, Bool[Tensor, "batch tokens"]]:
     """Return keys and values with the padding on the left, and a mask of them.
 
     What follows then stands next to the text, as sliding windows count places, padding included.

@@ -141,8 +141,8 @@ class PromptTokenizer:
             rest = whole[len(start) :]
             if whole[: len(start)] != start or not rest:
                 raise InputError(
-                    f"The word {word!r} of the label {label!r} merges with the end of the prompt, {ending[-20:]!r}, into "
-                    "other tokens. Let the space before it belong to the word, not to the template."
+                    f"The word {word!r} of the label {label!r} merges with the end of the prompt, {ending[-20:]!r}: "
+                    "let the space before it belong to the word, not to the template."
                 )
             if rest in tokens:
                 raise InputError(f"The words of two labels have the same tokens, {label!r} those of an earlier one.")
@@ -232,19 +232,22 @@ def _taken_apart(rendered: str, engine: Tokenizer) -> Iterator[int | str]:
 def _without_prefix(engine: Tokenizer) -> Tokenizer:
     """Return an engine for what follows a special token, before which some tokenizers put no space."""
     data = json.loads(engine.to_str())
-
-    def changed(step: Any) -> bool:
-        if isinstance(step, list):
-            return any([changed(part) for part in step])
-        if not isinstance(step, dict):
-            return False
-        first = step.get("type") == "Metaspace" and step.get("prepend_scheme") == "first"
-        if first:
-            step["prepend_scheme"] = "never"
-        return any([changed(part) for part in step.values()]) or first
-
-    if not changed(data.get("pre_tokenizer")):
+    first = [
+        step
+        for step in _steps(data.get("pre_tokenizer"))
+        if (step.get("type"), step.get("prepend_scheme")) == ("Metaspace", "first")
+    ]
+    if not first:
         return engine
+    for step in first:
+        step["prepend_scheme"] = "never"
     later = Tokenizer.from_str(json.dumps(data))
     later.encode_special_tokens = True
     return later
+
+
+def _steps(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _steps(child)

@@ -10,7 +10,7 @@ from pathlib import Path
 from expnet.errors import InputError, did_you_mean
 from expnet.files.parsing import FLAG, TEXT, check_fields, optional, parse_json, table
 
-FILE = "prompt.json"  # beside a saved model or ExpNet
+FILE = "expnet_prompt.json"  # beside a saved model or ExpNet
 FIELDS = ("text", "pair")
 FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
 _KINDS = {"template": TEXT, "labels": table(TEXT), "chat": FLAG, "reply": optional(TEXT)}
@@ -108,6 +108,29 @@ def read_prompt(path: Path, labels: Mapping[str, str] | None = None) -> Prompt:
         raise InputError(f"{path}: {error}") from error
 
 
+def as_prompt(prompt: "Prompt | Path | str | None", labels: Mapping[str, str] | None = None) -> Prompt | None:
+    """Return a prompt as it is, one read from a file, or one made of a template; None if there is none.
+
+    Args:
+        prompt: The prompt, its file, or the template as a string.
+        labels: The words of the labels, unless the prompt has them.
+
+    Raises:
+        InputError: If there are labels without a prompt or twice, or as `read_prompt` and `Prompt` do.
+    """
+    if isinstance(prompt, str):
+        return Prompt(template=prompt, labels=labels or {})
+    if isinstance(prompt, Path):
+        return read_prompt(prompt, labels)
+    if labels:
+        raise InputError(
+            "The labels' words need a prompt: the template that they answer."
+            if prompt is None
+            else "The prompt has labels already: leave out the others."
+        )
+    return prompt
+
+
 def saved_prompt(folder: str | Path | None) -> Prompt | None:
     """Return the prompt saved beside a model or an ExpNet; None if there is none, or the name is no folder.
 
@@ -116,6 +139,12 @@ def saved_prompt(folder: str | Path | None) -> Prompt | None:
     """
     file = None if folder is None else Path(folder) / FILE
     return read_prompt(file) if file is not None and file.is_file() else None
+
+
+def save_prompt(prompt: Prompt | None, folder: str | Path) -> None:
+    """Write a prompt, if there is one, beside a saved model or ExpNet."""
+    if prompt is not None:
+        (Path(folder) / FILE).write_text(prompt.to_json(), encoding="utf-8")
 
 
 def _content(path: Path) -> str:
