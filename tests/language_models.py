@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import transformers as tf
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
 FAMILIES = ("gpt2", "llama", "qwen3", "gemma2", "gemma3-text", "mistral")
 POSITIONS = 256
@@ -35,8 +35,8 @@ _RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2", {**_IDS, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": POSITIONS}),
     "llama": ("Llama", _COMMON),
     "qwen3": ("Qwen3", _COMMON),
-    # Of its three layers one attends to the last nine tokens only, and the logits are capped.
-    "gemma2": ("Gemma2", _COMMON | {"sliding_window": 9, "final_logit_softcapping": 3.0}),
+    # Of its three layers one attends to the last 24 tokens only, and the logits are capped.
+    "gemma2": ("Gemma2", _COMMON | {"sliding_window": 24, "final_logit_softcapping": 3.0}),
     "gemma3-text": ("Gemma3Text", _COMMON | {"sliding_window": 9}),
     "mistral": ("Mistral", _COMMON | {"sliding_window": 9}),
 }
@@ -57,6 +57,7 @@ def tokenizer(*, chat: bool = True, begins: bool = True) -> tf.PreTrainedTokeniz
     """Return a byte-level tokenizer, which by default puts <s> before a text and has a chat template."""
     backend = Tokenizer(models.BPE({token: number for number, token in enumerate(VOCABULARY)}, _MERGES))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken(token, special=True) for token in _SPECIAL])
     backend.post_processor = (
         processors.TemplateProcessing(single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)])
