@@ -59,7 +59,7 @@ def export(explainer: "Explainer", folder: str | Path, *, int8: bool = False) ->
     with tempfile.TemporaryDirectory(dir=folder) as place:
         made = Path(place)
         _trace(explainer.classifier, network, made / GRAPH)
-        explainer.classifier.text_tokenizer.backend.save(str(made / TOKENIZER))
+        explainer.classifier.text_tokenizer.backend.save(str(made / TOKENIZER))  # type: ignore[union-attr]  # a prompt was refused
         _manifest(explainer, network, "onnx").write(made)
         _compare(explainer, OnnxExplainer.load(made))
         if int8:

@@ -31,7 +31,7 @@ _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4}
 _COARSE = 5e-2
 
 
-class PromptedModel(PreTrainedModel):
+class PromptedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
     """A classifier around a language model, of which it shares all modules.
 
     A label's logit is that of its word's token after the last token of the prompt. If a word has several tokens, each
@@ -54,8 +54,9 @@ class PromptedModel(PreTrainedModel):
             language_model: The model.
         """
         super().__init__(config)
-        whole = AutoModelForCausalLM.from_config(config) if language_model is None else language_model
-        self.decoder = whole.base_model
+        auto: Any = AutoModelForCausalLM
+        whole: PreTrainedModel = auto.from_config(config) if language_model is None else language_model
+        self.decoder: Any = whole.base_model
         self.score = LabelHead(whole, None if self.continues else [tokens[0] for tokens in config.label_tokens])
         self.__dict__["_whole"] = whole  # not as a module, as most of it would be there twice
 
@@ -78,7 +79,8 @@ class PromptedModel(PreTrainedModel):
         config.problem_type = "single_label_classification"
         ids = torch.tensor([tokenizer.example()], device=language_model.device)
         config.pad_token_id = _padding(config, int(ids[0, -1]))
-        model = cls(config, language_model).train(language_model.training)
+        model = cls(config, language_model)
+        model.train(language_model.training)
         model.prompt = prompt
         model._verify(ids)
         return model
@@ -145,7 +147,7 @@ class PromptedModel(PreTrainedModel):
 
     def _verify(self, ids: Int[Tensor, "1 tokens"]) -> None:
         """Compare with the language model, which also reads a token more: one that sees it is not causal."""
-        whole: PreTrainedModel = self.__dict__["_whole"]
+        whole: Any = self.__dict__["_whole"]
         training = whole.training
         with torch.inference_mode():
             try:
@@ -165,7 +167,8 @@ class PromptedModel(PreTrainedModel):
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the language model's table of embeddings."""
-        return self.decoder.get_input_embeddings()
+        table: nn.Module = self.decoder.get_input_embeddings()
+        return table
 
     def _can_set_attn_implementation(self) -> bool:  # type: ignore[override]  # the class says nothing here
         return bool(self.decoder._can_set_attn_implementation())
@@ -196,7 +199,7 @@ def with_prompt(
 class LabelHead(nn.Module):
     """The language model's head, or its rows for some tokens, with what the model does to logits afterwards."""
 
-    def __init__(self, language_model: PreTrainedModel, tokens: Sequence[int] | None) -> None:
+    def __init__(self, language_model: Any, tokens: Sequence[int] | None) -> None:
         """Take the head, or copy the rows of these tokens."""
         super().__init__()
         head, config = language_model.get_output_embeddings(), language_model.config.get_text_config()
@@ -238,11 +241,12 @@ def _pushed_right(
 
     What follows then stands next to the text, as sliding windows count places, padding included.
     """
-    width = cache.layers[0].keys.shape[2]
+    layers: list[Any] = cache.layers
+    width = layers[0].keys.shape[2]
     places = torch.arange(width, device=lengths.device) - (width - lengths[:, None])
     index = (places % width)[:, None, :, None]
     past = DynamicCache()
-    for number, layer in enumerate(cache.layers):
+    for number, layer in enumerate(layers):
         key, value = (part.gather(2, index.expand_as(part)) for part in (layer.keys, layer.values))
         past.update(key, value, number)
     return past, places >= 0

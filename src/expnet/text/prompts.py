@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from expnet.errors import InputError, did_you_mean
 from expnet.files.parsing import FLAG, TEXT, check_fields, optional, parse_json, table
@@ -93,11 +94,11 @@ def read_prompt(path: Path, labels: Mapping[str, str] | None = None) -> Prompt:
             both ways or neither.
     """
     content = _content(path)
-    data = _parsed(path, content) if path.suffix in (".toml", ".json") else {"template": content}
+    data: dict[str, Any] = _parsed(path, content) if path.suffix in (".toml", ".json") else {"template": content}
     if labels:
         if "labels" in data:
             raise InputError(f"{path} has labels already: leave them out there, or in the call.")
-        data["labels"] = dict(labels)
+        data |= {"labels": dict(labels)}
     try:
         check_fields({"chat": False, "reply": None, "labels": {}} | data, _KINDS)
     except ValueError as error:
@@ -160,7 +161,7 @@ def _content(path: Path) -> str:
         raise InputError(f"{path} is not UTF-8: byte {error.start} cannot be read.") from error
 
 
-def _parsed(path: Path, content: str) -> dict[str, object]:
+def _parsed(path: Path, content: str) -> dict[str, Any]:
     try:
         data = tomllib.loads(content) if path.suffix == ".toml" else parse_json(content)
     except (ValueError, RecursionError) as error:
