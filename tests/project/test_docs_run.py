@@ -20,6 +20,7 @@ import expnet
 from expnet.cli.app import app
 from expnet.export import export
 from expnet.training import loops
+from tests import language_models
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.models import build, save
 
@@ -116,6 +117,8 @@ def desk(tmp_path, monkeypatch, export_once):
     tiny_explainer(tiny_classifier(num_hidden_layers=1)).network.save_pretrained(tmp_path / "my-explainer")
     shutil.copytree(tmp_path / "my-explainer", tmp_path / "marks-explainer")  # as the studio would have left it
     how_to = (ROOT / "docs" / "how-to.md").read_text(encoding="utf-8")
+    language_models.save(tmp_path / "my-language-model", language_models.build("llama", num_hidden_layers=1))
+    (tmp_path / "prompt.toml").write_text(re.search(r"```toml\n(.*?)```", how_to, re.DOTALL)[1])
     (tmp_path / "marked.jsonl").write_text(re.search(r"```json\n(.*?)```", how_to, re.DOTALL)[1])
     lines = [{"text": "A dull film.", "label": "negative", "rationale": [[2, 6]]}]
     for name in ("my-marks", "train", "test"):
