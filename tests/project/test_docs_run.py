@@ -142,8 +142,8 @@ def desk(tmp_path, monkeypatch, export_once):
 def _make_quick(monkeypatch):
     classifier = expnet.Classifier.from_pretrained("my-classifier", device="cpu")
     network = expnet.ExpNet.from_pretrained("my-explainer")
-    monkeypatch.setattr("expnet.explainer.demo_classifier", lambda name, **settings: classifier)
-    monkeypatch.setattr("expnet.explainer.demo_network", lambda name: network)
+    monkeypatch.setattr("expnet.explainer.loading.demo_classifier", lambda name, **settings: classifier)
+    monkeypatch.setattr("expnet.explainer.loading.demo_network", lambda name: network)
 
     def briefly(train):
         return lambda first, second, config, **rest: train(first, second, replace(config, steps=2), **rest)
