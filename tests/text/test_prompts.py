@@ -158,7 +158,7 @@ def test_a_word_has_the_tokens_by_which_it_continues_the_prompt(template, labels
 
 
 def test_words_that_cannot_follow_the_prompt_are_refused():
-    with pytest.raises(InputError, match="merges with the end of the prompt, ' th'"):
+    with pytest.raises(InputError, match="merges with the end of the prompt, 'text th'"):
         PromptTokenizer.of(tokenizer(), Prompt(template="{text} th", labels={"a": "e", "b": "f"})).label_tokens()
     with pytest.raises(InputError, match="does not know the word 'é'"):
         PromptTokenizer.of(metaspace(), Prompt(template="{text}:", labels={"a": "é", "b": "f"})).label_tokens()
