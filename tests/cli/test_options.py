@@ -61,7 +61,6 @@ def test_an_option_of_one_name_and_type_is_explained_in_the_same_words():
         "model",
         "explainer",
         "prompt",
-        "label",
         "revision",
         "device",
         "dtype",
