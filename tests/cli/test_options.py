@@ -22,6 +22,7 @@ LOADING = {  # commands that load a classifier, with what they need to be called
     "export": ["demo/sentiment", "--output", "out"],
     "speed": [],
     "serve": [],
+    "trust": ["demo/sentiment", "texts.txt"],
     "studio": ["demo/sentiment", "texts.txt", "--marks", "marks.jsonl"],
     "audit decision": ["text"],
     "audit file": ["out", "--model", "demo/sentiment"],
@@ -48,12 +49,27 @@ def test_every_command_that_loads_a_model_takes_revision_device_and_dtype():
         if option not in {opt for parameter in parameters for opt in parameter.opts}
     }
     assert lacking == {("export", "--device"), ("export", "--dtype")}
+    with_prompt = {name for name, parameters in commands() if any(p.name == "prompt" for p in parameters)}
+    # A graph and the pipeline of transformers know no prompts.
+    assert with_prompt == {*LOADING} - {"export", "speed"}
     with_revision = {name for name, parameters in commands() if any(p.name == "revision" for p in parameters)}
     assert with_revision == {*LOADING, "finetune"}
 
 
 def test_an_option_of_one_name_and_type_is_explained_in_the_same_words():
-    shared = ("model", "explainer", "revision", "device", "dtype", "threads", "seed", "method", "option", "truncate")
+    shared = (
+        "model",
+        "explainer",
+        "prompt",
+        "revision",
+        "device",
+        "dtype",
+        "threads",
+        "seed",
+        "method",
+        "option",
+        "truncate",
+    )
     words = defaultdict(set)
     for name, parameters in commands():
         for parameter in parameters:

@@ -20,6 +20,7 @@ import expnet
 from expnet.cli.app import app
 from expnet.export import export
 from expnet.training import loops
+from tests import language_models
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.models import build, save
 
@@ -116,6 +117,8 @@ def desk(tmp_path, monkeypatch, export_once):
     tiny_explainer(tiny_classifier(num_hidden_layers=1)).network.save_pretrained(tmp_path / "my-explainer")
     shutil.copytree(tmp_path / "my-explainer", tmp_path / "marks-explainer")  # as the studio would have left it
     how_to = (ROOT / "docs" / "how-to.md").read_text(encoding="utf-8")
+    language_models.save(tmp_path / "my-language-model", language_models.build("llama", num_hidden_layers=1))
+    (tmp_path / "prompt.toml").write_text(re.search(r"```toml\n(.*?)```", how_to, re.DOTALL)[1])
     (tmp_path / "marked.jsonl").write_text(re.search(r"```json\n(.*?)```", how_to, re.DOTALL)[1])
     lines = [{"text": "A dull film.", "label": "negative", "rationale": [[2, 6]]}]
     for name in ("my-marks", "train", "test"):
@@ -139,8 +142,8 @@ def desk(tmp_path, monkeypatch, export_once):
 def _make_quick(monkeypatch):
     classifier = expnet.Classifier.from_pretrained("my-classifier", device="cpu")
     network = expnet.ExpNet.from_pretrained("my-explainer")
-    monkeypatch.setattr("expnet.explainer.demo_classifier", lambda name, **settings: classifier)
-    monkeypatch.setattr("expnet.explainer.demo_network", lambda name: network)
+    monkeypatch.setattr("expnet.explainer.loading.demo_classifier", lambda name, **settings: classifier)
+    monkeypatch.setattr("expnet.explainer.loading.demo_network", lambda name: network)
 
     def briefly(train):
         return lambda first, second, config, **rest: train(first, second, replace(config, steps=2), **rest)

@@ -1,10 +1,11 @@
 """One forward pass that gives the logits and, per layer and head, the anchor's row and column of attention."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -54,6 +55,21 @@ class Trace:
         if self.received is None:
             raise InputError("This trace holds no received attention: capture it with received=True.")
         return self.received.log()
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Trace]", width: int) -> "Trace":
+        """Return the traces of several batches as one on the CPU, padded to a number of tokens."""
+
+        def join(tensors: Sequence[Tensor]) -> Tensor:
+            wide = [F.pad(tensor.cpu(), (0, width - tensor.shape[-1]), value=-torch.inf) for tensor in tensors]
+            return torch.cat(wide)
+
+        return cls(
+            torch.cat([part.logits.cpu() for part in parts]),
+            join([part.log_rows for part in parts]),
+            join([part.log_columns for part in parts]),
+            join([part.log_received for part in parts]).exp() if parts[0].received is not None else None,
+        )
 
 
 def capture(

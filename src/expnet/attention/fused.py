@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import bidirectional_mask_function, causal_mask_function, eager_mask
 
 from expnet.attention.borrow import borrow, class_logits
-from expnet.attention.intercept import fitting, matrix_of, run
+from expnet.attention.intercept import fitting, is_aside, matrix_of, run
 from expnet.attention.kernels import CAUSAL, EVERYTHING, Band, Scores, fused_attention, mixed_columns, mixed_rows
 from expnet.errors import UnsupportedModelError
 
@@ -172,8 +172,12 @@ def _attention(
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attend as `sdpa_attention_forward` does; in a pass of ours, also show the layer."""
-    sink = _SINK.get()
+    sink = None if is_aside() else _SINK.get()
     if sink is None:
+        if is_aside() and options.get("softcap") is not None:
+            raise UnsupportedModelError(
+                f"{type(module).__name__} caps its scores, which SDPA does not for other tokens."
+            )
         plain, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, is_causal, **options
         )
@@ -236,7 +240,7 @@ def _mask(
 
     Without one, what is built must mean the same to every implementation: see `borrow`.
     """
-    sink = _SINK.get()
+    sink = None if is_aside() else _SINK.get()
     band = _band(mask_function, batch_size, kv_length, options) if q_length == kv_length else None
     if band is None or (sink is None and band != EVERYTHING):
         full: Tensor = eager_mask(

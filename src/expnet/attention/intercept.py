@@ -4,7 +4,9 @@ Nothing is put on the model. A `TorchFunctionMode` sees each torch function that
 runs, whatever the architecture; so no model code has to be copied, and no hook can be left behind.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,25 @@ from expnet.attention.gradients import GradientPaths
 from expnet.errors import UnsupportedModelError
 
 Rule = Callable[..., Any]
+_ASIDE: ContextVar[bool] = ContextVar("expnet_aside", default=False)
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Let a model run once more within a pass, over other tokens, without edits and rules.
+
+    Gradients lead back through what is read there of the first run.
+    """
+    token = _ASIDE.set(True)
+    try:
+        yield
+    finally:
+        _ASIDE.reset(token)
+
+
+def is_aside() -> bool:
+    """Return whether the model runs aside."""
+    return _ASIDE.get()
 
 
 @dataclass(slots=True)
@@ -177,6 +198,10 @@ class _Mode(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
+        if is_aside():
+            result = _call(func, args, kwargs)
+            self.graph.follow(func, args, result, ruled=False)
+            return result
         if func is F.embedding and weight is self.embedding and self.embed is not None:
             self.embedded = True
             return self.embed(_call(func, args, kwargs))

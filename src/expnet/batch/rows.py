@@ -66,7 +66,7 @@ def explain_sample(explainer: Explainer, settings: Settings) -> Explanation:
     failures: list[Exception] = []
     for text in _SAMPLES:
         try:
-            return _explained(explainer, [Text.of(text)], target, settings)[0]
+            return _explained(explainer, [explainer.classifier.example(text)], target, settings)[0]
         except Exception as error:
             if isinstance(error, ExpnetError) and not isinstance(error, NonFiniteError):
                 raise

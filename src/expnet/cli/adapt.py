@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from expnet.cli import options
-from expnet.cli.inputs import texts_of
+from expnet.cli.inputs import prompt_of, texts_of
 from expnet.cli.outputs import say_saved
 
 
@@ -29,6 +29,8 @@ def adapt(
     offsets: options.OffsetsOption = options.OffsetsName.auto,
     text: options.TextFieldOption = None,
     seed: options.SeedOption = 0,
+    prompt: options.PromptOption = None,
+    label: options.LabelOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -36,10 +38,12 @@ def adapt(
     """Train an ExpNet on texts without marks, by distilling another ExpNet, an attribution method, or both."""
     from expnet.explainer import load_classifier
     from expnet.network.universal import named
+    from expnet.text.prompts import save_prompt
     from expnet.training.adapt import adapt as distil
 
+    classifier = load_classifier(model, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label))
     network = distil(
-        load_classifier(model, revision=revision, device=device, dtype=dtype),
+        classifier,
         None if teacher == "none" else named(teacher),
         texts_of(texts, offsets=offsets.value, text=text),
         toward=toward,
@@ -49,4 +53,5 @@ def adapt(
         progress=True,
     )
     network.save_pretrained(output)
+    save_prompt(classifier.prompt, output)
     say_saved(output, f"--model {model} --explainer {output}")

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from expnet.cli import options
-from expnet.cli.inputs import standard_input_text
+from expnet.cli.inputs import prompt_of, standard_input_text
 from expnet.cli.outputs import check_folder_of
 from expnet.errors import InputError, require_extra
 from expnet.explanation.escape import printable
@@ -55,6 +55,8 @@ def decision(
     ] = 3,
     output: options.RecordOutputs = None,
     without_text: options.WithoutTextOption = False,
+    prompt: options.PromptOption = None,
+    label: options.LabelOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -70,7 +72,9 @@ def decision(
 
     name, settings = chosen_method(method, option)
     asked = Asked(method=name, options=settings, seed=seed, target=target, truncate=truncate, count=count)
-    loaded = load(model, explainer=explainer, revision=revision, device=device, dtype=dtype)
+    loaded = load(
+        model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+    )
     record = record_decision(loaded, Text.of(content, pair), asked=asked, keep_text=not without_text)
     _write(record, decision_page, output or [])
 
@@ -92,6 +96,8 @@ def file(
     seed: options.SeedOption = 0,
     output: options.RecordOutputs = None,
     without_text: options.WithoutTextOption = False,
+    prompt: options.PromptOption = None,
+    label: options.LabelOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -105,7 +111,13 @@ def file(
     from expnet.audit.pages import file_page
     from expnet.explainer import load
 
-    loaded = None if model is None else load(model, explainer=explainer, revision=revision, device=device, dtype=dtype)
+    loaded = (
+        None
+        if model is None
+        else load(
+            model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+        )
+    )
     record = record_file(
         folder,
         against=against,
@@ -131,6 +143,8 @@ def verify(
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest difference of scores and probabilities that is accepted.")
     ] = 1e-3,
+    prompt: options.PromptOption = None,
+    label: options.LabelOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -154,7 +168,9 @@ def verify(
     except UnicodeDecodeError as error:
         raise InputError(f"{record} is not UTF-8: byte {error.start} cannot be read.") from error
     given = None if text is None else Text.of(standard_input_text() if text == "-" else text, pair)
-    loaded = load(model, explainer=explainer, revision=revision, device=device, dtype=dtype)
+    loaded = load(
+        model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+    )
     differences = compare(recorded, loaded, text=given, tolerance=tolerance)
     print(_verdict(differences, tolerance))
     if any(difference.matters for difference in differences):

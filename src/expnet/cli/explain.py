@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from expnet.cli import options
-from expnet.cli.inputs import standard_input_lines
+from expnet.cli.inputs import prompt_of, standard_input_lines
 from expnet.cli.outputs import check_folder_of, say
 from expnet.errors import InputError, MissingExtraError, OptionError, UnsupportedModelError
 
@@ -46,6 +46,8 @@ def explain(
     ] = ExplanationFormat.terminal,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
     truncate: options.TruncateOption = False,
+    prompt: options.PromptOption = None,
+    label: options.LabelOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -61,11 +63,11 @@ def explain(
     from expnet.export.manifest import is_export
 
     if is_export(model):
-        refused = explainer or option or against or revision or device or dtype
+        refused = explainer or option or against or prompt or label or revision or device or dtype
         if refused or (method or ["expnet"]) != ["expnet"]:
             raise InputError(
-                f"{model} is exported: it takes no --explainer, --option, --against, --revision, --device, --dtype "
-                "or other --method."
+                f"{model} is exported: it takes no --explainer, --option, --against, --prompt, --label, --revision, "
+                "--device, --dtype or other --method."
             )
         _write(_from_export(model, pairs, target=target, truncate=truncate), format, output)
         return
@@ -74,7 +76,9 @@ def explain(
     from expnet.text.texts import Text
 
     chosen = chosen_methods(method or ["expnet"], option)
-    loaded = load(model, explainer=explainer, revision=revision, device=device, dtype=dtype)
+    loaded = load(
+        model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+    )
     if loaded.trust and any(name == "expnet" for name, _ in chosen):
         say(f"expnet: explained by {loaded.name}. {loaded.trust}")
     items = [Text.of(text, second) for text, second in pairs]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from expnet.cli import options
+from expnet.cli.inputs import prompt_of
 from expnet.cli.outputs import say
 from expnet.errors import InputError, require_extra
 from expnet.explanation.escape import printable
@@ -59,6 +60,8 @@ def explain_file(
     ] = None,
     gpus: Annotated[float, _ray(min=0, help="GPUs for each process; a fraction shares one.")] = 0.0,
     threads: options.ThreadsOption = 0,
+    prompt: options.PromptOption = None,
+    label: options.LabelOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -91,7 +94,9 @@ def explain_file(
         prefix=prefix,
     )
     options.set_threads(threads)
-    loaded = partial(load, model, explainer=explainer, revision=revision, device=device, dtype=dtype)
+    loaded = partial(
+        load, model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+    )
     chosen = (
         on_ray(loaded, workers=workers, address=address, gpus=gpus, threads=max(1, threads))
         if engine is EngineName.ray

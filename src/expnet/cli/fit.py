@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from expnet.cli import options
-from expnet.cli.inputs import texts_of
+from expnet.cli.inputs import prompt_of, texts_of
 from expnet.cli.outputs import say_saved
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def fit(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Train for this many steps. By default the number of texts decides.")
     ] = None,
+    prompt: options.PromptOption = None,
+    label: options.LabelOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -56,6 +58,7 @@ def fit(
     from expnet.explainer import load_classifier
     from expnet.network.universal import named
     from expnet.rationales import read
+    from expnet.text.prompts import save_prompt
     from expnet.training.config import FitConfig, with_tier
     from expnet.training.fit import fit as train_network
 
@@ -64,8 +67,9 @@ def fit(
     )
     initial: Literal["universal", "nothing"] | ExpNet  # the universal one is read only if it is needed
     initial = "universal" if start == "universal" else "nothing" if start == "nothing" else named(start)
+    classifier = load_classifier(model, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label))
     network = train_network(
-        load_classifier(model, revision=revision, device=device, dtype=dtype),
+        classifier,
         annotated(train).records,
         dev=None if dev is None else annotated(dev).records,
         start=initial,
@@ -79,6 +83,7 @@ def fit(
         name="/".join(train.parts[-2:]),
     )
     network.save_pretrained(output)
+    save_prompt(classifier.prompt, output)
     for key, value in network.config.provenance.items():
         if key.startswith("dev"):
             print(f"{key}: {value}")

@@ -12,6 +12,7 @@ from expnet.files import lines
 if TYPE_CHECKING:
     from expnet.rationales import Record
     from expnet.rationales.offsets import Offsets
+    from expnet.text.prompts import Prompt
     from expnet.text.texts import Text
 
 _STDIN = "standard input"
@@ -94,3 +95,21 @@ def by_name(values: Sequence[str], *, kind: str, names: Sequence[str]) -> dict[s
             f"got {list(values)}."
         )
     return named
+
+
+def prompt_of(path: Path | None, labels: Sequence[str] | None) -> "Prompt | None":
+    """Read the prompt of a language model; None if none is given.
+
+    Args:
+        path: Its file.
+        labels: Words of labels as NAME=WORD, where the file lacks them.
+
+    Raises:
+        InputError: If a label has no "=" or comes twice, or as `as_prompt` does.
+    """
+    from expnet.text.prompts import as_prompt
+
+    words = dict(label.split("=", 1) for label in labels or () if "=" in label)
+    if len(words) != len(labels or ()):
+        raise InputError(f"Expected labels as NAME=WORD, each name once; got {list(labels or ())}.")
+    return as_prompt(path, words)

@@ -40,6 +40,22 @@ ExplainerOption = Annotated[
         "By default a demo's own, and a universal one for any other model.",
     ),
 ]
+PromptOption = Annotated[
+    Path | None,
+    _model(
+        "--prompt",
+        help="Makes a causal language model a classifier: a .toml or .json file with template and labels, or a text "
+        "file with the template alone. It holds {text}, and {pair} for pairs.",
+    ),
+]
+LabelOption = Annotated[
+    list[str] | None,
+    _model(
+        "--label",
+        help="NAME=WORD: the word that stands for a label, as it continues the prompt, such as 'unsafe= yes'; repeat "
+        "it for each label, unless the file of the prompt has them.",
+    ),
+]
 RevisionOption = Annotated[str | None, _model("--revision", help="Commit, tag or branch of the model on the hub.")]
 DeviceOption = Annotated[
     str | None, _model("--device", help="Such as cpu or cuda. By default an accelerator if there is one, else the CPU.")

@@ -29,6 +29,10 @@ def serve(
         list[str] | None,
         typer.Option(help="NAME=REVISION: commit, tag or branch of the model of this name on the hub; repeat it."),
     ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FILE: prompt, with labels, of the language model of this name; repeat it."),
+    ] = None,
     method: options.MethodsOption = None,
     host: options.HostOption = "127.0.0.1",
     port: options.PortOption = 8000,
@@ -56,6 +60,7 @@ def serve(
     named = _named(models or ["demo/sentiment"])
     networks = by_name(explainer or [], kind="explainer", names=list(named))
     revisions = by_name(revision or [], kind="revision", names=list(named))
+    prompts = by_name(prompt or [], kind="file", names=list(named))
     from expnet.explainer import load
     from expnet.serve.app import create_app
     from expnet.web.limits import Limits
@@ -71,7 +76,14 @@ def serve(
     )
     options.set_threads(threads)
     explainers = {
-        name: load(model, explainer=networks.get(name), revision=revisions.get(name), device=device, dtype=dtype)
+        name: load(
+            model,
+            explainer=networks.get(name),
+            revision=revisions.get(name),
+            device=device,
+            dtype=dtype,
+            prompt=Path(prompts[name]) if name in prompts else None,
+        )
         for name, model in named.items()
     }
     hosts = served_names(host, allow_host)

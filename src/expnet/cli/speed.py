@@ -60,6 +60,8 @@ def speed(
 
     options.set_threads(threads)
     loaded = load(model, explainer=explainer, revision=revision, device=device, dtype=dtype)
+    if loaded.classifier.prompt is not None:
+        raise InputError("The pipeline of transformers, which is timed as well, knows no prompts.")
     if texts is not None:
         _mixed(loaded, texts, exported, rounds, output)
         return

@@ -8,6 +8,7 @@ import typer
 
 from expnet.cli import options
 from expnet.cli.hosts import served_names
+from expnet.cli.inputs import prompt_of
 from expnet.cli.outputs import say
 from expnet.errors import require_extra
 
@@ -50,6 +51,8 @@ def studio(
     port: options.PortOption = 8000,
     allow_host: options.AllowedHosts = None,
     threads: options.ThreadsOption = 0,
+    prompt: options.PromptOption = None,
+    label: options.LabelOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -80,7 +83,9 @@ def studio(
         )
     options.set_threads(threads)
     desk = Desk(
-        load(model, explainer=explainer, revision=revision, device=device, dtype=dtype),
+        load(
+            model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+        ),
         records,
         file,
         annotator=annotator,

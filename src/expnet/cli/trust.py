@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from expnet.cli import options
-from expnet.cli.inputs import records_of
+from expnet.cli.inputs import prompt_of, records_of
 from expnet.cli.outputs import print_table, say_saved
 
 if TYPE_CHECKING:
@@ -36,14 +36,19 @@ def trust(
     offsets: options.OffsetsOption = options.OffsetsName.auto,
     text: options.TextFieldOption = None,
     seed: options.SeedOption = 0,
+    prompt: options.PromptOption = None,
+    label: options.LabelOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
 ) -> None:
     """Measure on your own texts whether a classifier depends on the words that an explainer names."""
     from expnet.explainer import load
+    from expnet.text.prompts import save_prompt
 
-    loaded = load(model, explainer=explainer, revision=revision, device=device, dtype=dtype)
+    loaded = load(
+        model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+    )
     check = loaded.check(records_of(texts, offsets=offsets.value, text=text), seed=seed, progress=True)
     if json_:
         print(json.dumps(check.to_dict(), indent=1, ensure_ascii=False))
@@ -51,6 +56,7 @@ def trust(
         _print(check)
     if output is not None and loaded.network is not None:
         loaded.network.save_pretrained(output)
+        save_prompt(loaded.classifier.prompt, output)
         if not json_:
             say_saved(output, f"--model {model} --explainer {output}")
 

@@ -1,15 +1,18 @@
 """Load a classifier and the ExpNet that explains it, by their names."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from expnet.demo import demo_classifier, demo_network
+from expnet.errors import InputError
 from expnet.explainer.explaining import Explainer
 from expnet.model.classifier import Classifier
 from expnet.model.loading import dtype_named
 from expnet.network.trust import trust_in
 from expnet.network.universal import named
+from expnet.text.prompts import Prompt, as_prompt, saved_prompt
 
 
 def load(
@@ -19,6 +22,8 @@ def load(
     revision: str | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
+    prompt: str | Path | Prompt | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Explainer:
     """Load a classifier and its ExpNet.
 
@@ -34,14 +39,19 @@ def load(
         device: The accelerator if there is one, else the CPU.
         dtype: Type of the weights, such as "bfloat16": faster where the processor supports it, with slightly different
             scores (docs/speed.md); by default float32 on the CPU, elsewhere what they are stored in.
+        prompt: Makes a causal language model a classifier: a template with `{text}` (and `{pair}` for pairs), the path
+            of a file with one, or a `Prompt`. By default the one saved beside the model or the ExpNet.
+        labels: The word that stands for each label, exactly as it would continue the prompt: `{"unsafe": " yes"}`. The
+            label's logit is that of the word as the next token (docs/how-to.md).
 
     Raises:
-        InputError: If there is no such demo.
+        InputError: If there is no such demo, or the prompt is not valid or does not suit the tokenizer.
         ModelError: If there is no such type, or something cannot be loaded.
         MismatchError: If the explainer does not fit the classifier.
         MissingExtraError: If a demo is asked for and the extra is not installed.
     """
-    classifier = load_classifier(model, revision=revision, device=device, dtype=dtype)
+    asked = as_prompt(prompt, labels) or saved_prompt(model) or saved_prompt(explainer)
+    classifier = load_classifier(model, revision=revision, device=device, dtype=dtype, prompt=asked)
     if explainer is None and str(model).startswith("demo/"):
         network = demo_network(str(model))
         known = {**network.config.provenance, "classifiers": [str(model)]}
@@ -56,9 +66,14 @@ def load_classifier(
     revision: str | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
+    prompt: str | Path | Prompt | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Classifier:
     """Load a demo classifier by name, or any other from a folder or the hub; the arguments are those of `load`."""
     kind = dtype_named(dtype) if isinstance(dtype, str) else dtype
+    asked = as_prompt(prompt, labels)
     if str(model).startswith("demo/"):
+        if asked is not None:
+            raise InputError(f"{model} has a head and takes no prompt: leave out the prompt.")
         return demo_classifier(str(model), device=device, dtype=kind)
-    return Classifier.from_pretrained(model, revision=revision, device=device, dtype=kind)
+    return Classifier.from_pretrained(model, revision=revision, device=device, dtype=kind, prompt=asked)

@@ -59,7 +59,7 @@ def export(explainer: "Explainer", folder: str | Path, *, int8: bool = False) ->
     with tempfile.TemporaryDirectory(dir=folder) as place:
         made = Path(place)
         _trace(explainer.classifier, network, made / GRAPH)
-        explainer.classifier.text_tokenizer.backend.save(str(made / TOKENIZER))
+        explainer.classifier.text_tokenizer.backend.save(str(made / TOKENIZER))  # type: ignore[union-attr]  # a prompt was refused
         _manifest(explainer, network, "onnx").write(made)
         _compare(explainer, OnnxExplainer.load(made))
         if int8:
@@ -73,6 +73,8 @@ def export(explainer: "Explainer", folder: str | Path, *, int8: bool = False) ->
 
 def _exportable(explainer: "Explainer") -> "ExpNet":
     network, model = explainer.network, explainer.classifier.model
+    if explainer.classifier.prompt is not None:
+        raise InputError("A language model with a prompt cannot be exported: run it with torch.")
     if network is None:
         raise InputError("There is no ExpNet to export: pass explainer=..., or train one with `expnet fit`.")
     if network.uses_target:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from expnet.attention.borrow import borrow
+from expnet.attention.intercept import is_aside
 from expnet.errors import UnsupportedModelError
 
 # From a layer's number and its input to the input that it gets instead.
@@ -31,7 +32,7 @@ def between_layers(model: PreTrainedModel, *, enter: Enter | None = None, leave:
     own = threading.get_ident()  # others may call the model while the hooks are on it
 
     def before(index: int, _module: nn.Module, args: Any, kwargs: Any) -> Any:
-        if threading.get_ident() != own:
+        if threading.get_ident() != own or is_aside():
             return None
         order.append(index)
         if enter is None:
@@ -41,7 +42,7 @@ def between_layers(model: PreTrainedModel, *, enter: Enter | None = None, leave:
         return args, {**kwargs, "hidden_states": enter(index, kwargs["hidden_states"])}
 
     def after(index: int, _module: nn.Module, _args: Any, output: Any) -> None:
-        if leave is not None and threading.get_ident() == own:
+        if leave is not None and threading.get_ident() == own and not is_aside():
             leave(index, output[0] if isinstance(output, tuple) else output)
 
     stack = layer_stack(model)

@@ -42,6 +42,8 @@ def known_id(token: int | None, rows: int | None) -> int | None:
 def token_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """Return how many tokens the model reads at once; the tokenizer's own limit is often unset (then 1e30).
 
+    A model that reads further tokens after a text says how many, as `room`.
+
     Raises:
         ModelError: If the limit of the model or of the tokenizer is not a number.
     """
@@ -55,7 +57,7 @@ def token_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> i
         if module_name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             positions -= module.padding_idx + 1
             break
-    return int(min(positions, tokenizer.model_max_length))
+    return int(min(positions, tokenizer.model_max_length)) - getattr(model, "room", 0)
 
 
 def batches(encoding: Encoding, *, repeats: int = 1) -> Iterator[Encoding]:

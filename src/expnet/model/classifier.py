@@ -13,16 +13,18 @@ from transformers import PreTrainedTokenizerBase
 from expnet.attention.borrow import borrow, class_logits, declared_pad
 from expnet.attention.capture import Trace, capture
 from expnet.attention.probe import Support, probe
-from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError
+from expnet.errors import ExpnetError, InputError, ModelError
 from expnet.model.capacity import batches, budget, embedding_rows, known_id, token_limit
 from expnet.model.loading import load_model
-from expnet.model.prediction import Prediction
+from expnet.model.prediction import Prediction, mean_of_windows, refuse_not_finite
+from expnet.model.prompted import with_prompt
 from expnet.model.weights import state_bytes
 from expnet.model.wrappers import inner_model
 from expnet.runtime.ambient import torch_defaults
 from expnet.runtime.memory import exhausted
 from expnet.text.encoding import Encoding, TextTokenizer, encode, pack
 from expnet.text.labels import OutputKind, class_index, class_names, output_index
+from expnet.text.prompts import Prompt, saved_prompt
 from expnet.text.texts import Text, as_texts
 from expnet.text.windows import TokenizedText, read_texts
 
@@ -38,6 +40,7 @@ class Classifier:
             taken, as transformers' own pipeline does.
         max_length: Most tokens in one window, special tokens included.
         mask_id: Id of the tokenizer's [MASK], or None if it has none that the model knows.
+        prompt: What a language model is asked; None for a classifier with a head.
         pad_id: Id of the padding token from the model's config, else from the tokenizer; None likewise. Texts of
             different lengths share a batch only if it is in the config.
     """
@@ -49,17 +52,22 @@ class Classifier:
         *,
         name: str = "",
         max_length: int | None = None,
+        prompt: Prompt | None = None,
     ) -> None:
         """Wrap live objects; the wrappers of `torch.compile` and `DataParallel` are removed.
 
+        With a prompt the model is a causal language model.
+
         Raises:
+            InputError: If the words of the prompt's labels cannot follow it.
             ModelError: If the model is not a transformers model, has adapters that are not merged or weights that are
                 offloaded, fails on a short text, the tokenizer has no offsets, the limit exceeds what the model can
                 read, or the classes are not numbered from 0 on, share a name, or are more or fewer than the model's
                 logits.
         """
-        self.model = inner_model(model)
+        self.model, reader = with_prompt(inner_model(model), tokenizer, prompt)
         self.tokenizer = tokenizer
+        self.prompt = None if reader is None else reader.prompt
         self.name = name
         self._support: Support | None = None
         self._budget: int | None = None
@@ -76,7 +84,7 @@ class Classifier:
         rows = embedding_rows(self.model)
         # What counts as padding is for the model to say: a decoder looks for this id to find the last token.
         self.text_tokenizer = replace(
-            TextTokenizer.of(tokenizer), pad=known_id(declared_pad(self.model), rows), vocabulary=rows
+            TextTokenizer.of(tokenizer, reader), pad=known_id(declared_pad(self.model), rows), vocabulary=rows
         )
         self.mask_id = known_id(tokenizer.mask_token_id, rows)
         self.pad_id = self.text_tokenizer.pad
@@ -93,6 +101,7 @@ class Classifier:
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         max_length: int | None = None,
+        prompt: Prompt | None = None,
     ) -> "Classifier":
         """Load a classifier from a folder or the Hugging Face hub; safetensors only, no remote code.
 
@@ -102,13 +111,18 @@ class Classifier:
             device: The accelerator if there is one, else the CPU.
             dtype: float32 on the CPU, elsewhere what the weights are stored in.
             max_length: Most tokens in a window; by default what the model can read.
+            prompt: Makes a causal language model a classifier; by default the one saved in the folder, if any.
 
         Raises:
+            InputError: If the words of the prompt's labels cannot follow it.
             ModelError: If there is no such model, it is not a sequence classifier, or its weights lack the head.
             UnsafeModelError: If its files ask for foreign code or hold weights only as a pickle.
         """
-        model, tokenizer = load_model(name_or_path, revision=revision, device=device, dtype=dtype)
-        return cls(model, tokenizer, name=str(name_or_path), max_length=max_length)
+        prompt = prompt or saved_prompt(name_or_path)
+        model, tokenizer = load_model(
+            name_or_path, revision=revision, device=device, dtype=dtype, language=prompt is not None
+        )
+        return cls(model, tokenizer, name=str(name_or_path), max_length=max_length, prompt=prompt)
 
     @property
     def embeddings(self) -> Float[Tensor, "vocabulary width"]:
@@ -133,7 +147,7 @@ class Classifier:
             ModelError: If the model gives no class logits.
         """
         if self._support is None:
-            texts = ["Another one, a little longer than the first.", "A short text."]
+            texts = [self.example("Another one, a little longer than the first."), self.example()]
             encoding = self.encode(texts if self.text_tokenizer.pad is not None else texts[:1])
             self._support = probe(self.model, encoding.inputs(self.model.device))
         return self._support
@@ -148,11 +162,16 @@ class Classifier:
         Raises:
             ModelError: If the model's state holds something that cannot be hashed.
         """
-        digest = hashlib.sha256(f"{self.architecture} {self.max_length}".encode())
+        asked = "" if self.prompt is None else self.prompt.to_json()
+        digest = hashlib.sha256(f"{self.architecture} {self.max_length}{asked}".encode())
         for name, value in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(state_bytes(value))
         return digest.hexdigest()
+
+    def example(self, text: str = "A short text.") -> Text:
+        """Return a text that every model can read; a pair where the prompt asks for one."""
+        return Text.of(text, text if self.prompt is not None and self.prompt.pairs else None)
 
     @torch_defaults()
     def encode(self, texts: Iterable[str | Text], *, truncate: bool = False) -> Encoding:
@@ -214,27 +233,13 @@ class Classifier:
             capture(self.model, inputs, anchor=support.anchor, backend=support.backend, received=received)
             for inputs in (part.inputs(self.model.device) for part in batches(encoding))
         ]
-        width = encoding.ids.shape[1]
-        return Trace(
-            torch.cat([part.logits.cpu() for part in parts]),
-            torch.cat([_widen(part.log_rows.cpu(), width) for part in parts]),
-            torch.cat([_widen(part.log_columns.cpu(), width) for part in parts]),
-            torch.cat([_widen(part.log_received.cpu(), width) for part in parts]).exp() if received else None,
-        )
+        return Trace.joined(parts, encoding.ids.shape[1])
 
     @torch_defaults()
     def prediction(self, encoding: Encoding, logits: Float[Tensor, "batch classes"]) -> Prediction:
         """Turn the logits of windows into the outputs of texts, by averaging over the windows."""
-        if not logits.isfinite().all():
-            bad = sorted(set(encoding.text_of[~logits.isfinite().all(1)].tolist()))
-            raise NonFiniteError(
-                f"The model returned NaN or infinity for {len(bad)} of {len(encoding.texts)} texts, first for number "
-                f"{bad[0]}. Its weights are damaged, or its precision is too low."
-            )
-        outputs = self.outputs(logits)
-        places = encoding.text_of[:, None].expand_as(outputs)
-        empty = torch.zeros(len(encoding.texts), outputs.shape[1])
-        merged = empty.scatter_reduce(0, places, outputs, "mean", include_self=False)
+        refuse_not_finite(logits, encoding)
+        merged = mean_of_windows(self.outputs(logits), encoding)
         return Prediction(self.labels, merged, self.multi_label, self.kind)
 
     def outputs(self, logits: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch classes"]:
@@ -277,7 +282,7 @@ class Classifier:
 
     def _check_names(self) -> None:
         """Check by a short text that each logit has a name: a wrong number might not show until much later."""
-        encoding = self.encode([Text.of("A short text.")])
+        encoding = self.encode([self.example()])
         try:
             logits = self._logits(encoding)
         except Exception as error:  # raised again
@@ -293,7 +298,3 @@ class Classifier:
                 f"{len(self.labels)} classes: {', '.join(map(repr, self.labels[:20]))}. Name each logit: id2label and "
                 "label2id in config.json, or on model.config."
             )
-
-
-def _widen(log_attention: Tensor, width: int) -> Tensor:
-    return torch.nn.functional.pad(log_attention, (0, width - log_attention.shape[-1]), value=-torch.inf)

@@ -136,8 +136,10 @@ def shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     return by_name
 
 
-def check_files(name: str, revision: str | None, config: PreTrainedConfig) -> None:
-    """Check all files that transformers would read weights from.
+def check_files(
+    name: str, revision: str | None, config: PreTrainedConfig, *, auto: Any = AutoModelForSequenceClassification
+) -> None:
+    """Check all files that transformers would read weights from; `auto` is its class that would build the model.
 
     Raises:
         ModelError: If the name is that of a PEFT adapter, or the config describes a far larger model than the files.
@@ -145,10 +147,14 @@ def check_files(name: str, revision: str | None, config: PreTrainedConfig) -> No
     """
     if find_adapter_config_file(name, revision=revision) is not None:
         raise ModelError(f"{name} holds a PEFT adapter: download it into a folder, and load that.")
-    refuse_oversized(config, weight_files(name, revision, getattr(config, "transformers_weights", None)), name)
+    refuse_oversized(
+        config, weight_files(name, revision, getattr(config, "transformers_weights", None)), name, auto=auto
+    )
 
 
-def refuse_oversized(config: PreTrainedConfig, files: Iterable[Path], name: str) -> None:
+def refuse_oversized(
+    config: PreTrainedConfig, files: Iterable[Path], name: str, *, auto: Any = AutoModelForSequenceClassification
+) -> None:
     """Compare the size of the model that a config describes with its files, before memory is taken for it.
 
     Raises:
@@ -157,7 +163,7 @@ def refuse_oversized(config: PreTrainedConfig, files: Iterable[Path], name: str)
     stored = shapes(files)
     numbers = sum(math.prod(shape) for shape in stored.values())
     with _at_most(4 * len(stored) + _MORE_TENSORS, name), torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(copy.deepcopy(config), trust_remote_code=False)  # type: ignore[no-untyped-call]
+        model = auto.from_config(copy.deepcopy(config), trust_remote_code=False)
     wanted = sum(tensor.numel() for tensor in model.parameters())
     if wanted > 2 * numbers + _MORE_NUMBERS:
         raise ModelError(

@@ -4,10 +4,12 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from logging import ERROR
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
@@ -46,6 +48,7 @@ def load_model(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     base: str | Path | None = None,
+    language: bool = False,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load model and tokenizer, printing nothing; see `Classifier.from_pretrained`.
 
@@ -55,6 +58,7 @@ def load_model(
         device: The accelerator if there is one, else the CPU.
         dtype: float32 on the CPU, elsewhere what the weights are stored in.
         base: For a PEFT adapter, its base model if that is elsewhere than the adapter says.
+        language: Load a causal language model instead of a sequence classifier.
     """
     name = str(name_or_path)
     if Path(name).is_file():
@@ -65,13 +69,14 @@ def load_model(
         with _quiet():
             config = safe_config(name, revision)
             if (Path(name) / "adapter_config.json").is_file():
-                model, tokenizer = _load_adapted(Path(name), config, base, kind)
+                model, tokenizer = _load_adapted(Path(name), config, base, kind, language=language)
             else:
-                model, tokenizer = _load_whole(name, revision, config, kind), load_tokenizer(name, revision)
+                model = _load_whole(name, revision, config, kind, language=language)
+                tokenizer = load_tokenizer(name, revision)
     except ExpnetError:
         raise
     except Exception as error:  # damaged files make transformers raise nearly anything
-        raise ModelError(f"{name} cannot be loaded as a sequence classifier: {error}") from error
+        raise ModelError(f"{name} cannot be loaded as a {_what(language)}: {error}") from error
     return model.to(place), tokenizer  # type: ignore[arg-type]
 
 
@@ -126,14 +131,24 @@ def refuse_made_up(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
         )
 
 
-def _load_whole(name: str, revision: str | None, config: PreTrainedConfig, dtype: torch.dtype | str) -> PreTrainedModel:
-    model, missing, mismatched = load_weights(name, revision, config, dtype)
-    refuse_incomplete(name, missing, mismatched)
+def _what(language: bool) -> str:
+    return "causal language model" if language else "sequence classifier"
+
+
+def _load_whole(
+    name: str, revision: str | None, config: PreTrainedConfig, dtype: torch.dtype | str, *, language: bool
+) -> PreTrainedModel:
+    model, missing, mismatched = load_weights(name, revision, config, dtype, language=language)
+    refuse_incomplete(name, missing, mismatched, language=language)
     return model
 
 
 def refuse_incomplete(
-    name: str, missing: Collection[str], mismatched: Collection[tuple[str, Sequence[int], Sequence[int]]]
+    name: str,
+    missing: Collection[str],
+    mismatched: Collection[tuple[str, Sequence[int], Sequence[int]]],
+    *,
+    language: bool = False,
 ) -> None:
     """Refuse a model with weights that transformers initialised at random.
 
@@ -141,14 +156,15 @@ def refuse_incomplete(
         name: Where it comes from.
         missing: Names of weights that its files lack.
         mismatched: Names of those of another shape, with the shapes in the files and by the config.
+        language: Whether it is a causal language model instead of a sequence classifier.
 
     Raises:
         ModelError: If there are any.
     """
     if missing:
+        hint = "" if language else " Fine-tune it first, for example with `expnet finetune`."
         raise ModelError(
-            f"{name} lacks the weights {', '.join(sorted(missing)[:4])}: it is not a trained sequence classifier. "
-            "Fine-tune it first, for example with `expnet finetune`."
+            f"{name} lacks the weights {', '.join(sorted(missing)[:4])}: it is not a trained {_what(language)}.{hint}"
         )
     if mismatched:
         key, stored, expected = sorted(mismatched)[0]
@@ -159,9 +175,9 @@ def refuse_incomplete(
 
 
 def load_weights(
-    name: str, revision: str | None, config: PreTrainedConfig, dtype: torch.dtype | str
+    name: str, revision: str | None, config: PreTrainedConfig, dtype: torch.dtype | str, *, language: bool = False
 ) -> tuple[PreTrainedModel, set[str], set[tuple[str, tuple[int, ...], tuple[int, ...]]]]:
-    """Load the weights of a classifier from safetensors; what is missing or does not fit is drawn at random.
+    """Load the weights of a model from safetensors; what is missing or does not fit is drawn at random.
 
     Returns:
         The model, the names of the weights that are missing, and the names and shapes of those that do not fit.
@@ -170,8 +186,9 @@ def load_weights(
         ModelError: If the name is that of a PEFT adapter.
         UnsafeModelError: If there are only pickles.
     """
-    check_files(name, revision, config)
-    model, report = AutoModelForSequenceClassification.from_pretrained(
+    auto: Any = AutoModelForCausalLM if language else AutoModelForSequenceClassification
+    check_files(name, revision, config, auto=auto)
+    model, report = auto.from_pretrained(
         name,
         revision=revision,
         config=config,
@@ -185,14 +202,14 @@ def load_weights(
 
 
 def _load_adapted(
-    folder: Path, config: PreTrainedConfig, base: str | Path | None, dtype: torch.dtype | str
+    folder: Path, config: PreTrainedConfig, base: str | Path | None, dtype: torch.dtype | str, *, language: bool
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     settings = read_settings(folder)
     source, revision = (str(base), None) if base else (settings.base_model_name_or_path, settings.revision)
     if not source:
         raise ModelError(f"The adapter in {folder} does not name its base model: pass it as base.")
     refuse_unsafe_config(PreTrainedConfig.get_config_dict(source, revision=revision)[0], source)
-    model, missing, mismatched = load_weights(source, revision, config, dtype)
+    model, missing, mismatched = load_weights(source, revision, config, dtype, language=language)
     merged = merge(model, folder, settings, source, drawn=missing | {key for key, _, _ in mismatched})
     own = base is None and (folder / "tokenizer.json").is_file()
     return merged, load_tokenizer(str(folder) if own else source, None if own else revision)

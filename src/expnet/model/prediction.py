@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.errors import InputError
+from expnet.errors import InputError, NonFiniteError
+from expnet.text.encoding import Encoding
 from expnet.text.labels import OutputKind, output_index
 
 
@@ -47,3 +48,24 @@ class Prediction:
         """
         only = output_index(self.labels, None, self.kind)
         return self.outputs.argmax(1) if only is None else torch.full((len(self.outputs),), only)
+
+
+def mean_of_windows(outputs: Float[Tensor, "batch classes"], encoding: Encoding) -> Float[Tensor, "texts classes"]:
+    """Return each text's mean over its windows."""
+    places = encoding.text_of[:, None].expand_as(outputs)
+    empty = torch.zeros(len(encoding.texts), outputs.shape[1])
+    return empty.scatter_reduce(0, places, outputs, "mean", include_self=False)
+
+
+def refuse_not_finite(logits: Float[Tensor, "batch classes"], encoding: Encoding) -> None:
+    """Refuse what a damaged model returns.
+
+    Raises:
+        NonFiniteError: If a logit is NaN or infinity; with the number of the first such text.
+    """
+    if not logits.isfinite().all():
+        bad = sorted(set(encoding.text_of[~logits.isfinite().all(1)].tolist()))
+        raise NonFiniteError(
+            f"The model returned NaN or infinity for {len(bad)} of {len(encoding.texts)} texts, first for number "
+            f"{bad[0]}. Its weights are damaged, or its precision is too low."
+        )

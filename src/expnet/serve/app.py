@@ -14,7 +14,7 @@ from expnet.explainer import Explainer
 from expnet.serve import page, v1
 from expnet.serve.metrics import Metrics
 from expnet.serve.models import Models, Served, check_name, offered
-from expnet.serve.tasks import TRIAL, Explain, Predict
+from expnet.serve.tasks import Explain, Predict, trial_of
 from expnet.serve.worker import Worker
 from expnet.web import STATIC, refusals
 from expnet.web.guard import Guard
@@ -89,7 +89,7 @@ async def _lifespan(_app: FastAPI, models: Models) -> AsyncIterator[None]:
     for served in models.values():
         served.worker.start()
         task = Predict() if served.explainer.network is None else Explain(target=0)
-        await served.worker.do(task, [TRIAL])
+        await served.worker.do(task, [trial_of(served.explainer)])
     yield
     for served in models.values():
         await served.worker.stop()

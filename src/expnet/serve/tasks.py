@@ -14,8 +14,13 @@ from expnet.text.labels import OutputKind
 from expnet.text.texts import Text
 from expnet.web.limits import Item, Limits
 
-TRIAL: Item = ("A short text.", None)  # what every model should be able to read
 _COUNTABLE = 10**15  # more than anybody can run, but not too long to print
+
+
+def trial_of(explainer: Explainer) -> Item:
+    """Return what the model should be able to read."""
+    example = explainer.classifier.example()
+    return example.text, example.pair
 
 
 class Task(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 
 from expnet.errors import RefusedError
 from expnet.explainer import Explainer
-from expnet.serve.tasks import TRIAL, Check, Predict, Task
+from expnet.serve.tasks import Check, Predict, Task, trial_of
 from expnet.text.texts import Text
 from expnet.web.failures import is_failure, of_instance, raisable, unreadable
 from expnet.web.limits import Item, Limits
@@ -193,7 +193,7 @@ class Worker:
     def _works(self, task: Task) -> bool:
         trial = Predict() if isinstance(task, Check) else task
         try:
-            trial.run(self._explainer, trial.prepare(self._explainer, [TRIAL], self._limits))
+            trial.run(self._explainer, trial.prepare(self._explainer, [trial_of(self._explainer)], self._limits))
         except BaseException:  # what is wrong is known already
             return False
         return True

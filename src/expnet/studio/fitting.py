@@ -16,6 +16,7 @@ from expnet.network.universal import UNIVERSAL, universal
 from expnet.rationales import Record
 from expnet.runtime.progress import watched
 from expnet.studio.comparing import FOLDS, Agreement, agreement, cross_validated, usable, word_scores
+from expnet.text.prompts import save_prompt
 from expnet.training.adapt import adapt
 from expnet.training.config import STUDENT, with_tier
 from expnet.training.fit import ENOUGH_TO_ADAPT, fit
@@ -144,6 +145,7 @@ class Fitting:
         network = self._fit(self._marked)
         try:
             network.save_pretrained(self.wanted.output)
+            save_prompt(self.wanted.explainer.classifier.prompt, self.wanted.output)
         except OSError as error:
             raise InputError(f"{self.wanted.output} cannot be written: {error.strerror or error}.") from error
         classifier, name = self.wanted.explainer.classifier, self.wanted.output.name

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from expnet.errors import InputError, ModelError
+from expnet.text.prompted import PromptTokenizer
 from expnet.text.texts import Text
 from expnet.text.windows import TokenizedText, read_texts
 from expnet.text.words import Pool
@@ -30,14 +31,14 @@ class TextTokenizer:
         vocabulary: Rows in the model's table of embeddings; None where that is unknown.
     """
 
-    backend: Tokenizer
+    backend: Tokenizer | PromptTokenizer
     pad: int | None
     typed: bool
     vocabulary: int | None = None
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase) -> "TextTokenizer":
-        """Copy the engine of a fast tokenizer.
+    def of(cls, tokenizer: PreTrainedTokenizerBase, prompt: PromptTokenizer | None = None) -> "TextTokenizer":
+        """Copy the engine of a fast tokenizer, or take the one that puts texts into a prompt.
 
         Raises:
             ModelError: If it is a slow one, which cannot say which characters a token covers.
@@ -47,6 +48,8 @@ class TextTokenizer:
                 f"{type(tokenizer).__name__} is a slow tokenizer, which cannot say which characters a token covers. "
                 "Load or convert a fast one (a folder with tokenizer.json)."
             )
+        if prompt is not None:
+            return cls(prompt, tokenizer.pad_token_id, typed=False)
         backend = copy.deepcopy(tokenizer.backend_tokenizer)
         backend.no_truncation()
         backend.no_padding()

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer
 
 from expnet.errors import InputError, ModelError, TextTooLongError
 from expnet.text.texts import Text
 from expnet.text.words import Span, words_of_tokens
+
+if TYPE_CHECKING:
+    from expnet.text.prompted import PromptTokenizer
 
 # Most texts, and characters, that are tokenized together: enough to find texts of similar length among them, few enough
 # that their tokens take little memory.
@@ -37,7 +41,7 @@ class TokenizedText:
 
 
 def read_texts(
-    tokenizer: Tokenizer,
+    tokenizer: "Tokenizer | PromptTokenizer",
     texts: Sequence[Text],
     *,
     max_length: int,
@@ -107,7 +111,7 @@ class _Tokens:
     type_ids: list[int]
 
 
-def _tokenize(tokenizer: Tokenizer, texts: Sequence[Text]) -> list[_Tokens]:
+def _tokenize(tokenizer: "Tokenizer | PromptTokenizer", texts: Sequence[Text]) -> list[_Tokens]:
     try:
         encoded = tokenizer.encode_batch([text.text if text.pair is None else (text.text, text.pair) for text in texts])
     except BaseException as error:

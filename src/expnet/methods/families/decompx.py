@@ -14,7 +14,7 @@ from expnet.errors import UnsupportedModelError
 from expnet.methods.families.propagation import norm_scale, scaled_norm
 from expnet.methods.layers import between_layers
 from expnet.methods.method import Method
-from expnet.methods.passes import by_part, inputs_of, of_target
+from expnet.methods.passes import by_part, check_one_pass, inputs_of, of_target
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
@@ -40,6 +40,7 @@ def decompx(
     Raises:
         UnsupportedModelError: If the vectors do not add up to the model's own logit.
     """
+    check_one_pass(classifier, "decompx")
     with torch.no_grad():
         model, length = classifier.model, part.ids.shape[1]
         own = of_target(run(model, inputs_of(part, model.device)).logits, target)

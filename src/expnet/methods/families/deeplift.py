@@ -19,7 +19,7 @@ from expnet.attention.gradients import gradients
 from expnet.attention.intercept import Rule, run
 from expnet.errors import UnsupportedModelError
 from expnet.methods.method import Method
-from expnet.methods.passes import by_part, differentiable, inputs_of, of_target
+from expnet.methods.passes import by_part, check_one_pass, differentiable, inputs_of, of_target
 from expnet.methods.replacement import Baseline, baseline_embedding
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
@@ -67,6 +67,7 @@ DEEPLIFT = Method(
 def _scores(
     classifier: Classifier, part: Encoding, target: Tensor, base: Float[Tensor, " width"]
 ) -> Float[Tensor, "batch tokens"]:
+    check_one_pass(classifier, "deeplift")
     model, points = classifier.model, list[Tensor]()
 
     def embed(raw: Tensor) -> Tensor:

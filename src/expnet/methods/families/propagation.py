@@ -11,7 +11,7 @@ from torch import Tensor
 from expnet.attention.gradients import gradients
 from expnet.attention.intercept import Layer, run
 from expnet.methods.method import Method
-from expnet.methods.passes import by_part, differentiable, inputs_of, of_target
+from expnet.methods.passes import by_part, check_one_pass, differentiable, inputs_of, of_target
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
@@ -25,6 +25,7 @@ def conservative_propagation(
     Attention probabilities, standard deviations (LayerNorm) and root mean squares (RMSNorm) count as constants.
     Where nothing else is curved or biased, the scores of all tokens, special ones included, sum to the logit.
     """
+    check_one_pass(classifier, "conservative_propagation")
     with differentiable():
         leaves: list[Tensor] = []
 

@@ -1,0 +1,171 @@
+"""Prompts that make a language model a classifier: a template around the text, and a word for each label."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from expnet.errors import InputError, did_you_mean
+from expnet.files.parsing import FLAG, TEXT, check_fields, optional, parse_json, table
+
+FILE = "expnet_prompt.json"  # beside a saved model or ExpNet
+FIELDS = ("text", "pair")
+FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
+_KINDS = {"template": TEXT, "labels": table(TEXT), "chat": FLAG, "reply": optional(TEXT)}
+_LONGEST = 1_000_000  # bytes of a file, and characters of a template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What a language model reads around a text, and the words by which it answers.
+
+    Attributes:
+        template: Holds `{text}` once, and `{pair}` once if texts are pairs. Special tokens that it names, such as
+            "<|im_start|>", are special; those that a text names are not.
+        labels: The word that stands for each label, exactly as it would continue the prompt: with its space.
+        chat: Whether the template is a user's message, to be put into the tokenizer's chat template.
+        reply: In a chat, a template of the assistant's message after it, such as "{pair}".
+    """
+
+    template: str
+    labels: Mapping[str, str]
+    chat: bool = False
+    reply: str | None = None
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise InputError(f"Not a valid prompt: {'; '.join(problems)}.")
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The chat that the tokenizer's template gets."""
+        reply = [] if self.reply is None else [{"role": "assistant", "content": self.reply}]
+        return [{"role": "user", "content": self.template}, *reply]
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a second text belongs to each text."""
+        return "pair" in self._fields()
+
+    def to_json(self) -> str:
+        """Return the prompt as `read_prompt` reads it."""
+        data = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+
+    def _fields(self) -> list[str]:
+        return FIELD.findall(self.template + (self.reply or ""))
+
+    def _problems(self) -> Iterator[str]:
+        given = self._fields()
+        for name in dict.fromkeys(given):
+            if name not in FIELDS:
+                yield f"the template has the unknown field {{{name}}}.{did_you_mean(name, FIELDS)} Fields: text, pair"
+            elif given.count(name) > 1:
+                yield f"the template holds {{{name}}} {given.count(name)} times, expected once"
+        if "text" not in given:
+            yield "the template lacks {text}, where the text goes"
+        if len(self.template) > _LONGEST:
+            yield f"the template has {len(self.template):,} characters, expected {_LONGEST:,} at most"
+        if self.reply is not None and not self.chat:
+            yield "reply is a message of a chat: set chat as well"
+        if len(self.labels) < 2:
+            yield f"expected two labels or more, each with its word, got {dict(self.labels)}"
+        words = list(self.labels.values())
+        for label, word in self.labels.items():
+            if not word:
+                yield f"the label {label!r} has no word"
+            elif (first := list(self.labels)[words.index(word)]) != label:
+                yield f"the labels {first!r} and {label!r} have the same word, {word!r}"
+
+
+def read_prompt(path: Path, labels: Mapping[str, str] | None = None) -> Prompt:
+    """Read a prompt from a .toml or .json file with its fields, or a template from any other text file.
+
+    Args:
+        path: The file, UTF-8.
+        labels: The words of the labels, for a file that lacks them.
+
+    Raises:
+        InputError: If the file cannot be read, has fields that are unknown or of another type, or labels are given
+            both ways or neither.
+    """
+    content = _content(path)
+    data: dict[str, Any] = _parsed(path, content) if path.suffix in (".toml", ".json") else {"template": content}
+    if labels:
+        if "labels" in data:
+            raise InputError(f"{path} has labels already: leave them out there, or in the call.")
+        data |= {"labels": dict(labels)}
+    try:
+        check_fields({"chat": False, "reply": None, "labels": {}} | data, _KINDS)
+    except ValueError as error:
+        raise InputError(f"{path} is not a prompt: {error}.") from error
+    try:
+        return Prompt(**{"labels": {}} | data)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def as_prompt(prompt: "Prompt | Path | str | None", labels: Mapping[str, str] | None = None) -> Prompt | None:
+    """Return a prompt as it is, one read from a file, or one made of a template; None if there is none.
+
+    Args:
+        prompt: The prompt, its file, or the template as a string.
+        labels: The words of the labels, unless the prompt has them.
+
+    Raises:
+        InputError: If there are labels without a prompt or twice, or as `read_prompt` and `Prompt` do.
+    """
+    if isinstance(prompt, str):
+        return Prompt(template=prompt, labels=labels or {})
+    if isinstance(prompt, Path):
+        return read_prompt(prompt, labels)
+    if labels:
+        raise InputError(
+            "The labels' words need a prompt: the template that they answer."
+            if prompt is None
+            else "The prompt has labels already: leave out the others."
+        )
+    return prompt
+
+
+def saved_prompt(folder: str | Path | None) -> Prompt | None:
+    """Return the prompt saved beside a model or an ExpNet; None if there is none, or the name is no folder.
+
+    Raises:
+        InputError: As `read_prompt` does.
+    """
+    file = None if folder is None else Path(folder) / FILE
+    return read_prompt(file) if file is not None and file.is_file() else None
+
+
+def save_prompt(prompt: Prompt | None, folder: str | Path) -> None:
+    """Write a prompt, if there is one, beside a saved model or ExpNet."""
+    if prompt is not None:
+        (Path(folder) / FILE).write_text(prompt.to_json(), encoding="utf-8")
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)
+        if len(content) > _LONGEST:
+            raise InputError(f"{path} has more than {_LONGEST:,} bytes; expected a prompt.")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"The prompt {path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: byte {error.start} cannot be read.") from error
+
+
+def _parsed(path: Path, content: str) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(content) if path.suffix == ".toml" else parse_json(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path} is not a prompt: expected an object, got a {type(data).__name__}.")
+    return data
