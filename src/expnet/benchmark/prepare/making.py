@@ -10,6 +10,7 @@ from typing import Any
 from expnet._version import __version__
 from expnet.benchmark.measure.scores import FeatureCache, Scores, ScoringJob, keep, kept, targets, word_scores
 from expnet.benchmark.plan import DOCUMENTS, Measured, Plan, TaskPlan
+from expnet.benchmark.prepare.bases.made import BASES, made
 from expnet.benchmark.prepare.data import Data, TestSet, draw
 from expnet.demo import base_model
 from expnet.explainer import load_classifier
@@ -57,6 +58,12 @@ class Workshop:
             model = key[1] if isinstance(key[1], str) else self._fine_tuned(task, key[1])
             self._classifiers[key] = load_classifier(model)
         return self._classifiers[key]
+
+    def make_bases(self) -> None:
+        """Make every base that the plan fine-tunes, so that a package that is missing stops a run at its start."""
+        for task in self.plan.tasks:
+            if task.classifier.train:
+                self._base(task.classifier.base)
 
     def cross_task(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
         """Return the ExpNet that was trained on the tasks of every other family."""
@@ -148,10 +155,15 @@ class Workshop:
         name = _digest([asdict(settings), plan.base, dict(plan.names)], [*train, *dev])[:12]
         folder = self.work / "classifiers" / f"{task.name.replace(' ', '-')}-{seed}-{name}"
         if not (folder / "finetune.json").is_file():
-            base = base_model() if plan.base == "demo/base" else plan.base
             resume = any(folder.glob("checkpoints/checkpoint-*"))
-            finetune(base, train, dev, folder, settings, label_names=dict(plan.names), resume=resume)
+            names = dict(plan.names)
+            finetune(self._base(plan.base), train, dev, folder, settings, label_names=names, resume=resume)
         return folder
+
+    def _base(self, name: str) -> str | Path:
+        if name in BASES:
+            return made(name, self.work.resolve() / "bases")  # an adapter remembers where its base is
+        return base_model() if name == "demo/base" else name
 
     def fingerprint(self, classifier: Classifier) -> str:
         """Return a hash of a classifier's weights, computed once."""
