@@ -60,10 +60,9 @@ class Workshop:
         return self._classifiers[key]
 
     def make_bases(self) -> None:
-        """Make every base that the plan fine-tunes, so that a package that is missing stops a run at its start."""
-        for task in self.plan.tasks:
-            if task.classifier.train:
-                self._base(task.classifier.base)
+        """Make the bases that the plan names, so that a package that cannot be downloaded stops a run at its start."""
+        for base in {task.classifier.base for task in self.plan.tasks} & BASES.keys():
+            self._base(base)
 
     def cross_task(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
         """Return the ExpNet that was trained on the tasks of every other family."""

@@ -66,10 +66,9 @@ def made(name: str, folder: Path) -> Path:
 
 
 def _readme(base: Base) -> str:
-    packages = "\n".join(f"- {package.name} {package.version}, SHA-256 {package.sha256}" for package in base.packages)
-    return (
-        f"# {base.model}\n\nLicence: {base.licence}\n\nMade by expnet's benchmark from these packages:\n\n{packages}\n"
-    )
+    packages = [f"- {package.name} {package.version}, SHA-256 {package.sha256}" for package in base.packages]
+    made_of = "Made by expnet's benchmark from these packages:"
+    return "\n".join([f"# {base.model}", "", f"Licence: {base.licence}", "", made_of, "", *packages, ""])
 
 
 def _make_l3(wheels: Sequence[Path], output: Path) -> None:
