@@ -107,7 +107,7 @@ def tokenizer(unigram: Unigram, positions: int) -> PreTrainedTokenizerFast:
         pair=f"{first} $A {last} {last} $B {last}",
         special_tokens=[(first, unigram.bos), (last, unigram.eos)],
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=fast,
         bos_token=first,
         cls_token=first,
