@@ -212,7 +212,9 @@ def _tokenized(
     paired = any(record.text.pair is not None for record in records)
     texts = [record.text.text for record in records]
     pairs = [record.text.pair or "" for record in records] if paired else None
-    return tokenizer(texts, pairs, verbose=False, truncation=max_length is not None, max_length=max_length)
+    cut = max_length is not None
+    encoded: BatchEncoding = tokenizer(texts, pairs, verbose=False, truncation=cut, max_length=max_length)
+    return encoded
 
 
 class MaskedRows:
@@ -245,7 +247,7 @@ class MaskedRows:
         for place in generator.permutation(len(self.rows))[: round(self.share * len(self.rows))]:
             hidden = generator.random(len(self.words[place])) < generator.random()
             ids = list(self.rows[place]["input_ids"])
-            for number in np.flatnonzero(hidden):
+            for number in np.flatnonzero(hidden).tolist():
                 for position in self.words[place][number]:
                     ids[position] = self.mask_id
             self._current[place] = self.rows[place] | {"input_ids": ids}

@@ -9,7 +9,7 @@ from typing import Any
 
 from expnet._version import __version__
 from expnet.benchmark.measure.scores import FeatureCache, Scores, ScoringJob, keep, kept, targets, word_scores
-from expnet.benchmark.plan import DOCUMENTS, Measured, Plan, TaskPlan
+from expnet.benchmark.plan import DOCUMENTS, HELD_OUT, Experiment, Measured, Plan, TaskPlan
 from expnet.benchmark.prepare.bases.made import BASES, made
 from expnet.benchmark.prepare.data import Data, TestSet, draw
 from expnet.demo import base_model
@@ -66,15 +66,26 @@ class Workshop:
 
     def cross_task(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
         """Return the ExpNet that was trained on the tasks of every other family."""
-        return self.learned(self.others(task), round, with_tier(self.plan.cross, tier))
+        return self.across("cross-task", task, round, tier)
+
+    def across(self, experiment: Experiment, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
+        """Return the ExpNet that was trained on the tasks that `HELD_OUT` allows in this experiment."""
+        return self.learned(self.others(task, experiment), round, with_tier(self.plan.cross, tier))
 
     def universal(self, tier: Tier) -> ExpNet:
         """Return the ExpNet that was trained on all tasks, for tasks that are not in the plan."""
         return self.learned([task for task in self.plan.tasks if task.train], 0, with_tier(self.plan.cross, tier))
 
-    def others(self, task: TaskPlan) -> list[TaskPlan]:
-        """Return the tasks of other families that have marks to train on."""
-        return [other for other in self.plan.tasks if other.train and other.family != task.family]
+    def others(self, task: TaskPlan, experiment: Experiment = "cross-task") -> list[TaskPlan]:
+        """Return the tasks with marks to train on that differ from this one as the experiment asks."""
+
+        def differs(other: TaskPlan, what: str) -> bool:
+            if what == "base":
+                return self._owner(other).classifier.base != self._owner(task).classifier.base
+            return bool(getattr(other, what) != getattr(task, what))
+
+        marked = [other for other in self.plan.tasks if other.train]
+        return [other for other in marked if all(differs(other, what) for what in HELD_OUT[experiment])]
 
     def learned(
         self, tasks: Sequence[TaskPlan], round: int, config: FitConfig, *, rounds: Sequence[int] = ()
@@ -152,7 +163,7 @@ class Workshop:
         train, dev = self.data.to_train_classifier(task)
         settings = replace(plan.settings, seed=seed)
         name = _digest([asdict(settings), plan.base, dict(plan.names)], [*train, *dev])[:12]
-        folder = self.work / "classifiers" / f"{task.name.replace(' ', '-')}-{seed}-{name}"
+        folder = self.work / "classifiers" / f"{task.name.replace(' ', '-').replace('/', '-')}-{seed}-{name}"
         if not (folder / "finetune.json").is_file():
             resume = any(folder.glob("checkpoints/checkpoint-*"))
             names = dict(plan.names)
