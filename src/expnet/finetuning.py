@@ -12,9 +12,10 @@ import numpy as np
 from expnet.errors import InputError, RationaleError, require_extra
 from expnet.rationales import Record
 from expnet.runtime.ambient import torch_defaults
+from expnet.text.words import Span, words_of_tokens
 
 if TYPE_CHECKING:
-    from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BatchEncoding, EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 
 FIGURES = ("accuracy", "macro_f1", "mcc")
 logger = logging.getLogger("expnet")
@@ -26,7 +27,10 @@ class FinetuneConfig:
 
     `warmup` is a share of all steps. `lora_rank` 0 trains every weight; `lora_pooler` says whether an adapter reaches
     the pooling layer, too. `bf16` computes in bfloat16 and keeps the weights in float32. `select_by` names the figure
-    that chooses the epoch: accuracy, macro_f1 or mcc.
+    that chooses the epoch: accuracy, macro_f1 or mcc. `mask_robust` is the share of training texts with masked words:
+    other texts in each epoch, and in each of them any share of its words, at random. The classifier then learns to read
+    texts from which words were removed, so that faithfulness does not measure its surprise (Madsen et al. 2024, arXiv
+    2310.07819, with 0.5). Development texts stay whole.
     """
 
     epochs: float = 3.0
@@ -40,6 +44,7 @@ class FinetuneConfig:
     bf16: bool = False
     select_by: str = "accuracy"
     seed: int = 0
+    mask_robust: float = 0.0
 
 
 @torch_defaults()
@@ -76,7 +81,8 @@ def finetune(
     Raises:
         ModelError: If the base model cannot be loaded, or only from a pickle or with foreign code.
         RationaleError: If a record has no label, or `dev` has a label that `train` lacks.
-        InputError: If two label values get the same name, or there is no such figure to select by.
+        InputError: If two label values get the same name, there is no such figure to select by, `mask_robust` is not a
+            share, or words are to be masked with a tokenizer that has no mask token.
     """
     for package in ("accelerate", "peft", "sklearn"):
         require_extra(package, "train")
@@ -86,6 +92,8 @@ def finetune(
 
     if config.select_by not in FIGURES:
         raise InputError(f"Cannot select by {config.select_by!r}; expected one of {', '.join(FIGURES)}.")
+    if not 0 <= config.mask_robust <= 1:
+        raise InputError(f"Expected a share of the training texts, 0 to 1, got mask_robust={config.mask_robust}.")
     labels = _labels(train, dev)
     names = [(label_names or {}).get(label, label) for label in labels]
     if len(set(names)) < len(names):
@@ -103,7 +111,7 @@ def finetune(
     trainer = Trainer(
         model=model,
         args=_arguments(output / "checkpoints", config),
-        train_dataset=train_rows,
+        train_dataset=_masked(train_rows, train, tokenizer, config) if config.mask_robust else train_rows,
         eval_dataset=dev_rows,
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_compute_metrics,
@@ -188,17 +196,87 @@ def _rows(
     records: Sequence[Record], labels: list[str], tokenizer: "PreTrainedTokenizerBase", max_length: int
 ) -> tuple[list[dict[str, Any]], int]:
     """Return what the Trainer reads, and how many texts were cut."""
-    paired = any(record.text.pair is not None for record in records)
-    texts = [record.text.text for record in records]
-    pairs = [record.text.pair or "" for record in records] if paired else None
-    whole = tokenizer(texts, pairs, verbose=False)["input_ids"]
-    encoded = tokenizer(texts, pairs, truncation=True, max_length=max_length)
+    whole, encoded = _tokenized(records, tokenizer)["input_ids"], _tokenized(records, tokenizer, max_length)
     index = {label: i for i, label in enumerate(labels)}
     rows = [
         {**{name: values[i] for name, values in encoded.items()}, "labels": index[str(record.label)]}
         for i, record in enumerate(records)
     ]
     return rows, sum(len(ids) > max_length for ids in whole)
+
+
+def _tokenized(
+    records: Sequence[Record], tokenizer: "PreTrainedTokenizerBase", max_length: int | None = None
+) -> "BatchEncoding":
+    """Tokenize texts, and cut them if there is a limit."""
+    paired = any(record.text.pair is not None for record in records)
+    texts = [record.text.text for record in records]
+    pairs = [record.text.pair or "" for record in records] if paired else None
+    cut = max_length is not None
+    encoded: BatchEncoding = tokenizer(texts, pairs, verbose=False, truncation=cut, max_length=max_length)
+    return encoded
+
+
+class MaskedRows:
+    """What the Trainer reads, with words masked in some of the texts; which ones follows from seed and epoch alone.
+
+    Args:
+        rows: One for each text.
+        words: For each text, the positions of the tokens of each of its words.
+        mask_id: Id of the mask token.
+        share: Share of the texts that have words masked.
+        seed: Of the draws.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[dict[str, Any]],
+        words: Sequence[Sequence[Sequence[int]]],
+        *,
+        mask_id: int,
+        share: float,
+        seed: int,
+    ) -> None:
+        self.rows, self.words, self.mask_id, self.share, self.seed = rows, words, mask_id, share, seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw texts and words; called at the start of each epoch, also of one in which training resumes."""
+        generator = np.random.default_rng((self.seed, epoch))
+        self._current = list(self.rows)
+        for place in generator.permutation(len(self.rows))[: round(self.share * len(self.rows))]:
+            hidden = generator.random(len(self.words[place])) < generator.random()
+            ids = list(self.rows[place]["input_ids"])
+            for number in np.flatnonzero(hidden).tolist():
+                for position in self.words[place][number]:
+                    ids[position] = self.mask_id
+            self._current[place] = self.rows[place] | {"input_ids": ids}
+
+    def __len__(self) -> int:
+        return len(self._current)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        return self._current[place]
+
+
+def _masked(
+    rows: list[dict[str, Any]], records: Sequence[Record], tokenizer: "PreTrainedTokenizerBase", config: FinetuneConfig
+) -> MaskedRows:
+    if tokenizer.mask_token_id is None or not tokenizer.is_fast:
+        raise InputError(
+            "To mask words, the tokenizer must have a mask token and say which characters a token covers; this one "
+            "does not. Fine-tune another base, or leave mask_robust at 0."
+        )
+    words = []
+    for record, tokens in zip(records, _tokenized(records, tokenizer, config.max_length).encodings or (), strict=True):
+        spans = [Span(*edges, part or 0) for edges, part in zip(tokens.offsets, tokens.sequence_ids, strict=True)]
+        tokens_of: list[list[int]] = [[] for _ in record.text.words]
+        special = [bool(flag) for flag in tokens.special_tokens_mask]
+        for position, covered in enumerate(words_of_tokens(spans, record.text.words, special)):
+            for word in range(*covered):
+                tokens_of[word].append(position)
+        words.append(tokens_of)
+    return MaskedRows(rows, words, mask_id=tokenizer.mask_token_id, share=config.mask_robust, seed=config.seed)
 
 
 def _compute_metrics(evaluated: "EvalPrediction") -> dict[str, float]:

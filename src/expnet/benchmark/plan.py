@@ -1,8 +1,8 @@
 """What a benchmark measures, read from TOML."""
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
@@ -18,7 +18,14 @@ from expnet.training.config import ACROSS_TASKS, FEW_MARKS, STUDENT, FitConfig
 
 P = TypeVar("P")
 DOCUMENTS = "documents"  # an option that the benchmark fills with the training texts
-Experiment = Literal["cross-task", "adapted", "few marks", "in-domain"]
+Experiment = Literal["cross-task", "cross-base", "cross-both", "cross-language", "adapted", "few marks", "in-domain"]
+# In what a task must differ for an ExpNet to learn from it that is tested on another.
+HELD_OUT: Mapping[Experiment, tuple[str, ...]] = {
+    "cross-task": ("family",),
+    "cross-base": ("base",),
+    "cross-both": ("family", "base"),
+    "cross-language": ("language",),
+}
 Against = Literal["rationale", "majority", "each annotator"]
 
 
@@ -29,7 +36,8 @@ class ClassifierPlan:
     Attributes:
         load: Demo, folder or hub id; the first classifier of the task.
         of: Name of another task whose classifier this one shares.
-        base: Pretrained model to fine-tune: folder, hub id, or "demo/base".
+        base: Pretrained model to fine-tune: folder, hub id, "demo/base", or one that is made from packages at the start
+            of a run: "l3", "e5" or "mpnet".
         train: Labelled texts, `set/split` below the data folder; `+` joins several.
         dev: Labelled texts that choose the epoch; "" holds a tenth of `train` out.
         texts: Most texts to train on, a stratified draw; 0 takes all.
@@ -74,6 +82,7 @@ class TaskPlan:
     Attributes:
         name: Unique in the plan.
         family: Tasks of one family never count as "other tasks" of each other.
+        language: Of the texts.
         classifier: What is explained.
         train: Marked texts an ExpNet may learn from; "" if the task is only tested.
         dev: Marked texts that choose epochs and thresholds, and the share of words that F1 marks.
@@ -85,6 +94,7 @@ class TaskPlan:
 
     name: str
     family: str
+    language: str = "en"
     classifier: ClassifierPlan
     train: str = ""
     dev: str = ""
@@ -141,8 +151,11 @@ class Plan:
         name: For the report.
         tasks: What is tested and learned from.
         methods: What is compared with the ExpNets.
-        experiments: Which ExpNets: trained across tasks; distilled from such a one on unmarked texts of the task;
-            trained on a few marked texts, from scratch and from the one before; in domain.
+        bases: Repeats each task that fine-tunes "demo/base", on each of these bases instead, as "TASK on BASE"; the
+            settings of a base, of `FinetuneConfig`, go before the task's.
+        experiments: Which ExpNets: trained on tasks of other families, with classifiers on other bases, both, or of
+            other languages; distilled from one of other families on unmarked texts of the task; trained on a few marked
+            texts, from scratch and from the one before; in domain.
         tiers: Which ExpNets: on attention alone, on attention and gradients.
         shots: How many marked texts are few.
         unmarked: Training texts of the task for the second experiment, without their marks.
@@ -160,6 +173,7 @@ class Plan:
     name: str
     tasks: tuple[TaskPlan, ...]
     methods: MethodsPlan = field(default_factory=MethodsPlan)
+    bases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     experiments: tuple[Experiment, ...] = ("cross-task", "adapted", "few marks", "in-domain")
     tiers: tuple[Tier, ...] = ("attention", "gradient")
     shots: tuple[int, ...] = (16, 64, 256)
@@ -190,6 +204,7 @@ def read_plan(path: str | Path) -> Plan:
         raise BenchmarkError(f"The plan {path} cannot be read: {error}") from error
     tasks = data.pop("task", [])
     plan: Plan = _parse(Plan, {**data, "tasks": tasks}, str(path))
+    plan = replace(plan, tasks=tuple(repeated for task in plan.tasks for repeated in _on_bases(task, plan, str(path))))
     _check(plan, str(path))
     return plan
 
@@ -236,6 +251,16 @@ def _value(cls: type, name: str, value: Any, where: str) -> Any:
     if not fits(value, kind):
         raise BenchmarkError(f"{where}: got {value!r}, expected {describe(kind)}.")
     return value
+
+
+def _on_bases(task: TaskPlan, plan: Plan, where: str) -> Iterator[TaskPlan]:
+    classifier = task.classifier
+    if not plan.bases or classifier.load or not classifier.train or classifier.base != "demo/base":
+        yield task
+        return
+    for base, changed in plan.bases.items():
+        settings = _parse(FinetuneConfig, {**asdict(classifier.settings), **changed}, f"{where}, bases {base}")
+        yield replace(task, name=f"{task.name} on {base}", classifier=replace(classifier, base=base, settings=settings))
 
 
 def _check(plan: Plan, where: str) -> None:

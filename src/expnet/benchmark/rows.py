@@ -13,7 +13,8 @@ from expnet.files.lines import numbered
 
 Kind = Literal["plausibility", "faithfulness", "stability", "sanity", "cost"]
 SCHEMA = 1
-EXPNETS = ("cross-task", "adapted", "few marks", "in-domain")  # how one was trained, least of its task first
+# How one was trained, least of its task first.
+EXPNETS = ("cross-both", "cross-task", "cross-language", "cross-base", "adapted", "few marks", "in-domain")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

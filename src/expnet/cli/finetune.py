@@ -25,6 +25,10 @@ def finetune(
     select_by: Annotated[
         str, typer.Option(help="Figure by which the best epoch is chosen: accuracy, macro_f1 or mcc.")
     ] = "accuracy",
+    mask_robust: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of the texts in TRAIN in which random words are masked."),
+    ] = 0.0,
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
     seed: options.SeedOption = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint in OUTPUT.")] = False,
@@ -51,6 +55,7 @@ def finetune(
             lora_rank=lora_rank,
             select_by=select_by,
             bf16=bf16,
+            mask_robust=mask_robust,
             seed=seed,
         ),
         label_names=names,

@@ -53,6 +53,8 @@ def run(plan: Plan, folder: Path, output: Path, *, only: Sequence[str] = (), pro
     file = RowFile(output / f"{plan.name}.jsonl")
     done = file.cells()
     todo = [cell for cell in cells(bench, only) if cell.name not in done]
+    if todo:
+        bench.workshop.make_bases()
     for cell in track(todo, lambda cell: cell.title, show=progress):
         watch = Stopwatch()
         rows = cell.run()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from expnet.benchmark.measure.scores import ScoringJob
-from expnet.benchmark.plan import Measured, Plan, TaskPlan
+from expnet.benchmark.plan import HELD_OUT, Experiment, Measured, Plan, TaskPlan
 from expnet.benchmark.prepare.making import Workshop
 from expnet.methods.learned import method_of
 from expnet.methods.registry import find_method
@@ -59,17 +59,17 @@ def _networks(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Contes
         version = workshop.version(task, round)
         for tier in plan.tiers:
             label = "expnet_gradient" if tier == "gradient" else "expnet"
-            for experiment, shots, start in _trainings(plan, task):
+            for experiment, shots, start in _trainings(plan, workshop, task):
 
                 def job(
-                    experiment: str = experiment,
+                    experiment: Experiment = experiment,
                     round: int = round,
                     tier: Tier = tier,
                     shots: int = shots,
                     start: str = start,
                 ) -> ScoringJob:
-                    if experiment == "cross-task":
-                        network = workshop.cross_task(task, round, tier)
+                    if experiment in HELD_OUT:
+                        network = workshop.across(experiment, task, round, tier)
                     elif experiment == "adapted":
                         network = workshop.adapted(task, round, tier)
                     else:
@@ -83,12 +83,13 @@ def _networks(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Contes
                 yield Contestant(experiment, label, round, False, condition, job, closely)
 
 
-def _trainings(plan: Plan, task: TaskPlan) -> Iterator[tuple[str, int, str]]:
+def _trainings(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[tuple[Experiment, int, str]]:
     """Yield experiment, number of marked texts (0: all), and what the ExpNet starts from ("": there are no marks)."""
-    known, others = set(plan.experiments), [other for other in plan.tasks if other.train]
-    if not any(other.family != task.family for other in others):
-        known -= {"cross-task", "adapted"}
-    yield from ((experiment, 0, "") for experiment in ("cross-task", "adapted") if experiment in known)
+    known = set(plan.experiments)
+    known -= {experiment for experiment in HELD_OUT if not workshop.others(task, experiment)}
+    if not workshop.others(task):  # nobody to distil from
+        known.discard("adapted")
+    yield from ((experiment, 0, "") for experiment in (*HELD_OUT, "adapted") if experiment in known)
     if task.train and "few marks" in known:
         for shots in plan.shots:
             yield "few marks", shots, "nothing"

@@ -9,7 +9,8 @@ from typing import Any
 
 from expnet._version import __version__
 from expnet.benchmark.measure.scores import FeatureCache, Scores, ScoringJob, keep, kept, targets, word_scores
-from expnet.benchmark.plan import DOCUMENTS, Measured, Plan, TaskPlan
+from expnet.benchmark.plan import DOCUMENTS, HELD_OUT, Experiment, Measured, Plan, TaskPlan
+from expnet.benchmark.prepare.bases.made import BASES, made
 from expnet.benchmark.prepare.data import Data, TestSet, draw
 from expnet.demo import base_model
 from expnet.explainer import load_classifier
@@ -58,17 +59,33 @@ class Workshop:
             self._classifiers[key] = load_classifier(model)
         return self._classifiers[key]
 
+    def make_bases(self) -> None:
+        """Make the bases that the plan names, so that a package that cannot be downloaded stops a run at its start."""
+        for base in {task.classifier.base for task in self.plan.tasks} & BASES.keys():
+            self._base(base)
+
     def cross_task(self, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
         """Return the ExpNet that was trained on the tasks of every other family."""
-        return self.learned(self.others(task), round, with_tier(self.plan.cross, tier))
+        return self.across("cross-task", task, round, tier)
+
+    def across(self, experiment: Experiment, task: TaskPlan, round: int, tier: Tier) -> ExpNet:
+        """Return the ExpNet that was trained on the tasks that `HELD_OUT` allows in this experiment."""
+        return self.learned(self.others(task, experiment), round, with_tier(self.plan.cross, tier))
 
     def universal(self, tier: Tier) -> ExpNet:
         """Return the ExpNet that was trained on all tasks, for tasks that are not in the plan."""
         return self.learned([task for task in self.plan.tasks if task.train], 0, with_tier(self.plan.cross, tier))
 
-    def others(self, task: TaskPlan) -> list[TaskPlan]:
-        """Return the tasks of other families that have marks to train on."""
-        return [other for other in self.plan.tasks if other.train and other.family != task.family]
+    def others(self, task: TaskPlan, experiment: Experiment = "cross-task") -> list[TaskPlan]:
+        """Return the tasks with marks to train on that differ from this one as the experiment asks."""
+
+        def differs(other: TaskPlan, what: str) -> bool:
+            if what == "base":
+                return self._owner(other).classifier.base != self._owner(task).classifier.base
+            return bool(getattr(other, what) != getattr(task, what))
+
+        marked = [other for other in self.plan.tasks if other.train]
+        return [other for other in marked if all(differs(other, what) for what in HELD_OUT[experiment])]
 
     def learned(
         self, tasks: Sequence[TaskPlan], round: int, config: FitConfig, *, rounds: Sequence[int] = ()
@@ -146,12 +163,17 @@ class Workshop:
         train, dev = self.data.to_train_classifier(task)
         settings = replace(plan.settings, seed=seed)
         name = _digest([asdict(settings), plan.base, dict(plan.names)], [*train, *dev])[:12]
-        folder = self.work / "classifiers" / f"{task.name.replace(' ', '-')}-{seed}-{name}"
+        folder = self.work / "classifiers" / f"{task.name.replace(' ', '-').replace('/', '-')}-{seed}-{name}"
         if not (folder / "finetune.json").is_file():
-            base = base_model() if plan.base == "demo/base" else plan.base
             resume = any(folder.glob("checkpoints/checkpoint-*"))
-            finetune(base, train, dev, folder, settings, label_names=dict(plan.names), resume=resume)
+            names = dict(plan.names)
+            finetune(self._base(plan.base), train, dev, folder, settings, label_names=names, resume=resume)
         return folder
+
+    def _base(self, name: str) -> str | Path:
+        if name in BASES:
+            return made(name, self.work.resolve() / "bases")  # an adapter remembers where its base is
+        return base_model() if name == "demo/base" else name
 
     def fingerprint(self, classifier: Classifier) -> str:
         """Return a hash of a classifier's weights, computed once."""

@@ -8,7 +8,10 @@ from expnet.benchmark.present.comparison import Contest, Point
 from expnet.benchmark.rows import EXPNETS, Row
 
 _LEARNED = {
+    "cross-both": "that was trained neither on the task nor on the base of the classifier",
     "cross-task": "that was not trained on the task",
+    "cross-language": "that was not trained on the language",
+    "cross-base": "that was not trained on the base of the classifier",
     "adapted": "that was trained on texts of the task, but without marks,",
     "in-domain": "trained on all marked texts of the task",
 }

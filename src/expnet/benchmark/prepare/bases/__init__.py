@@ -1,0 +1,1 @@
+"""Pretrained models that the benchmark makes from packages."""
