@@ -16,6 +16,7 @@ from expnet.attention.capture import Backend, Trace, capture
 from expnet.attention.fused import supports_fused
 from expnet.attention.gradients import gradients
 from expnet.attention.intercept import run
+from expnet.attention.stack import Stack
 from expnet.errors import NonFiniteError, UnsupportedModelError
 
 
@@ -42,11 +43,6 @@ def probe(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Support:
         NoGradientError: If no logit leads back to the tokens, so that nothing shows which of them are pooled.
         NonFiniteError: If the model returns NaN or infinity.
     """
-    if model.config.is_encoder_decoder:
-        raise UnsupportedModelError(
-            f"{type(model).__name__} reads a text twice, in an encoder and a decoder that pools it: no layer holds the "
-            "attention between the pooled token and the text. Perturbation or gradient methods need no attention."
-        )
     with torch.no_grad(), borrow(model):
         logits = class_logits(model, inputs)
     if not logits.isfinite().all():
@@ -100,10 +96,6 @@ def _pooled_positions(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> B
     hidden: list[Tensor] = []
     own = threading.get_ident()  # others may call the model while the hooks are on it
 
-    def root(_module: Any, _args: Any, embedded: Tensor) -> Tensor | None:
-        # A graph even where every weight is frozen.
-        return embedded.detach().requires_grad_() if threading.get_ident() == own else None
-
     def keep(_module: Any, _args: Any, output: Any) -> None:
         if threading.get_ident() == own:
             hidden.append(output[0])
@@ -111,15 +103,13 @@ def _pooled_positions(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> B
     with borrow(model), torch.inference_mode(False), torch.enable_grad():
         # A caller in inference mode made tensors that no graph can hold; their copies are plain ones.
         inputs = {name: tensor.clone() for name, tensor in inputs.items()}
-        hooks = [
-            model.get_input_embeddings().register_forward_hook(root),
-            model.base_model.register_forward_hook(keep),
-        ]
+        hook = model.base_model.register_forward_hook(keep)
         try:
-            logit = run(model, inputs).logits[:, 0].float().sum()
+            # A graph even where every weight is frozen.
+            logits = run(model, inputs, embed=lambda raw: raw.detach().requires_grad_()).logits
         finally:
-            for hook in hooks:
-                hook.remove()
+            hook.remove()
+        logit = logits[:, 0].float().sum()
         (gradient,) = gradients(model, logit, hidden[:1])
     if gradient.ndim != 3:
         raise UnsupportedModelError(f"{type(model).__name__}: the logits do not depend on the last hidden states.")
@@ -143,7 +133,7 @@ def _attempt(
         reasons.append(str(error))
         return None
     tolerance = 1e-4 if logits.dtype in (torch.float32, torch.float64) else 5e-2
-    layers = getattr(model.config, "num_hidden_layers", trace.log_rows.shape[1])
+    layers = Stack.of(model).depth or trace.log_rows.shape[1]
     if trace.log_rows.shape[1] != layers:
         reasons.append(f"{backend} attention was called {trace.log_rows.shape[1]} times for {layers} layers")
         return None

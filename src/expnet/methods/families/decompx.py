@@ -10,6 +10,7 @@ from torch import Tensor
 
 from expnet.attention.borrow import borrow
 from expnet.attention.intercept import run
+from expnet.attention.stack import require_one_stack
 from expnet.errors import UnsupportedModelError
 from expnet.methods.families.propagation import norm_scale, scaled_norm
 from expnet.methods.layers import between_layers
@@ -40,6 +41,7 @@ def decompx(
     Raises:
         UnsupportedModelError: If the vectors do not add up to the model's own logit.
     """
+    require_one_stack(classifier.model, "DecompX")
     with torch.no_grad():
         model, length = classifier.model, part.ids.shape[1]
         own = of_target(run(model, inputs_of(part, model.device)).logits, target)
