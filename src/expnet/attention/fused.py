@@ -183,6 +183,8 @@ def _attention(
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     band = sink.band_of(module, attention_mask, bool(causal))
     bias = None if attention_mask is None else _additive(attention_mask, query.dtype)
+    if (by_position := options.get("position_bias")) is not None:
+        bias = by_position if bias is None else by_position + bias
     key, value = (repeat_kv(states, query.shape[1] // states.shape[1]) for states in (key, value))
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = Scores(query, key, float(scale), bias, band, options.get("softcap"))
@@ -194,7 +196,7 @@ def _attention(
 
 
 # Options that change the attention in ways that `Scores` does not cover; eager attention still works.
-_UNCOVERED = ("position_bias", "s_aux")
+_UNCOVERED = ("s_aux",)
 
 
 def _check(module: nn.Module, query: Tensor, key: Tensor, sink: _Sink, options: Mapping[str, Any]) -> None:
