@@ -66,6 +66,12 @@ def declared_pad(model: PreTrainedModel) -> int | None:
     return None if pad is None or pad < 0 else pad
 
 
+def pooled_end(model: PreTrainedModel) -> int | None:
+    """Return the id whose last place an encoder-decoder pools; it refuses texts that hold it unequally often."""
+    end: int | None = getattr(model.config, "eos_token_id", None)
+    return end if model.config.is_encoder_decoder else None
+
+
 class _Loan:
     """What a model was like before it was borrowed."""
 

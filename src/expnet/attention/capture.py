@@ -23,9 +23,9 @@ class Trace:
     """What one forward pass says: the logits, and the attention between the anchor and each token.
 
     The anchor is what the classifier pools, such as the first token or the mean of all. A row is the attention that the
-    anchor pays to each token (summing to 1 over them), a column the attention that each token pays to the anchor. In an
-    encoder-decoder the attention is that of the decoder's positions to the encoder's tokens; see `Stack`. Both are kept as natural logarithms, the form in which the fused kernel gives them; minus infinity on padding and where a
-    mask hides the token.
+    anchor pays to each token (summing to 1 over them), a column the attention that each token pays to the anchor; in
+    an encoder-decoder that is the cross-attention, see `expnet.attention.stack`. Both are kept as natural logarithms,
+    the form in which the fused kernel gives them; minus infinity on padding and where a mask hides the token.
 
     `received`, if it was asked for, is what the real tokens of a text pay to each token, on average; it sums to 1.
     """

@@ -154,8 +154,10 @@ def _evidence(
 ) -> Evidence:
     row, shares = pooled.weights.to(slopes), pooled.shares.to(slopes)
     all_products = [a * g for a, g in zip(maps, slopes_of_maps, strict=True)]
-    relevance = stack.roll(row, all_products, lambda product, below: (below[:, None] @ product.clamp(min=0).mean(1))[:, 0])
     products = stack.reading(all_products)
+
+    def pass_on(product: Tensor, below: Tensor) -> Tensor:
+        return (below[:, None] @ product.clamp(min=0).mean(1))[:, 0]
 
     def mixed(weights: Tensor, matrices: Sequence[Tensor]) -> Tensor:
         return torch.stack([torch.einsum("bi,bhij->bhj", weights, matrix) for matrix in matrices], 1).float()
@@ -164,6 +166,6 @@ def _evidence(
         gradients=mixed(row, stack.reading(slopes_of_maps)),
         products=mixed(row, products),
         received=mixed(shares, [product.clamp(min=0) for product in products]),
-        relevance=relevance.float(),
+        relevance=stack.roll(row, all_products, pass_on).float(),
         slopes=slopes.float().norm(dim=-1),
     )

@@ -1,9 +1,9 @@
 """Which attention layers a model runs, in order, and in which of them the anchor reads the text.
 
-An encoder-decoder reads a text twice. Its encoder reads it whole; its decoder reads the same tokens one place later, and
+An encoder-decoder reads a text twice: its encoder reads it whole, its decoder reads the same tokens one place later, and
 each decoder layer attends to the decoder's own positions, then to the encoder's tokens (cross-attention). The
 classifier pools one decoder position, and counts position t as token t; so do we. The anchor reads the text in the
-cross-attention: the layers of such a model are those of its decoder, from positions (rows) to tokens (columns).
+cross-attention: that is what counts as a layer of such a model, and the attention of token t is that of position t.
 """
 
 from collections.abc import Callable, Sequence

@@ -69,6 +69,7 @@ def alti(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) 
             rows.append((whole[:, span].abs().sum(-1) - (whole[:, span] - parts).abs().sum(-1)).clamp(min=0))
         return _shares(torch.cat(rows, dim=1))
 
+    require_one_stack(classifier.model, "ALTI")
     return _decomposed(classifier, part, mixing)
 
 
@@ -104,6 +105,7 @@ def globenc(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"
             rows.append(parts.norm(dim=-1))
         return torch.cat(rows, dim=1)
 
+    require_one_stack(classifier.model, "GlobEnc")
     return _decomposed(classifier, part, mixing)
 
 
@@ -122,7 +124,6 @@ GLOBENC = Method(
 def _decomposed(
     classifier: Classifier, part: Encoding, mixing: Callable[[Block], Mixing]
 ) -> Float[Tensor, "batch tokens"]:
-    require_one_stack(classifier.model, "A decomposition")
     with torch.no_grad():
         return _rolled(classifier, part, [mixing(block) for block in blocks_of(classifier, part)])
 
