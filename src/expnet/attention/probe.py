@@ -12,10 +12,10 @@ from transformers import PreTrainedModel
 
 from expnet.attention.anchor import POOLINGS, Anchor
 from expnet.attention.borrow import borrow, class_logits, declared_pad
-from expnet.attention.capture import Backend, Trace, capture
+from expnet.attention.capture import Backend, Trace, capture, each_layer
 from expnet.attention.fused import supports_fused
 from expnet.attention.gradients import gradients
-from expnet.attention.intercept import run
+from expnet.attention.intercept import Layer, run
 from expnet.attention.stack import Stack
 from expnet.errors import NonFiniteError, UnsupportedModelError
 
@@ -53,6 +53,8 @@ def probe(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Support:
     anchor = find_anchor(model, inputs)
     reasons: list[str] = []
     eager = _attempt(model, inputs, anchor, "eager", logits, None, reasons)
+    if eager is not None and model.config.is_encoder_decoder:
+        _check_order(model, inputs)
     if supports_fused(model):
         fused = _attempt(model, inputs, anchor, "fused", logits, eager, reasons)
         if fused is not None:
@@ -115,6 +117,24 @@ def _pooled_positions(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> B
         raise UnsupportedModelError(f"{type(model).__name__}: the logits do not depend on the last hidden states.")
     # NaN counts as used: damaged weights are reported by the caller, as such.
     return (gradient != 0).any(-1)
+
+
+def _check_order(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> None:
+    """Raise unless a decoder's own attention, which alone is causal, comes where it is expected."""
+    ahead: list[bool] = []
+    each_layer(
+        model,
+        inputs,
+        lambda layer: ahead.append(bool(layer.probabilities.triu(1).any())) if isinstance(layer, Layer) else None,
+        backend="eager",
+        every=True,
+    )
+    stack = Stack.of(model)
+    if ahead != [stack.kind(index) != "decoder" for index in range(len(ahead))]:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} computes its attention in another order than BART and T5, whose decoder layers "
+            "attend to themselves first and to the encoder next. Perturbation or gradient methods need no attention."
+        )
 
 
 def _attempt(

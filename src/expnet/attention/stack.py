@@ -1,14 +1,14 @@
 """Which attention layers a model runs, in order, and in which of them the anchor reads the text.
 
-An encoder-decoder reads a text twice: its encoder reads it whole, its decoder reads the same tokens one place later, and
-each decoder layer attends to the decoder's own positions, then to the encoder's tokens (cross-attention). The
-classifier pools one decoder position, and counts position t as token t; so do we. The anchor reads the text in the
-cross-attention: that is what counts as a layer of such a model, and the attention of token t is that of position t.
+An encoder-decoder reads a text twice: its encoder whole, its decoder the same tokens one place later. A decoder layer
+attends to the decoder's own positions, then to the encoder's tokens (cross-attention). The classifier pools one decoder
+position, and counts position t as token t; so do we. The anchor reads the text in the cross-attention: that is what
+counts as a layer of such a model, and what token t pays is what position t pays.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -62,9 +62,15 @@ class Stack:
         """In how many layers the anchor reads the text."""
         return self.decoder or self.encoder
 
+    def kind(self, index: int) -> Literal["encoder", "decoder", "cross"]:
+        """Return whose attention the one with this number is: the encoder's, the decoder's own, or the one between."""
+        if not self.decoder or self.encoder is None or index < self.encoder:
+            return "encoder"
+        return "cross" if (index - self.encoder) % 2 else "decoder"
+
     def reads(self, index: int) -> bool:
         """Whether the anchor reads the text in the attention with this number."""
-        return not self.decoder or self._kind(index) == "cross"
+        return not self.decoder or self.kind(index) == "cross"
 
     def reading(self, layers: Sequence[Item]) -> tuple[Item, ...]:
         """Return what belongs to the layers in which the anchor reads the text, of what belongs to all."""
@@ -91,18 +97,13 @@ class Stack:
         """
         below, above = (row * 0, row) if self.decoder else (row, row)
         for index in reversed(range(len(layers))):
-            kind = self._kind(index)
+            kind = self.kind(index)
             if kind == "encoder":
                 below = keep * below + pass_on(layers[index], below)
                 continue
             passed = pass_on(layers[index], above)
             below, above = (below + passed, keep * above) if kind == "cross" else (below, keep * above + passed)
         return below
-
-    def _kind(self, index: int) -> str:
-        if not self.decoder or self.encoder is None or index < self.encoder:
-            return "encoder"
-        return "cross" if (index - self.encoder) % 2 else "decoder"
 
 
 class ReadAgain:
