@@ -90,6 +90,7 @@ _RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "camembert": ("Camembert", _COMMON | {"max_position_embeddings": POSITIONS + 1}),
     "ernie": ("Ernie", _COMMON),
     "eurobert": ("EuroBert", _GROUPED | {"mask_token_id": 4}),
+    "ibert": ("IBert", _COMMON | {"max_position_embeddings": POSITIONS + 1}),
     "albert": ("Albert", _COMMON | {"embedding_size": 16}),
     # Its states grow from layer to layer, without a norm to hold them.
     "mobilebert": (

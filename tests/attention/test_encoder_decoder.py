@@ -105,7 +105,7 @@ class TestEmbeddings:
     def test_a_decoder_that_reads_something_else_is_refused(self, architecture):
         model, batch = build(architecture), inputs((6,), end=True)
         batch["decoder_input_ids"] = batch["input_ids"]
-        with pytest.raises(UnsupportedModelError, match="other tokens than the encoder, or not one place later"):
+        with pytest.raises(UnsupportedModelError, match="does not read the encoder's tokens one place later"):
             run(model, batch, embed=lambda raw: raw)
 
 
@@ -156,19 +156,11 @@ def test_rolling_down_is_a_product_of_matrices_over_tokens_and_positions_togethe
 
 @BOTH
 @pytest.mark.parametrize(
-    ("method", "name"),
-    [
-        ("attention_flow", "Attention flow"),
-        ("transformer_attribution", "Transformer attribution"),
-        ("value_zeroing", "Value zeroing"),
-        ("alti", "ALTI"),
-        ("globenc", "GlobEnc"),
-        ("decompx", "DecompX"),
-    ],
+    "method", ["attention_flow", "transformer_attribution", "value_zeroing", "alti", "globenc", "decompx"]
 )
-def test_what_follows_tokens_through_one_stack_is_refused_with_the_reason(architecture, method, name):
+def test_what_follows_tokens_through_one_stack_is_refused_with_the_reason(architecture, method):
     classifier = tiny_classifier(architecture)
-    with pytest.raises(UnsupportedModelError, match=f"^{name} follows tokens through one stack .* has two: an encoder"):
+    with pytest.raises(UnsupportedModelError, match=r"follows tokens through one stack .* encoder-decoder has two"):
         find_method(method).attribute(classifier, classifier.encode(["a good film"]), torch.tensor([0]))
 
 

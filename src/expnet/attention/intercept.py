@@ -18,7 +18,8 @@ from transformers import PreTrainedModel
 
 from expnet.attention.borrow import borrow, class_logits
 from expnet.attention.gradients import GradientPaths
-from expnet.attention.stack import ReadAgain, Stack
+from expnet.attention.lookup import Lookup
+from expnet.attention.stack import Stack
 from expnet.errors import UnsupportedModelError
 
 Rule = Callable[..., Any]
@@ -118,8 +119,8 @@ def run(
         model: A sequence classifier. It comes back as it was.
         inputs: Its keyword arguments.
         embed: Replaces the embeddings of the tokens ([batch, tokens, width], before positions are added). The ids
-            still say which tokens are padding and where each stands. A decoder that reads the tokens of its encoder
-            again, one place later, gets the same embeddings; the one that it starts with stays.
+            still say which tokens are padding and where each stands. The decoder of an encoder-decoder gets the same
+            embeddings, one place later; the one that it starts with stays.
         attend: Called once an attention, from the first on, with what it computed; returns what to go on with. The
             layers are then kept. Without it attention stays fused, unless there is a rule for what it is made of.
         rules: For a torch function, such as `torch.nn.functional.layer_norm`, what to do instead: called with that
@@ -127,19 +128,20 @@ def run(
             scale) and `torch.nn.functional.softmax`; a rule for the first or the last makes it be taken apart.
 
     Raises:
-        UnsupportedModelError: If `embed` or `attend` was never called, or not once for each layer, or a decoder reads
-            other tokens.
+        UnsupportedModelError: If `embed` or `attend` was never called, or not once for each layer, or tokens are
+            looked up in a layout that `Lookup` does not know.
         NoGradientError: If there is a graph, but part of what the model computes is not in it.
     """
     # Flash and compiled kernels do not show their probabilities; SDPA is taken apart below.
     implementation = model.config._attn_implementation
     graph, table, stack = GradientPaths(type(model).__name__), model.get_input_embeddings().weight, Stack.of(model)
-    again = ReadAgain(embed) if embed is not None and stack.decoder else None
-    mode = _Mode(inputs["input_ids"].shape[1], table, embed, again, attend, dict(rules or {}), keep, graph)
+    again = stack.decoder > 0
+    lookup = None if embed is None else Lookup(type(model).__name__, inputs["input_ids"], embed, again=again)
+    mode = _Mode(inputs["input_ids"].shape[1], table, lookup, attend, dict(rules or {}), keep, graph)
     switch = mode.opens and implementation not in (None, "eager", "sdpa")
     with borrow(model, "sdpa" if switch else None), mode:
         logits = class_logits(model, inputs)
-    if embed is not None and not mode.embedded:
+    if lookup is not None and not lookup.used:
         raise UnsupportedModelError(f"{type(model).__name__} does not look its tokens up in its input embeddings.")
     expected = mode.seen if stack.attentions is None else stack.attentions
     if attend is not None and (not mode.seen or mode.seen != expected):
@@ -161,18 +163,17 @@ class _Mode(TorchFunctionMode):
         self,
         tokens: int | torch.SymInt,  # symbolic while a graph is exported
         embedding: Tensor | nn.Module,
-        embed: Callable[[Tensor], Tensor] | None,
-        again: ReadAgain | None,
+        lookup: Lookup | None,
         attend: Callable[[int, Layer], Layer] | None,
         rules: Mapping[Callable[..., Any], Rule],
         keep: bool,
         graph: GradientPaths,
     ) -> None:
         super().__init__()
-        self.tokens, self.embedding, self.embed, self.attend, self.rules = tokens, embedding, embed, attend, rules
+        self.tokens, self.embedding, self.lookup, self.attend, self.rules = tokens, embedding, lookup, attend, rules
         fused = F.scaled_dot_product_attention in self.rules
         self.opens = attend is not None or (not fused and not self.rules.keys().isdisjoint((torch.matmul, F.softmax)))
-        self.keep, self.seen, self.embedded, self.graph, self.again = keep, 0, False, graph, again
+        self.keep, self.seen, self.graph = keep, 0, graph
         self.layers: list[Layer] = []
         self.pending: Tensor | None = None
         self.heads = 0
@@ -182,10 +183,8 @@ class _Mode(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
-        if func is F.embedding and weight is self.embedding and self.embed is not None:
-            self.embedded = True
-            raw = _call(func, args, kwargs)
-            return self.embed(raw) if self.again is None else self.again(args[0], raw)
+        if func is F.embedding and weight is self.embedding and self.lookup is not None:
+            return self.lookup(args[0], _call(func, args, kwargs))
         ruled = func in self.rules
         if self.opens and func is F.scaled_dot_product_attention:
             result = self._attention(*args, **kwargs)

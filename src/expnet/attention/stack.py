@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -106,40 +105,14 @@ class Stack:
         return below
 
 
-class ReadAgain:
-    """Edits embeddings for an encoder, and gives its decoder, which reads the tokens one place later, the same ones."""
-
-    def __init__(self, embed: Callable[[Tensor], Tensor]) -> None:
-        self._embed = embed
-        self._first: tuple[Tensor, Tensor] | None = None
-
-    def __call__(self, ids: Int[Tensor, "batch tokens"], raw: Float[Tensor, "batch tokens width"]) -> Tensor:
-        """Return what to look up instead of the raw embeddings of these ids.
-
-        Raises:
-            UnsupportedModelError: If the second ids are others than the first, one place later.
-        """
-        if self._first is None:
-            self._first = ids, self._embed(raw)
-            return self._first[1]
-        before, edited = self._first
-        if not torch.equal(ids[:, 1:], before[:, :-1]):
-            raise UnsupportedModelError("The decoder reads other tokens than the encoder, or not one place later.")
-        return torch.cat([raw[:, :1], edited[:, :-1]], dim=1)
-
-
-def require_one_stack(model: PreTrainedModel, what: str) -> None:
+def require_one_stack(model: PreTrainedModel) -> None:
     """Refuse an encoder-decoder.
 
-    Args:
-        model: A classifier.
-        what: What needs a plain model, as the first words of a sentence.
-
     Raises:
-        UnsupportedModelError: If the model is an encoder-decoder.
+        UnsupportedModelError: If the model is one.
     """
     if model.config.is_encoder_decoder:
         raise UnsupportedModelError(
-            f"{what} follows tokens through one stack of layers, and {type(model).__name__} has two: an encoder and a "
-            "decoder, which reads the tokens again. Gradient, perturbation and other attention methods work."
+            "This method follows tokens through one stack of layers, and an encoder-decoder has two, of which the "
+            "second reads the tokens again. Gradient and perturbation methods work, and rules over the cross-attention."
         )

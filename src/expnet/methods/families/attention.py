@@ -105,7 +105,7 @@ def attention_flow(
     each of them what its share allows.
     """
     require_extra("scipy", "methods")
-    require_one_stack(classifier.model, "Attention flow")
+    require_one_stack(classifier.model)
     rows = anchor_row(part, classifier.support.anchor)
     stacked = torch.stack(_mean_attention(classifier, part), dim=1).double().numpy()
     scores = np.zeros(part.ids.shape)

@@ -35,7 +35,7 @@ def value_zeroing(
     The mixing is the cosine distance between the layer's output with and without them, in shares of each row; the
     layer's input is always that of the unmodified pass. Scores lie in [0, 1].
     """
-    require_one_stack(classifier.model, "Value zeroing")
+    require_one_stack(classifier.model)
     with torch.no_grad():
         return _rolled(classifier, part, [_shares(distances) for distances in _turns(classifier, part)])
 
@@ -69,7 +69,6 @@ def alti(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) 
             rows.append((whole[:, span].abs().sum(-1) - (whole[:, span] - parts).abs().sum(-1)).clamp(min=0))
         return _shares(torch.cat(rows, dim=1))
 
-    require_one_stack(classifier.model, "ALTI")
     return _decomposed(classifier, part, mixing)
 
 
@@ -105,7 +104,6 @@ def globenc(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"
             rows.append(parts.norm(dim=-1))
         return torch.cat(rows, dim=1)
 
-    require_one_stack(classifier.model, "GlobEnc")
     return _decomposed(classifier, part, mixing)
 
 
@@ -124,6 +122,7 @@ GLOBENC = Method(
 def _decomposed(
     classifier: Classifier, part: Encoding, mixing: Callable[[Block], Mixing]
 ) -> Float[Tensor, "batch tokens"]:
+    require_one_stack(classifier.model)
     with torch.no_grad():
         return _rolled(classifier, part, [mixing(block) for block in blocks_of(classifier, part)])
 

@@ -37,7 +37,7 @@ def transformer_attribution(
     Raises:
         UnsupportedModelError: If relevance gets lost or made, as the model computes something without a rule.
     """
-    require_one_stack(classifier.model, "Transformer attribution")
+    require_one_stack(classifier.model)
     _, maps = _backward(classifier, part, target, {})
     arrived, relevances = _backward(classifier, part, target, RULES)
     _check(arrived, type(classifier.model).__name__)
