@@ -142,7 +142,10 @@ def run(
     with borrow(model, "sdpa" if switch else None), mode:
         logits = class_logits(model, inputs)
     if lookup is not None and not lookup.used:
-        raise UnsupportedModelError(f"{type(model).__name__} does not look its tokens up in its input embeddings.")
+        raise UnsupportedModelError(
+            f"{type(model).__name__} does not look its tokens up in its input embeddings, so that nothing can replace "
+            "them. Perturbation methods work that delete tokens: replacement='delete'."
+        )
     expected = mode.seen if stack.attentions is None else stack.attentions
     if attend is not None and (not mode.seen or mode.seen != expected):
         raise UnsupportedModelError(
