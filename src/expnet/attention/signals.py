@@ -14,6 +14,7 @@ from expnet.attention.fused import FusedLayer
 from expnet.attention.gradients import gradients
 from expnet.attention.intercept import Layer, run
 from expnet.attention.stack import Stack
+from expnet.attention.targets import logit_of
 from expnet.errors import UnsupportedModelError
 
 
@@ -105,7 +106,7 @@ def _with_gradients(
         done = run(model, inputs, embed=embed, attend=lambda _, layer: layer)
         maps = [layer.probabilities for layer in done.layers]
         logits = done.logits.float()
-        explained = (logits.amax(1) if target is None else logits.gather(1, target[:, None])).sum()
+        explained = (logits.amax(1) if target is None else logit_of(logits, target)).sum()
         *slopes_of_maps, slopes = gradients(model, explained, [*maps, leaves[-1]])
     pooled, stack = PooledTokens.of(model, inputs, anchor), Stack.of(model)
     with torch.no_grad():

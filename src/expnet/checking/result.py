@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from expnet.errors import MismatchError
+from expnet.files.parsing import ANYTHING, TEXT, check_fields, number, table, whole
 from expnet.metrics.statistics import Estimate
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
@@ -15,6 +16,18 @@ RANDOM = "random words"
 OWN = "explainer"
 # Of what the best rule gains over random words, the share from which on an explainer is as good as it.
 _AS_GOOD = 0.75
+_TABLES = ("removal", "gains", "normalised", "agreement", "attention", "people")
+_FIELDS = {
+    "explainer": TEXT,
+    "classifier": TEXT,
+    "classifier_hash": TEXT,
+    "texts": whole(1, 2**31),
+    "left_out": whole(0, 2**31),
+    "seed": whole(-(2**63), 2**63),
+    "versions": table(TEXT),
+    "skipped": table(TEXT),
+    **dict.fromkeys(_TABLES, table(ANYTHING)),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +130,12 @@ class TrustCheck:
         """
         plain = {name: value for name, value in data.items() if name not in ("level", "verdict")}
         try:
-            tables = {
-                name: {key: Estimate(**figures) for key, figures in plain[name].items()}
-                for name in ("removal", "gains", "normalised", "agreement", "attention", "people")
-            }
+            check_fields(plain, _FIELDS)
+            tables = {name: {key: _estimate(figures) for key, figures in plain[name].items()} for name in _TABLES}
+            if not {OWN, *tables["gains"]} <= tables["removal"].keys() or RANDOM not in tables["gains"]:
+                raise MismatchError("it lacks the figures of the explainer or of random words")
             return cls(**{**plain, **tables})
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, MismatchError) as error:
             raise MismatchError(f"Expected a check as `TrustCheck.to_dict` gives it: {error}.") from error
 
 
@@ -149,6 +162,11 @@ def verdict_on(network: ExpNet, classifier: Classifier) -> str:
     if check.classifier_hash != classifier.fingerprint():
         return f"It was checked on another classifier ({check.classifier}), not on this one: run `expnet trust`."
     return f"Checked on this classifier with {check.texts} texts: {check.verdict}"
+
+
+def _estimate(figures: Mapping[str, Any]) -> Estimate:
+    check_fields(figures, {"mean": number(), "n": whole(1, 2**31), "low": number(), "high": number()})
+    return Estimate(**figures)
 
 
 def _signed(figure: Estimate) -> str:

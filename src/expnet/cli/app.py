@@ -17,6 +17,7 @@ from expnet.cli import (
     serve,
     speed,
     studio,
+    trust,
 )
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.command("explain-file")(explain_file.explain_file)
 app.command("methods")(methods.methods)
 app.command("fit")(fit.fit)
 app.command("adapt")(adapt.adapt)
+app.command("trust")(trust.trust)
 app.command("finetune")(finetune.finetune)
 app.command("benchmark")(benchmark.benchmark)
 app.command("export")(export.export)

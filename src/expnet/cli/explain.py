@@ -38,6 +38,9 @@ def explain(
     option: options.MethodSettingsOption = None,
     seed: options.SeedOption = 0,
     target: options.TargetOption = None,
+    against: Annotated[
+        str | None, typer.Option(help="Class to contrast --target with: why the one rather than the other?")
+    ] = None,
     format: Annotated[
         ExplanationFormat, typer.Option(help="json prints one object on each line.")
     ] = ExplanationFormat.terminal,
@@ -58,11 +61,11 @@ def explain(
     from expnet.export.manifest import is_export
 
     if is_export(model):
-        refused = explainer or option or revision or device or dtype
+        refused = explainer or option or against or revision or device or dtype
         if refused or (method or ["expnet"]) != ["expnet"]:
             raise InputError(
-                f"{model} is exported: it takes no --explainer, --option, --revision, --device, --dtype or other "
-                "--method."
+                f"{model} is exported: it takes no --explainer, --option, --against, --revision, --device, --dtype "
+                "or other --method."
             )
         _write(_from_export(model, pairs, target=target, truncate=truncate), format, output)
         return
@@ -85,6 +88,7 @@ def explain(
                     options=settings,
                     seed=seed,
                     target=target,
+                    against=against,
                     truncate=truncate,
                     progress=sys.stderr.isatty(),
                 )

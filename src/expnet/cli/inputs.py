@@ -10,6 +10,7 @@ from expnet.errors import InputError
 from expnet.files import lines
 
 if TYPE_CHECKING:
+    from expnet.rationales import Record
     from expnet.rationales.offsets import Offsets
     from expnet.text.texts import Text
 
@@ -17,7 +18,15 @@ _STDIN = "standard input"
 
 
 def texts_of(path: Path, *, offsets: "Offsets" = "auto", text: str | None = None) -> "list[Text]":
-    """Read texts from the lines of a .txt, or from a file in any format of rationales, whose marks are ignored.
+    """Read texts as `records_of` does, and ignore their marks."""
+    from expnet.rationales import Record
+
+    items = records_of(path, offsets=offsets, text=text)
+    return [item.text if isinstance(item, Record) else item for item in items]
+
+
+def records_of(path: Path, *, offsets: "Offsets" = "auto", text: str | None = None) -> "list[Text | Record]":
+    """Read texts from the lines of a .txt, or records from a file in any format of rationales.
 
     Args:
         path: The file. Blank lines of a .txt are skipped.
@@ -32,7 +41,7 @@ def texts_of(path: Path, *, offsets: "Offsets" = "auto", text: str | None = None
 
     if lines.is_text(path):
         return [Text.of(line) for line in lines.texts(path) if line.strip()]
-    return [record.text for record in read(path, offsets=offsets, text=text).records]
+    return list(read(path, offsets=offsets, text=text).records)
 
 
 def standard_input_text() -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 import torch
 
 from expnet._version import __version__
+from expnet.attention.targets import contrast
 from expnet.checking import TrustCheck, measure, verdict_on, with_check
 from expnet.errors import InputError
 from expnet.explanation.result import Explanation, scored
@@ -68,6 +69,7 @@ class Explainer:
         options: Mapping[str, Any] = ...,
         seed: int = ...,
         target: str | int | None = ...,
+        against: str | int | None = ...,
         truncate: bool = ...,
     ) -> Explanation: ...
     @overload
@@ -79,6 +81,7 @@ class Explainer:
         options: Mapping[str, Any] = ...,
         seed: int = ...,
         target: str | int | None = ...,
+        against: str | int | None = ...,
         truncate: bool = ...,
         progress: bool = ...,
     ) -> list[Explanation]: ...
@@ -92,6 +95,7 @@ class Explainer:
         options: Mapping[str, Any] = MappingProxyType({}),
         seed: int = 0,
         target: str | int | None = None,
+        against: str | int | None = None,
         truncate: bool = False,
         progress: bool = False,
     ) -> Explanation | list[Explanation]:
@@ -111,6 +115,8 @@ class Explainer:
             target: Class to explain, by name or index; by default each text's predicted class. A regression with
                 several outputs needs one. Where `Explanation.uses_target` is False, the scores do not depend on it:
                 so with an ExpNet that sees attention alone.
+            against: Another class: why `target` rather than this one? Explained is the difference of the two logits, or
+                the probability of the one if only the two could be.
             truncate: Cut texts over the model's limit instead of reading them in overlapping windows.
             progress: Show a progress bar.
 
@@ -119,7 +125,8 @@ class Explainer:
 
         Raises:
             InputError: If a text is not a string, the texts are a dictionary, a set or a frame, there is no such class,
-                the classifier has no ExpNet, or a regression with several outputs is given no target.
+                the classifier has no ExpNet, a regression with several outputs is given no target, or `against` comes
+                without a target, is the target itself, or the model is a regression.
             MethodError: If there is no such method.
             OptionError: If it cannot run with these options.
             UnsupportedModelError: If it does not suit this classifier.
@@ -128,7 +135,7 @@ class Explainer:
         """
         attribution = find_method(method) if method != _LEARNED or self.network is None else method_of(self.network)
         attribution.check(options)
-        job = _Call(attribution, options, seed, self.classifier.output_index(target), truncate)
+        job = _Call(attribution, options, seed, *self._asked(target, against), truncate)
         if isinstance(texts, str | Text):
             return self._all([as_text(texts)], job, progress=False)[0]
         return self._all(as_texts(texts), job, progress=progress)
@@ -187,7 +194,7 @@ class Explainer:
         if not network.uses_target:
             target = None
         elif job.target is not None:
-            target = torch.full_like(encoding.text_of, job.target)
+            target = torch.full_like(encoding.text_of, job.wanted(self.classifier))
         elif len(encoding) == len(encoding.texts):
             target = "predicted"
         else:  # only all windows of a text together say which class it is
@@ -197,12 +204,25 @@ class Explainer:
             prediction = self.classifier.prediction(encoding, logits)  # says so where the model returned NaN
             return network.score(features), prediction
 
+    def _asked(self, target: str | int | None, against: str | int | None) -> tuple[int | None, int | None]:
+        label = self.classifier.output_index(target)
+        if against is None:
+            return label, None
+        self.classifier.check_probabilities("A contrast of two classes")
+        other = self.classifier.target_index(against)
+        if label is None or label == other:
+            raise InputError(
+                f"Expected two classes to contrast, target=... and against=..., got {target!r} and {against!r}. "
+                f"Classes: {', '.join(self.classifier.labels[:20])}."
+            )
+        return label, other
+
     def _after_prediction(self, encoding: Encoding, job: "_Call") -> tuple[torch.Tensor, Prediction]:
         prediction = self.classifier.predict(encoding)
         if job.target is None:
             target = self._predicted(encoding, prediction)
         else:
-            target = torch.full_like(encoding.text_of, job.target)
+            target = torch.full_like(encoding.text_of, job.wanted(self.classifier))
         return job.method.attribute(self.classifier, encoding, target, options=job.options, seed=job.seed), prediction
 
     @staticmethod
@@ -244,6 +264,7 @@ class Explainer:
             provenance=self._provenance(job),
             kind=self.classifier.kind,
             uses_target=job.method.uses_target,
+            against=None if job.against is None else self.classifier.labels[job.against],
         )
 
     def _provenance(self, job: "_Call") -> dict[str, str]:
@@ -263,7 +284,13 @@ class _Call:
     options: Mapping[str, Any]
     seed: int
     target: int | None
+    against: int | None
     truncate: bool
+
+    def wanted(self, classifier: Classifier) -> int:
+        """The target that methods take: a class, or the contrast of two."""
+        assert self.target is not None
+        return self.target if self.against is None else contrast(self.target, self.against, len(classifier.labels))
 
 
 def _learned(method: Method) -> bool:

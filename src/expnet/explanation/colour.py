@@ -147,12 +147,12 @@ def caption(explanation: "Explanation", scale: Scale) -> str:
     if scale.signed:
         up, down = directions(explanation.kind, plural=True)
         return (
-            f'Scores above 0 {up} "{explanation.label}", scores below 0 {down}. Shades and bars are '
+            f'Scores above 0 {up} "{explanation.question}", scores below 0 {down}. Shades and bars are '
             f"relative to the largest absolute score of this text, {number(scale.limit, scale)[1:]}."
         )
     up, _ = directions(explanation.kind, plural=False)
     return (
-        f'Scores tell how much a word matters, not whether it {up} "{explanation.label}". Shades and bars are '
+        f'Scores tell how much a word matters, not whether it {up} "{explanation.question}". Shades and bars are '
         f"relative to the largest score of this text, {number(scale.limit, scale)}."
     )
 

@@ -20,7 +20,7 @@ def comparable(explanations: "Sequence[Explanation]") -> "list[Explanation]":
     """
     if not explanations:
         raise InputError("Expected explanations of one text by several methods, got none.")
-    for name in ("text", "pair", "label"):
+    for name in ("text", "pair", "label", "against"):
         values = list(dict.fromkeys(getattr(explanation, name) for explanation in explanations))
         if len(values) > 1:
             shown = " and ".join(repr(value and colour.shorten(value)) for value in values[:2])
@@ -39,7 +39,7 @@ def row_names(explanation: "Explanation") -> list[tuple[int, str]]:
 
 def caption(explanations: "Sequence[Explanation]") -> str:
     """Say what the shades of several methods mean, in one raw line."""
-    label, kind = explanations[0].label, explanations[0].kind
+    label, kind = explanations[0].question, explanations[0].kind
     up, down = colour.directions(kind, plural=False)
     calibrated = ", ".join(dict.fromkeys(explanation.method for explanation in explanations if explanation.calibrated))
     own = f"Shades are relative to each method's own largest score{calibrated and f' ({calibrated}: to 1)'}."

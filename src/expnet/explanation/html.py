@@ -115,14 +115,14 @@ def document(fragments: Iterable[str], title: str = "expnet", *, style: str = ""
 
 
 def _card(explanation: "Explanation", parts: Iterable[str], width: str) -> str:
-    name = escape(f"{explanation.label}, {colour.amount(explanation.output, explanation.kind)}")
+    name = escape(f"{explanation.question}, {colour.amount(explanation.output, explanation.kind)}")
     return f'<section class="expnet" aria-label="{name}" style="{_CARD};{width}">{"".join(parts)}</section>'
 
 
 def _head(explanation: "Explanation", method: str) -> str:
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:0 .8rem;align-items:baseline;overflow-wrap:anywhere">'
-        f'<strong dir="auto" style="font-size:20px;font-weight:600">{escape(explanation.label)}</strong>'
+        f'<strong dir="auto" style="font-size:20px;font-weight:600">{escape(explanation.question)}</strong>'
         f'<span style="font-size:17px;white-space:nowrap">{colour.amount(explanation.output, explanation.kind)}</span>'
         f'<span dir="auto" style="{_MUTED};margin-inline-start:auto">{escape(method)}</span>'
         "</div>"

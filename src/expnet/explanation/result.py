@@ -39,6 +39,7 @@ _FIELDS = {
     "threshold": optional(number()),
     "provenance": table(TEXT),
     "uses_target": FLAG,
+    "against": optional(TEXT),
 }
 _WORD_FIELDS = {
     "text": TEXT,
@@ -55,6 +56,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "threshold": None,
     "provenance": {},
     "uses_target": True,
+    "against": None,
 }
 # The keys for `output` and `outputs` in JSON, so that a value cannot be mistaken for a probability.
 _KEYS: dict[OutputKind, tuple[str, str]] = {
@@ -127,6 +129,7 @@ class Explanation:
         kind: What the outputs are, "probability" or "value".
         uses_target: Whether the scores are those of `label`. If not, the method does not look at the class, and the
             scores are the same whichever class is asked for.
+        against: The class against which `label` is explained (why the one rather than the other), or None.
     """
 
     text: str
@@ -143,6 +146,12 @@ class Explanation:
     provenance: Mapping[str, str] = field(default_factory=dict)
     kind: OutputKind = "probability"
     uses_target: bool = True
+    against: str | None = None
+
+    @property
+    def question(self) -> str:
+        """What is explained: the label, or the label rather than another."""
+        return self.label if self.against is None else f"{self.label} rather than {self.against}"
 
     @property
     def probability(self) -> float:
@@ -192,6 +201,8 @@ class Explanation:
         What the model says is under `probability` and `probabilities`, or, of a regression, `value` and `values`.
         """
         fields = asdict(self)
+        if self.against is None:  # as files from before there were contrasts
+            del fields["against"]
         keys = dict(zip(("output", "outputs"), _KEYS[fields.pop("kind")], strict=True))
         return {"schema": SCHEMA, **{keys.get(name, name): value for name, value in fields.items()}}
 

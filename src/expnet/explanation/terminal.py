@@ -69,7 +69,7 @@ def plain_side_by_side(explanations: "Sequence[Explanation]") -> str:
         f"{name}{' ' * (width - cell_len(name))}  {_top(explanation)}".rstrip()
         for name, explanation in zip(names, rows, strict=True)
     ]
-    label, (up, down) = rows[0].label, colour.directions(rows[0].kind, plural=True)
+    label, (up, down) = rows[0].question, colour.directions(rows[0].kind, plural=True)
     caption = (
         f'Every method has units of its own. Scores with a sign {up} "{label}" (+) or {down} (-), those '
         "without tell only how much a word matters."
@@ -113,7 +113,9 @@ def _layout(explanation: "Explanation", paragraphs: list[Text], *, coloured: boo
 
 
 def _head(explanation: "Explanation") -> Text:
-    return Text.assemble((_line(explanation.label), "bold"), f"  {colour.amount(explanation.output, explanation.kind)}")
+    return Text.assemble(
+        (_line(explanation.question), "bold"), f"  {colour.amount(explanation.output, explanation.kind)}"
+    )
 
 
 def _top(explanation: "Explanation") -> str:

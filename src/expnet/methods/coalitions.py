@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expnet.attention.intercept import run
+from expnet.attention.targets import logit_of, probability_of
 from expnet.methods.passes import generator_of, score_parts
 from expnet.methods.replacement import Replacement, baseline_embedding, pad_id
 from expnet.model.capacity import budget
@@ -177,5 +178,7 @@ def _forward(game: Game, window: Tensor, keep: Tensor, stay: Tensor) -> Float[Te
         else:
             base = baseline_embedding(classifier, game.replacement)
             logits = run(classifier.model, inputs, embed=embed).logits
-        logits = classifier.outputs(logits) if game.output == "probability" else logits.float()
-        return logits.cpu().gather(1, game.target[window, None]).squeeze(1)
+        logits, target = logits.float(), game.target[window].to(logits.device)
+        if game.output == "probability":
+            return probability_of(classifier.outputs(logits), logits, target).cpu()
+        return logit_of(logits, target).cpu()

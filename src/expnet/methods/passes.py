@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expnet.attention.targets import logit_of
 from expnet.errors import InputError
 from expnet.model.capacity import batches
 from expnet.model.classifier import Classifier
@@ -98,9 +99,9 @@ def inputs_of(part: Encoding, device: torch.device | str, *, copies: int = 1) ->
 
 
 def of_target(logits: Float[Tensor, "batch classes"], target: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """Return each row's logit of its target."""
+    """Return each row's logit of its target, a class or a contrast of two; see `expnet.attention.targets`."""
     # A copy, because a caller's tensor may come from inference mode.
-    return logits.float().gather(1, target.clone().to(logits.device)[:, None]).squeeze(1)
+    return logit_of(logits.float(), target.clone().to(logits.device))
 
 
 def generator_of(part: Encoding, row: int, seed: int) -> torch.Generator:

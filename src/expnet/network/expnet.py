@@ -18,6 +18,7 @@ from expnet.files.parsing import ANYTHING, TEXT, Kind, check_config, listed, num
 from expnet.network import checkpoint
 from expnet.network.features import FeatureConfig
 from expnet.network.inputs import KINDS, Features, NetworkInput, kind_of
+from expnet.network.trust import CHECK
 from expnet.runtime.ambient import torch_defaults
 
 SCHEMA = 1
@@ -238,16 +239,25 @@ class ExpNet(
             'explainer = expnet.load("your-classifier", explainer="this-repository")\n'
             'print(explainer.explain("Some text."))\n```\n\n'
             f"## What it learned from\n\n{self._learned()}\n\n"
+            f"## How far to trust it\n\n{self._checked()}\n\n"
             f"## What a score is\n\n{_SCORES}\n"
         )
 
     def _learned(self) -> str:
         provenance = self.config.provenance
-        rows = "\n".join(f"| {_cell(key)} | {_cell(value)} |" for key, value in sorted(provenance.items()))
+        told = sorted((key, value) for key, value in provenance.items() if key != CHECK)
+        rows = "\n".join(f"| {_cell(key)} | {_cell(value)} |" for key, value in told)
         table = f"| provenance | |\n|---|---|\n{rows}"
         if any(str(key).startswith("dev ") and key != "dev texts" for key in provenance):
             return f"Figures on the development texts, which also chose its epoch and its threshold:\n\n{table}"
         return f"No text was held out, so that no figure here says how well it agrees with people.\n\n{table}"
+
+    def _checked(self) -> str:
+        check = self.config.provenance.get(CHECK)
+        if not isinstance(check, Mapping):
+            return "It was not checked on any classifier; `expnet trust` does so on texts of your own, without marks."
+        classifier, texts, verdict = (_cell(check.get(name)) for name in ("classifier", "texts", "verdict"))
+        return f"Checked on {classifier} with {texts} texts: {verdict}"
 
 
 def _cell(value: Any) -> str:
