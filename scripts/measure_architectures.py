@@ -63,12 +63,12 @@ def measure(name: str) -> Row:
     """Probe a tiny model and compare what is captured with what transformers itself reports under eager attention."""
     model = build(name)
     try:
-        support = probe(model, inputs((12, 7)))
+        support = probe(model, inputs((12, 7), end=model.config.is_encoder_decoder))
     except UnsupportedModelError as error:
         return Row(name, None, note=str(error))
     sides, gaps, notes = [], [], [support.reason] if support.reason else []
     for side in ("right", "left"):
-        batch = inputs(LENGTHS, side=side)
+        batch = inputs(LENGTHS, side=side, end=model.config.is_encoder_decoder)
         with torch.no_grad():
             apart = float((model(**batch).logits - eager(model)(**batch).logits).abs().max())
         if apart > ROUNDING:
@@ -76,7 +76,7 @@ def measure(name: str) -> Row:
             continue
         sides.append(side)
         gaps.append(differences(model, batch, support))
-    half = differences(build(name).bfloat16(), inputs(LENGTHS), support)
+    half = differences(build(name).bfloat16(), inputs(LENGTHS, end=model.config.is_encoder_decoder), support)
     return Row(name, support, ", ".join(sides), tuple(map(max, zip(*gaps, strict=True))), half, "; ".join(notes))
 
 
@@ -92,7 +92,8 @@ def own(model: PreTrainedModel, batch: dict[str, Tensor], anchor: Anchor) -> tup
     with torch.no_grad():
         outputs = eager(model)(**batch, output_attentions=True)
     pooled = anchor_weights(batch["input_ids"], mask, anchor, declared_pad(model))
-    maps = torch.stack(outputs.attentions, dim=1).float()
+    reported = outputs.cross_attentions if model.config.is_encoder_decoder else outputs.attentions
+    maps = torch.stack(reported, dim=1).float()
     if not torch.allclose(maps.sum(-1), torch.ones(()), atol=0.1):
         maps = maps.softmax(-1)  # SqueezeBERT reports its scores
     maps = maps.masked_fill(~mask[:, None, None, :, None], 0)
@@ -125,6 +126,11 @@ def page(rows: Iterable[Row]) -> str:
         "transformers' own eager attention, over all entries, padded on either side. *bf16*: the same three "
         "differences with both models in bfloat16, which knows attention to about 0.004; the random weights have a "
         "large variance, which makes attention peaked.",
+        "",
+        "An encoder-decoder (BART, T5) pools a position of its decoder. Its layers are those of the decoder, its "
+        "attention is the cross-attention from the decoder's positions to the encoder's tokens, and the position of a "
+        "token counts as the token (see [Architecture](architecture.md)). Where attention is refused, gradient and "
+        "perturbation methods work nevertheless.",
         "",
         f"| {' | '.join(head)} |",
         "|---" * len(head) + "|",

@@ -14,7 +14,7 @@ def tiny_classifier(
     architecture: str = "bert", *, seed: int = 0, max_length: int | None = None, **changes
 ) -> Classifier:
     model = build(architecture, seed=seed, **changes)
-    settings = {"mask_token": None} if architecture in DECODERS else {}  # as the real ones
+    settings = {"mask_token": None} if architecture in (*DECODERS, "t5") else {}  # as the real ones
     return Classifier(model, tokenizer(typed=architecture == "bert", **settings), name="tiny", max_length=max_length)
 
 

@@ -20,7 +20,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
 WORDS = ("good", "bad", "film", "text", "short", "long", "another", "one", "the", "first", ".", ",", "!", "?")
 VOCABULARY = (*SPECIAL, *WORDS, *LETTERS, *(f"##{letter}" for letter in LETTERS))
-PAD, FIRST_WORD = 0, len(SPECIAL)
+PAD, END, FIRST_WORD = 0, SPECIAL.index("[SEP]"), len(SPECIAL)
 POSITIONS = 256
 
 # Drawn with the default 0.02, weights give uniform attention, on which no test could fail.
@@ -90,6 +90,7 @@ _RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "camembert": ("Camembert", _COMMON | {"max_position_embeddings": POSITIONS + 1}),
     "ernie": ("Ernie", _COMMON),
     "eurobert": ("EuroBert", _GROUPED | {"mask_token_id": 4}),
+    "ibert": ("IBert", _COMMON | {"max_position_embeddings": POSITIONS + 1}),
     "albert": ("Albert", _COMMON | {"embedding_size": 16}),
     # Its states grow from layer to layer, without a norm to hold them.
     "mobilebert": (
@@ -139,9 +140,22 @@ _RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
             "encoder_ffn_dim": 64,
             "decoder_ffn_dim": 64,
             "max_position_embeddings": POSITIONS,
+            "decoder_start_token_id": 3,
+            "init_std": _SPREAD,
         },
     ),
-    "t5": ("T5", {**_IDS, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 3, "num_heads": 4}),
+    "t5": (
+        "T5",
+        {
+            **_IDS,
+            "d_model": 32,
+            "d_kv": 8,
+            "d_ff": 64,
+            "num_layers": 3,
+            "num_heads": 4,
+            "decoder_start_token_id": PAD,
+        },
+    ),
     "xlnet": ("XLNet", {**_IDS, "d_model": 32, "n_layer": 3, "n_head": 4, "d_inner": 64, "initializer_range": _SPREAD}),
     "longformer": ("Longformer", _COMMON | {"attention_window": 4, "max_position_embeddings": POSITIONS + 1}),
     "funnel": ("Funnel", {**_IDS, "block_sizes": [1, 1, 1], "d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 64}),
@@ -170,14 +184,18 @@ def pooling(pool: Callable[[Tensor, Tensor], Tensor]) -> PoolingBert:
     return model
 
 
-def inputs(lengths: Sequence[int] = (12, 9, 5), *, side: str = "right", seed: int = 0) -> dict[str, Tensor]:
-    """Return random ids of texts of these lengths, padded on one side to the longest."""
+def inputs(
+    lengths: Sequence[int] = (12, 9, 5), *, side: str = "right", seed: int = 0, end: bool = False
+) -> dict[str, Tensor]:
+    """Return random ids of texts of these lengths, padded on one side to the longest; `end`: the last one is [SEP]."""
     width = max(lengths)
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(FIRST_WORD, len(VOCABULARY), (len(lengths), width), generator=generator)
     places = torch.arange(width)
     used = [places < n if side == "right" else places >= width - n for n in lengths]
     mask = torch.stack(used)
+    last = places == (mask * places).amax(1, keepdim=True)
+    ids = ids.masked_fill(last, END) if end else ids
     return {"input_ids": ids.masked_fill(~mask, PAD), "attention_mask": mask.long()}
 
 

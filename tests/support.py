@@ -9,7 +9,7 @@ from expnet.model.classifier import Classifier
 from tests.classifiers import tiny_classifier, tiny_network
 from tests.models import ARCHITECTURES
 
-MODELS = (*ARCHITECTURES, "gemma2")
+MODELS = (*ARCHITECTURES, "gemma2", "bart", "t5")
 # Enough to see what the contract is about; the defaults are for real texts.
 _ENOUGH = {"steps": 100, "samples": 40, "permutations": 4}
 # Where a network has kinks (DistilBERT's ReLU) the error of a quadrature shrinks but slowly with its steps.

@@ -18,6 +18,10 @@ from expnet.runtime.locks import Lock, after_fork
 _SETTINGS: dict[str, tuple[Any, Any]] = {"return_dict": (False, True), "pad_token_id": (None, -1)}
 
 
+# FNet mixes padding into the tokens, whatever the mask says, and XLNet pools the last position, padding or not.
+_PADDING_COUNTS = ("fnet", "xlnet")
+
+
 @contextmanager
 def borrow(model: PreTrainedModel, implementation: str | None = None, *, compiled: bool = False) -> Iterator[None]:
     """Hold a model alone, in evaluation mode, with another attention implementation if one is named.
@@ -61,9 +65,18 @@ def class_logits(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Float[
 
 
 def declared_pad(model: PreTrainedModel) -> int | None:
-    """Return the id that a model takes for padding, if any; decoders pool the last token that is another."""
+    """Return the id that a model takes for padding, if any; decoders pool the last token that is another.
+
+    None also where padding on the right changes what the model says of a text.
+    """
     pad: int | None = getattr(model.config.get_text_config(), "pad_token_id", None)
-    return None if pad is None or pad < 0 else pad
+    return None if pad is None or pad < 0 or model.config.model_type in _PADDING_COUNTS else pad
+
+
+def pooled_end(model: PreTrainedModel) -> int | None:
+    """Return the id whose last place an encoder-decoder pools; it refuses texts that hold it unequally often."""
+    end: int | None = getattr(model.config, "eos_token_id", None)
+    return end if model.config.is_encoder_decoder else None
 
 
 class _Loan:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from expnet.attention.anchor import Anchor, AnchorAttention, PooledTokens
 from expnet.attention.fused import FusedLayer, run_fused
 from expnet.attention.intercept import Layer, run
+from expnet.attention.stack import Stack
 from expnet.errors import InputError
 
 Backend = Literal["fused", "eager"]
@@ -23,9 +24,9 @@ class Trace:
     """What one forward pass says: the logits, and the attention between the anchor and each token.
 
     The anchor is what the classifier pools, such as the first token or the mean of all. A row is the attention that the
-    anchor pays to each token (summing to 1 over them), a column the attention that each token pays to the anchor. Both
-    are kept as natural logarithms, the form in which the fused kernel gives them; minus infinity on padding and where a
-    mask hides the token.
+    anchor pays to each token (summing to 1 over them), a column the attention that each token pays to the anchor; in
+    an encoder-decoder that is the cross-attention, see `expnet.attention.stack`. Both are kept as natural logarithms,
+    the form in which the fused kernel gives them; minus infinity on padding and where a mask hides the token.
 
     `received`, if it was asked for, is what the real tokens of a text pay to each token, on average; it sums to 1.
     """
@@ -118,6 +119,7 @@ def each_layer(
     *,
     backend: Backend = "fused",
     project: bool = False,
+    every: bool = False,
 ) -> Float[Tensor, "batch classes"]:
     """Run one forward pass without a graph, call `see` with each attention layer, and return the logits.
 
@@ -129,16 +131,23 @@ def each_layer(
         see: Called with each layer, from the first on, while the pass runs.
         backend: As for `capture`.
         project: Whether the output projections will be needed, once the pass is over.
+        every: Also show the layers of an encoder-decoder in which the anchor does not read the text.
 
     Raises:
         UnsupportedModelError: If no attention came back.
     """
+    stack = Stack.of(model)
+
+    def show(index: int, layer: FusedLayer | Layer) -> None:
+        if every or stack.reads(index):
+            see(layer)
+
     with torch.no_grad():
         if backend == "fused":
-            return run_fused(model, inputs, see, project=project)
+            return run_fused(model, inputs, show, project=project)
 
-        def attend(_index: int, layer: Layer) -> Layer:
-            see(layer)
+        def attend(index: int, layer: Layer) -> Layer:
+            show(index, layer)
             return layer
 
         return run(model, inputs, attend=attend, keep=False).logits

@@ -87,8 +87,8 @@ class FusedLayer:
         return logs - (self.lse[batch, :, index, None] if row else self.lse)
 
 
-# Called with each layer, from the first on.
-See = Callable[[FusedLayer], None]
+# Called with each attention's number and what it computed, from the first on.
+See = Callable[[int, FusedLayer], None]
 
 
 @dataclass(slots=True)
@@ -99,6 +99,7 @@ class _Sink:
     see: See
     project: bool
     bands: list[tuple[Tensor, Band]] = field(default_factory=list)
+    seen: int = 0
     last: FusedLayer | None = None
 
     def band_of(self, module: nn.Module, mask: Tensor | None, causal: bool) -> Band:
@@ -129,7 +130,7 @@ def run_fused(
     Args:
         model: A sequence classifier. It comes back as it was.
         inputs: Its keyword arguments; `attention_mask` is needed.
-        see: Called with each layer.
+        see: Called with each attention's number and what it computed.
         project: Also look for the output projection of each layer, found by the time the pass is over.
 
     Raises:
@@ -186,17 +187,20 @@ def _attention(
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     band = sink.band_of(module, attention_mask, bool(causal))
     bias = None if attention_mask is None else _additive(attention_mask, query.dtype)
+    if (by_position := options.get("position_bias")) is not None:
+        bias = by_position if bias is None else by_position + bias
     key, value = (repeat_kv(states, query.shape[1] // states.shape[1]) for states in (key, value))
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = Scores(query, key, float(scale), bias, band, options.get("softcap"))
     output, lse = fused_attention(scores, value)
     sink.last = FusedLayer(scores, lse, value)
-    sink.see(sink.last)
+    sink.see(sink.seen, sink.last)
+    sink.seen += 1
     return output.transpose(1, 2).contiguous(), None
 
 
 # Options that change the attention in ways that `Scores` does not cover; eager attention still works.
-_UNCOVERED = ("position_bias", "s_aux")
+_UNCOVERED = ("s_aux",)
 
 
 def _check(module: nn.Module, query: Tensor, key: Tensor, sink: _Sink, options: Mapping[str, Any]) -> None:

@@ -20,6 +20,8 @@ from transformers import PreTrainedModel
 
 from expnet.attention.borrow import borrow, class_logits
 from expnet.attention.gradients import GradientPaths
+from expnet.attention.lookup import Lookup
+from expnet.attention.stack import Stack
 from expnet.errors import UnsupportedModelError
 
 Rule = Callable[..., Any]
@@ -117,7 +119,7 @@ def matrix_of(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One forward pass: the logits, and its attention layers if they were asked for."""
+    """One forward pass: the logits, and all its attention layers if they were asked for; see `Stack.reading`."""
 
     logits: Float[Tensor, "batch classes"]
     layers: tuple[Layer, ...]
@@ -138,27 +140,34 @@ def run(
         model: A sequence classifier. It comes back as it was.
         inputs: Its keyword arguments.
         embed: Replaces the embeddings of the tokens ([batch, tokens, width], before positions are added). The ids
-            still say which tokens are padding and where each stands.
-        attend: Called once a layer, from the first on, with what attention computed; returns what to go on with. The
+            still say which tokens are padding and where each stands. The decoder of an encoder-decoder gets the same
+            embeddings, one place later; the one that it starts with stays.
+        attend: Called once an attention, from the first on, with what it computed; returns what to go on with. The
             layers are then kept. Without it attention stays fused, unless there is a rule for what it is made of.
         rules: For a torch function, such as `torch.nn.functional.layer_norm`, what to do instead: called with that
             function and its arguments. Attention that is taken apart calls `torch.matmul`, `torch.mul` (for the
             scale) and `torch.nn.functional.softmax`; a rule for the first or the last makes it be taken apart.
 
     Raises:
-        UnsupportedModelError: If `embed` or `attend` was never called, or not once for each layer.
+        UnsupportedModelError: If `embed` or `attend` was never called, or not once for each layer, or tokens are
+            looked up in a layout that `Lookup` does not know.
         NoGradientError: If there is a graph, but part of what the model computes is not in it.
     """
     # Flash and compiled kernels do not show their probabilities; SDPA is taken apart below.
     implementation = model.config._attn_implementation
-    graph, table = GradientPaths(type(model).__name__), model.get_input_embeddings().weight
-    mode = _Mode(inputs["input_ids"].shape[1], table, embed, attend, dict(rules or {}), keep, graph)
+    graph, table, stack = GradientPaths(type(model).__name__), model.get_input_embeddings().weight, Stack.of(model)
+    again = stack.decoder > 0
+    lookup = None if embed is None else Lookup(type(model).__name__, inputs["input_ids"], embed, again=again)
+    mode = _Mode(inputs["input_ids"].shape[1], table, lookup, attend, dict(rules or {}), keep, graph)
     switch = mode.opens and implementation not in (None, "eager", "sdpa")
     with borrow(model, "sdpa" if switch else None), mode:
         logits = class_logits(model, inputs)
-    if embed is not None and not mode.embedded:
-        raise UnsupportedModelError(f"{type(model).__name__} does not look its tokens up in its input embeddings.")
-    expected = getattr(model.config, "num_hidden_layers", mode.seen)
+    if lookup is not None and not lookup.used:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} does not look its tokens up in its input embeddings, so that nothing can replace "
+            "them. Perturbation methods work that delete tokens: replacement='delete'."
+        )
+    expected = mode.seen if stack.attentions is None else stack.attentions
     if attend is not None and (not mode.seen or mode.seen != expected):
         raise UnsupportedModelError(
             f"{type(model).__name__} computed {mode.seen} attention matrices over its tokens, expected "
@@ -178,17 +187,17 @@ class _Mode(TorchFunctionMode):
         self,
         tokens: int | torch.SymInt,  # symbolic while a graph is exported
         embedding: Tensor | nn.Module,
-        embed: Callable[[Tensor], Tensor] | None,
+        lookup: Lookup | None,
         attend: Callable[[int, Layer], Layer] | None,
         rules: Mapping[Callable[..., Any], Rule],
         keep: bool,
         graph: GradientPaths,
     ) -> None:
         super().__init__()
-        self.tokens, self.embedding, self.embed, self.attend, self.rules = tokens, embedding, embed, attend, rules
+        self.tokens, self.embedding, self.lookup, self.attend, self.rules = tokens, embedding, lookup, attend, rules
         fused = F.scaled_dot_product_attention in self.rules
         self.opens = attend is not None or (not fused and not self.rules.keys().isdisjoint((torch.matmul, F.softmax)))
-        self.keep, self.seen, self.embedded, self.graph = keep, 0, False, graph
+        self.keep, self.seen, self.graph = keep, 0, graph
         self.layers: list[Layer] = []
         self.pending: Tensor | None = None
         self.heads = 0
@@ -202,9 +211,8 @@ class _Mode(TorchFunctionMode):
             result = _call(func, args, kwargs)
             self.graph.follow(func, args, result, ruled=False)
             return result
-        if func is F.embedding and weight is self.embedding and self.embed is not None:
-            self.embedded = True
-            return self.embed(_call(func, args, kwargs))
+        if func is F.embedding and weight is self.embedding and self.lookup is not None:
+            return self.lookup(args[0], _call(func, args, kwargs))
         ruled = func in self.rules
         if self.opens and func is F.scaled_dot_product_attention:
             result = self._attention(*args, **kwargs)

@@ -12,10 +12,11 @@ from transformers import PreTrainedModel
 
 from expnet.attention.anchor import POOLINGS, Anchor
 from expnet.attention.borrow import borrow, class_logits, declared_pad
-from expnet.attention.capture import Backend, Trace, capture
+from expnet.attention.capture import Backend, Trace, capture, each_layer
 from expnet.attention.fused import supports_fused
 from expnet.attention.gradients import gradients
-from expnet.attention.intercept import run
+from expnet.attention.intercept import Layer, run
+from expnet.attention.stack import Stack
 from expnet.errors import NonFiniteError, UnsupportedModelError
 
 
@@ -42,11 +43,6 @@ def probe(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Support:
         NoGradientError: If no logit leads back to the tokens, so that nothing shows which of them are pooled.
         NonFiniteError: If the model returns NaN or infinity.
     """
-    if model.config.is_encoder_decoder:
-        raise UnsupportedModelError(
-            f"{type(model).__name__} reads a text twice, in an encoder and a decoder that pools it: no layer holds the "
-            "attention between the pooled token and the text. Perturbation or gradient methods need no attention."
-        )
     with torch.no_grad(), borrow(model):
         logits = class_logits(model, inputs)
     if not logits.isfinite().all():
@@ -57,6 +53,8 @@ def probe(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Support:
     anchor = find_anchor(model, inputs)
     reasons: list[str] = []
     eager = _attempt(model, inputs, anchor, "eager", logits, None, reasons)
+    if eager is not None and model.config.is_encoder_decoder:
+        _check_order(model, inputs)
     if supports_fused(model):
         fused = _attempt(model, inputs, anchor, "fused", logits, eager, reasons)
         if fused is not None:
@@ -100,10 +98,6 @@ def _pooled_positions(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> B
     hidden: list[Tensor] = []
     own = threading.get_ident()  # others may call the model while the hooks are on it
 
-    def root(_module: Any, _args: Any, embedded: Tensor) -> Tensor | None:
-        # A graph even where every weight is frozen.
-        return embedded.detach().requires_grad_() if threading.get_ident() == own else None
-
     def keep(_module: Any, _args: Any, output: Any) -> None:
         if threading.get_ident() == own:
             hidden.append(output[0])
@@ -111,20 +105,36 @@ def _pooled_positions(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> B
     with borrow(model), torch.inference_mode(False), torch.enable_grad():
         # A caller in inference mode made tensors that no graph can hold; their copies are plain ones.
         inputs = {name: tensor.clone() for name, tensor in inputs.items()}
-        hooks = [
-            model.get_input_embeddings().register_forward_hook(root),
-            model.base_model.register_forward_hook(keep),
-        ]
+        hook = model.base_model.register_forward_hook(keep)
         try:
-            logit = run(model, inputs).logits[:, 0].float().sum()
+            # A graph even where every weight is frozen.
+            logits = run(model, inputs, embed=lambda raw: raw.detach().requires_grad_()).logits
         finally:
-            for hook in hooks:
-                hook.remove()
+            hook.remove()
+        logit = logits[:, 0].float().sum()
         (gradient,) = gradients(model, logit, hidden[:1])
     if gradient.ndim != 3:
         raise UnsupportedModelError(f"{type(model).__name__}: the logits do not depend on the last hidden states.")
     # NaN counts as used: damaged weights are reported by the caller, as such.
     return (gradient != 0).any(-1)
+
+
+def _check_order(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> None:
+    """Raise unless a decoder's own attention, which alone is causal, comes where it is expected."""
+    ahead: list[bool] = []
+    each_layer(
+        model,
+        inputs,
+        lambda layer: ahead.append(bool(layer.probabilities.triu(1).any())) if isinstance(layer, Layer) else None,
+        backend="eager",
+        every=True,
+    )
+    stack = Stack.of(model)
+    if ahead != [stack.kind(index) != "decoder" for index in range(len(ahead))]:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} computes its attention in another order than BART and T5, whose decoder layers "
+            "attend to themselves first and to the encoder next. Perturbation or gradient methods need no attention."
+        )
 
 
 def _attempt(
@@ -143,7 +153,7 @@ def _attempt(
         reasons.append(str(error))
         return None
     tolerance = 1e-4 if logits.dtype in (torch.float32, torch.float64) else 5e-2
-    layers = getattr(model.config, "num_hidden_layers", trace.log_rows.shape[1])
+    layers = Stack.of(model).depth or trace.log_rows.shape[1]
     if trace.log_rows.shape[1] != layers:
         reasons.append(f"{backend} attention was called {trace.log_rows.shape[1]} times for {layers} layers")
         return None

@@ -13,6 +13,7 @@ from expnet.attention.capture import Backend, each_layer
 from expnet.attention.fused import FusedLayer
 from expnet.attention.gradients import gradients
 from expnet.attention.intercept import Layer, run
+from expnet.attention.stack import Stack
 from expnet.attention.targets import logit_of
 from expnet.errors import UnsupportedModelError
 
@@ -107,13 +108,13 @@ def _with_gradients(
         logits = done.logits.float()
         explained = (logits.amax(1) if target is None else logit_of(logits, target)).sum()
         *slopes_of_maps, slopes = gradients(model, explained, [*maps, leaves[-1]])
-    pooled = PooledTokens.of(model, inputs, anchor)
+    pooled, stack = PooledTokens.of(model, inputs, anchor), Stack.of(model)
     with torch.no_grad():
         layers = [
             replace(layer, probabilities=layer.probabilities.detach(), value=layer.value.detach())
-            for layer in done.layers
+            for layer in stack.reading(done.layers)
         ]
-        evidence = _evidence([layer.probabilities for layer in layers], slopes_of_maps, slopes, pooled)
+        evidence = _evidence([a.detach() for a in maps], slopes_of_maps, slopes, pooled, stack)
         return replace(_signals(done.logits.detach(), layers, pooled), evidence=evidence)
 
 
@@ -150,21 +151,22 @@ def _values(layer: FusedLayer | Layer, log_row: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _evidence(
-    maps: Sequence[Tensor], slopes_of_maps: Sequence[Tensor], slopes: Tensor, pooled: PooledTokens
+    maps: Sequence[Tensor], slopes_of_maps: Sequence[Tensor], slopes: Tensor, pooled: PooledTokens, stack: Stack
 ) -> Evidence:
-    row = relevance = pooled.weights.to(slopes)
-    shares = pooled.shares.to(slopes)
-    products = [a * g for a, g in zip(maps, slopes_of_maps, strict=True)]
-    for product in reversed(products):
-        relevance = relevance + (relevance[:, None] @ product.clamp(min=0).mean(1))[:, 0]
+    row, shares = pooled.weights.to(slopes), pooled.shares.to(slopes)
+    all_products = [a * g for a, g in zip(maps, slopes_of_maps, strict=True)]
+    products = stack.reading(all_products)
+
+    def pass_on(product: Tensor, below: Tensor) -> Tensor:
+        return (below[:, None] @ product.clamp(min=0).mean(1))[:, 0]
 
     def mixed(weights: Tensor, matrices: Sequence[Tensor]) -> Tensor:
         return torch.stack([torch.einsum("bi,bhij->bhj", weights, matrix) for matrix in matrices], 1).float()
 
     return Evidence(
-        gradients=mixed(row, slopes_of_maps),
+        gradients=mixed(row, stack.reading(slopes_of_maps)),
         products=mixed(row, products),
         received=mixed(shares, [product.clamp(min=0) for product in products]),
-        relevance=relevance.float(),
+        relevance=stack.roll(row, all_products, pass_on).float(),
         slopes=slopes.float().norm(dim=-1),
     )

@@ -47,7 +47,8 @@ def export(explainer: "Explainer", folder: str | Path, *, int8: bool = False) ->
     Raises:
         InputError: If there is no ExpNet, the classifier is not in float32 on the CPU, or the folder is a file.
         MismatchError: If the ExpNet sees gradients.
-        UnsupportedModelError: If the model cannot be traced, or the graph says something else than the model.
+        UnsupportedModelError: If the model is an encoder-decoder or cannot be traced, or the graph says something else
+            than the model.
         MissingExtraError: If onnx, onnxscript or onnxruntime is not installed.
     """
     for package in _PACKAGES:
@@ -86,6 +87,11 @@ def _exportable(explainer: "Explainer") -> "ExpNet":
         raise InputError(
             f"The config of {type(model).__name__} names no padding token, so that a graph could not read texts of "
             "different lengths together: set model.config.pad_token_id to one that no text ends with, and export again."
+        )
+    if explainer.classifier.text_tokenizer.end is not None:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} only reads texts together that hold the end token equally often, and a graph, "
+            "which cannot check that, would mix the texts up: single texts and pairs, for instance."
         )
     if (model.device.type, str(model.dtype)) != ("cpu", "torch.float32"):
         raise InputError(

@@ -165,7 +165,8 @@ def _forward(game: Game, window: Tensor, keep: Tensor, stay: Tensor) -> Float[Te
         inputs["input_ids"] = inputs["input_ids"].masked_fill(~present, pad_id(classifier))
     present[:, 0] = True
     inputs["attention_mask"] = present.long()
-    missing = (~keep).gather(1, place)[:, :, None].to(device)
+    # Padding keeps its embedding: in MobileBERT that of the next position is part of a token's.
+    missing = (stay & ~keep).gather(1, place)[:, :, None].to(device)
 
     def embed(raw: Tensor) -> Tensor:
         return torch.where(missing, base, raw)

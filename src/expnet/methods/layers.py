@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,43 +25,49 @@ def between_layers(model: PreTrainedModel, *, enter: Enter | None = None, leave:
     The model is borrowed; it comes back without hooks.
 
     Raises:
-        UnsupportedModelError: If the model keeps no list of its layers, or does not run each of them once, in order.
+        UnsupportedModelError: If the model keeps no list of its layers, or does not run them in order.
     """
-    order: list[int] = []
+    order: list[nn.Module] = []
     own = threading.get_ident()  # others may call the model while the hooks are on it
 
-    def before(index: int, _module: nn.Module, args: Any, kwargs: Any) -> Any:
+    def before(module: nn.Module, args: Any, kwargs: Any) -> Any:
         if threading.get_ident() != own or is_aside():
             return None
-        order.append(index)
+        index = len(order)
+        order.append(module)
         if enter is None:
             return None
         if args:
             return (enter(index, args[0]), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": enter(index, kwargs["hidden_states"])}
 
-    def after(index: int, _module: nn.Module, _args: Any, output: Any) -> None:
+    def after(_module: nn.Module, _args: Any, output: Any) -> None:
         if leave is not None and threading.get_ident() == own and not is_aside():
-            leave(index, output[0] if isinstance(output, tuple) else output)
+            leave(len(order) - 1, output[0] if isinstance(output, tuple) else output)
 
     stack = layer_stack(model)
     with borrow(model), ExitStack() as hooks:
-        for index, layer in enumerate(stack):
-            hooks.callback(layer.register_forward_pre_hook(partial(before, index), with_kwargs=True).remove)
-            hooks.callback(layer.register_forward_hook(partial(after, index)).remove)
+        for layer in dict.fromkeys(stack):
+            hooks.callback(layer.register_forward_pre_hook(before, with_kwargs=True).remove)
+            hooks.callback(layer.register_forward_hook(after).remove)
         yield
-    if order != list(range(len(stack))):
-        raise UnsupportedModelError(f"{type(model).__name__} runs its {len(stack)} layers in the order {order}.")
+    if order != stack:
+        ran = [stack.index(layer) for layer in order]
+        raise UnsupportedModelError(f"{type(model).__name__} runs its {len(stack)} layers in the order {ran}.")
 
 
-def layer_stack(model: PreTrainedModel) -> nn.ModuleList:
-    """Return the list of the model's layers, identified by its length.
+def layer_stack(model: PreTrainedModel) -> list[nn.Module]:
+    """Return the model's layers as they run: of an encoder-decoder the encoder's, and one that is shared several times.
 
     Raises:
-        UnsupportedModelError: If there is none.
+        UnsupportedModelError: If there is no list of them, identified by its length.
     """
     count = getattr(model.config, "num_hidden_layers", None)
     for module in model.base_model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
-            return module
+            return list(module)
+    groups = getattr(model.config, "num_hidden_groups", None)  # ALBERT's: each run several times in a row
+    for module in model.base_model.modules():
+        if count and groups and isinstance(module, nn.ModuleList) and len(module) == groups:
+            return [module[place * groups // count] for place in range(count)]
     raise UnsupportedModelError(f"{type(model).__name__} keeps no list of {count} layers.")

@@ -63,15 +63,16 @@ def token_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> i
 def batches(encoding: Encoding, *, repeats: int = 1) -> Iterator[Encoding]:
     """Cut an encoding into parts of at most 8,192 tokens, padding trimmed; a part has at least one window.
 
-    Without a padding token a part also ends where the length changes. `repeats` leaves room for that many copies of
-    each window.
+    Without a padding token a part also ends where the length changes, and where windows must agree in the number of
+    their end tokens, where that changes. `repeats` leaves room for that many copies of each window.
     """
     lengths = encoding.mask.sum(1).tolist()
+    ends = [0] * len(lengths) if encoding.end is None else (encoding.ids == encoding.end).sum(1).tolist()
     start = 0
     while start < len(lengths):
         stop, longest = start + 1, lengths[start]
         while stop < len(lengths) and max(longest, lengths[stop]) * (stop + 1 - start) * repeats <= MOST:
-            if encoding.pad is None and lengths[stop] != longest:
+            if ends[stop] != ends[start] or (encoding.pad is None and lengths[stop] != longest):
                 break
             longest = max(longest, lengths[stop])
             stop += 1

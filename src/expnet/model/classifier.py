@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from expnet.attention.borrow import borrow, class_logits, declared_pad
+from expnet.attention.borrow import borrow, class_logits, declared_pad, pooled_end
 from expnet.attention.capture import Trace, capture
 from expnet.attention.probe import Support, probe
 from expnet.errors import ExpnetError, InputError, ModelError
@@ -83,11 +83,10 @@ class Classifier:
         self.max_length = limit if max_length is None else max_length
         rows = embedding_rows(self.model)
         # What counts as padding is for the model to say: a decoder looks for this id to find the last token.
-        self.text_tokenizer = replace(
-            TextTokenizer.of(tokenizer, reader), pad=known_id(declared_pad(self.model), rows), vocabulary=rows
-        )
+        pad, end = known_id(declared_pad(self.model), rows), pooled_end(self.model)
+        self.text_tokenizer = replace(TextTokenizer.of(tokenizer, reader), pad=pad, vocabulary=rows, end=end)
         self.mask_id = known_id(tokenizer.mask_token_id, rows)
-        self.pad_id = self.text_tokenizer.pad
+        self.pad_id = pad
         if self.pad_id is None:
             self.pad_id = known_id(tokenizer.pad_token_id, rows)
         self._check_names()

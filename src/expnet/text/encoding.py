@@ -29,12 +29,14 @@ class TextTokenizer:
         pad: Id that the model treats as padding; without one, only windows of equal length can share a batch.
         typed: Whether the model reads token type ids.
         vocabulary: Rows in the model's table of embeddings; None where that is unknown.
+        end: Id of the end of a text, if the model only reads windows together that hold it equally often.
     """
 
     backend: Tokenizer | PromptTokenizer
     pad: int | None
     typed: bool
     vocabulary: int | None = None
+    end: int | None = None
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, prompt: PromptTokenizer | None = None) -> "TextTokenizer":
@@ -65,7 +67,8 @@ class Encoding:
     the tokens of a text through all its windows, so that tokens in the overlap of two windows carry the same number;
     -1 for special tokens and padding. `read` holds for each text how many characters of it and of its pair were read:
     all, unless truncation was asked for. `pad` is the id that the model treats as padding; None if it has none, so that
-    only windows of equal length can share a batch.
+    only windows of equal length can share a batch. `end` is the id, if there is one, that windows must hold equally
+    often to share a batch.
     """
 
     texts: tuple[Text, ...]
@@ -80,6 +83,7 @@ class Encoding:
     type_ids: Int[Tensor, "batch tokens"] | None
     read: tuple[tuple[int, int], ...]
     pad: int | None = 0
+    end: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -233,6 +237,7 @@ def _padded(
         type_ids=type_ids if tokenizer.typed else None,
         read=read,
         pad=tokenizer.pad,
+        end=tokenizer.end,
     )
 
 

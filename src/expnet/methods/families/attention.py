@@ -11,6 +11,7 @@ from expnet.attention.anchor import Anchor, anchor_weights
 from expnet.attention.capture import capture, each_layer
 from expnet.attention.fused import FusedLayer
 from expnet.attention.intercept import Layer, run
+from expnet.attention.stack import Stack, require_one_stack
 from expnet.errors import require_extra
 from expnet.methods.method import Method
 from expnet.methods.passes import by_part
@@ -72,14 +73,15 @@ def rollout(
         residual: Share of the identity, which stands for the residual connection.
     """
 
-    support = classifier.support
+    support, model = classifier.support, classifier.model
     layers: list[FusedLayer | Layer] = []
-    inputs = part.inputs(classifier.model.device)
-    each_layer(classifier.model, inputs, layers.append, backend=support.backend)
-    row = anchor_row(part, support.anchor).to(classifier.model.device)
-    for layer in reversed(layers):
-        row = residual * row + (1 - residual) * layer.mixed(row).mean(1).float()
-    return row
+    each_layer(model, part.inputs(model.device), layers.append, backend=support.backend, every=True)
+
+    def pass_on(layer: FusedLayer | Layer, row: Tensor) -> Tensor:
+        return (1 - residual) * layer.mixed(row).mean(1).float()
+
+    row = anchor_row(part, support.anchor).to(model.device)
+    return Stack.of(model).roll(row, layers, pass_on, keep=residual)
 
 
 ROLLOUT = Method(
@@ -103,6 +105,7 @@ def attention_flow(
     each of them what its share allows.
     """
     require_extra("scipy", "methods")
+    require_one_stack(classifier.model)
     rows = anchor_row(part, classifier.support.anchor)
     stacked = torch.stack(_mean_attention(classifier, part), dim=1).double().numpy()
     scores = np.zeros(part.ids.shape)

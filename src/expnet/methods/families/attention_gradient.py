@@ -10,6 +10,7 @@ from torch import Tensor
 
 from expnet.attention.gradients import gradients
 from expnet.attention.intercept import run
+from expnet.attention.stack import Stack
 from expnet.methods.families.attention import anchor_row
 from expnet.methods.layers import between_layers
 from expnet.methods.method import Method
@@ -149,12 +150,15 @@ def generic_relevance(
     classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch tokens"]:
     """Roll out the positive part of attention times gradient, averaged over heads, onto the identity."""
-    kept = _maps(classifier, part, target)
+    kept = _maps(classifier, part, target, every=True)
     row = anchor_row(part, classifier.support.anchor).to(kept.attention[0])
+    products = [a * g for a, g in zip(kept.attention, kept.gradients, strict=True)]
+
+    def pass_on(product: Tensor, below: Tensor) -> Tensor:
+        return (below[:, None] @ product.clamp(min=0).mean(1))[:, 0]
+
     # The anchor's row of the product (1 + A_last) ... (1 + A_first), from the left, so that it stays a row.
-    for attention, gradient in zip(reversed(kept.attention), reversed(kept.gradients), strict=True):
-        row = row + (row[:, None] @ (attention * gradient).clamp(min=0).mean(1))[:, 0]
-    return row
+    return Stack.of(classifier.model).roll(row, products, pass_on)
 
 
 GENERIC_RELEVANCE = Method(
@@ -171,7 +175,7 @@ GENERIC_RELEVANCE = Method(
 
 @dataclass(frozen=True, slots=True)
 class _Maps:
-    """Each layer's attention and hidden states, out of the graph, with their gradients."""
+    """Attention and hidden states of layers, out of the graph, with their gradients."""
 
     attention: list[Tensor]
     gradients: list[Tensor]
@@ -179,8 +183,14 @@ class _Maps:
     slopes: list[Tensor]
 
 
-def _maps(classifier: Classifier, part: Encoding, target: Tensor, *, hidden: bool = False) -> _Maps:
-    """Run one forward and one backward pass over the windows of a part together."""
+def _maps(
+    classifier: Classifier, part: Encoding, target: Tensor, *, hidden: bool = False, every: bool = False
+) -> _Maps:
+    """Run one forward and one backward pass over the windows of a part together.
+
+    Of an encoder-decoder, the attention is that in which the anchor reads the text; with hidden states, these and the
+    attention are the encoder's. `every` asks for all attention.
+    """
     model, states = classifier.model, list[Tensor]()
 
     def keep(_index: int, state: Tensor) -> Tensor:
@@ -192,7 +202,9 @@ def _maps(classifier: Classifier, part: Encoding, target: Tensor, *, hidden: boo
             inputs = inputs_of(part, model.device)
             # The embeddings carry the graph, as the weights are constants.
             done = run(model, inputs, embed=lambda raw: raw.detach().requires_grad_(), attend=lambda _, layer: layer)
-        maps = [layer.probabilities for layer in done.layers]
+        stack = Stack.of(model)
+        layers = done.layers if every else done.layers[: stack.encoder] if hidden else stack.reading(done.layers)
+        maps = [layer.probabilities for layer in layers]
         wanted = maps + states
         grads = gradients(model, of_target(done.logits, target).sum(), wanted)
     attention, hidden_states = ([tensor.detach() for tensor in part] for part in (maps, states))

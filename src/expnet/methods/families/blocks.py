@@ -147,7 +147,8 @@ class _Recorder:
         self.blocks[-1].output = hidden
 
     def attend(self, _index: int, layer: Layer) -> Layer:
-        self.blocks[-1].attention = layer
+        if block := self._open():
+            block.attention = layer
         return layer
 
     def _project(self, output: Tensor, bias: Tensor | None) -> Tensor:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expnet.attention.intercept import Layer, run
+from expnet.attention.stack import require_one_stack
 from expnet.methods.families.attention import anchor_row
 from expnet.methods.families.blocks import Block, blocks_of, contributions
 from expnet.methods.families.propagation import norm_scale, scaled_norm
@@ -34,6 +35,7 @@ def value_zeroing(
     The mixing is the cosine distance between the layer's output with and without them, in shares of each row; the
     layer's input is always that of the unmodified pass. Scores lie in [0, 1].
     """
+    require_one_stack(classifier.model)
     with torch.no_grad():
         return _rolled(classifier, part, [_shares(distances) for distances in _turns(classifier, part)])
 
@@ -120,6 +122,7 @@ GLOBENC = Method(
 def _decomposed(
     classifier: Classifier, part: Encoding, mixing: Callable[[Block], Mixing]
 ) -> Float[Tensor, "batch tokens"]:
+    require_one_stack(classifier.model)
     with torch.no_grad():
         return _rolled(classifier, part, [mixing(block) for block in blocks_of(classifier, part)])
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from expnet.attention.borrow import borrow
 from expnet.attention.intercept import run
+from expnet.attention.stack import require_one_stack
 from expnet.errors import UnsupportedModelError
 from expnet.methods.families.propagation import norm_scale, scaled_norm
 from expnet.methods.layers import between_layers
@@ -41,6 +42,7 @@ def decompx(
         UnsupportedModelError: If the vectors do not add up to the model's own logit.
     """
     check_one_pass(classifier, "decompx")
+    require_one_stack(classifier.model)
     with torch.no_grad():
         model, length = classifier.model, part.ids.shape[1]
         own = of_target(run(model, inputs_of(part, model.device)).logits, target)
@@ -111,13 +113,18 @@ class _Rows:
         self.stage = "attention"
         if index > 0:
             return hidden
+        if hidden.shape[:2] != (expected := (self.batch * (self.tokens + 2), self.tokens)):
+            raise UnsupportedModelError(
+                f"DecompX needs hidden states of {expected[0]} texts, {expected[1]} tokens each, and the first layer "
+                f"gets them in the shape {tuple(hidden.shape)}."
+            )
         own = self._grouped(hidden)[:, 0, 0]
         parts = torch.eye(self.tokens).to(own)[:, :, None] * own[:, None]
         return torch.cat([own[:, None], parts, torch.zeros_like(own)[:, None]], 1).flatten(0, 1)
 
     def _grouped(self, x: Tensor) -> Tensor:
         """View rows as [batch, text and parts, rest, ...]; rest is there where rows and tokens are one axis."""
-        return x.view(self.batch, self.tokens + 2, -1, *x.shape[1:])
+        return x.reshape(self.batch, self.tokens + 2, -1, *x.shape[1:])
 
     def _in_rows(self, x: Any) -> bool:
         return isinstance(x, Tensor) and x.ndim > 1 and x.shape[0] % (self.batch * (self.tokens + 2)) == 0
@@ -133,7 +140,7 @@ class _Rows:
             return y
         if not self._in_rows(y):
             return y + bias
-        groups = self._grouped(y)
+        groups = self._grouped(y := y.contiguous())  # a view, to be written to
         groups[:, 0] += bias
         groups[:, -1] += bias
         return y if wait else self._shared(y)
@@ -142,7 +149,7 @@ class _Rows:
         """Share what biases added among the tokens; what no token has a dot product with stays."""
         if self.bias == "none":
             return y
-        groups = self._grouped(y)
+        groups = self._grouped(y := y.contiguous())
         parts, biases = groups[:, 1:-1], groups[:, -1:]
         size = (parts * biases).sum(-1, keepdim=True).abs()
         total = size.sum(1, keepdim=True)
@@ -173,7 +180,8 @@ class _Rows:
         if not self._in_rows(x):
             return func(x, *args, **kwargs)
         groups = self._grouped(x)
-        return func(groups[:, :1], *args, **kwargs).expand(groups.shape).reshape(x.shape)
+        # Models view their probabilities in other shapes, which needs them in order.
+        return func(groups[:, :1], *args, **kwargs).expand(groups.shape).reshape(x.shape).contiguous()
 
     def _slope(self, func: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Multiply all rows with what the activation multiplies the text's row with."""

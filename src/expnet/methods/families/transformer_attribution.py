@@ -15,6 +15,7 @@ from torch import Tensor
 
 from expnet.attention.gradients import gradients
 from expnet.attention.intercept import Rule, run
+from expnet.attention.stack import require_one_stack
 from expnet.errors import UnsupportedModelError
 from expnet.methods.families.attention import anchor_row
 from expnet.methods.method import Method
@@ -36,6 +37,7 @@ def transformer_attribution(
     Raises:
         UnsupportedModelError: If relevance gets lost or made, as the model computes something without a rule.
     """
+    require_one_stack(classifier.model)
     _, maps = _backward(classifier, part, target, {})
     arrived, relevances = _backward(classifier, part, target, RULES)
     _check(arrived, type(classifier.model).__name__)
