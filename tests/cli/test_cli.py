@@ -180,7 +180,6 @@ def pretrained(folder):
     return folder
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own
 def test_trust_checks_an_explainer_and_keeps_the_verdict_with_it(folders, tmp_path):
     (tmp_path / "texts.txt").write_text("A good film\n\nbad text\n")
     model, explainer = folders[1], folders[3]
@@ -206,6 +205,7 @@ def test_trust_takes_marks_and_refuses_texts_without_words(folders, tmp_path):
         run("trust", folders[1], tmp_path / "long.txt", *folders[2:])
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own
 @pytest.mark.parametrize("rank", [0, 4])
 def test_finetune_writes_a_classifier_that_loads(tmp_path, rank):
     base = pretrained(tmp_path / "base")

@@ -291,7 +291,7 @@ class TestOtherMethods:
 
     def test_scores_that_are_not_finite_are_an_error(self, bare, monkeypatch):
         broken = replace(expnet.find_method("uniform"), function=lambda *_: torch.full((1, 3), torch.nan))
-        monkeypatch.setattr("expnet.explainer.find_method", lambda _: broken)
+        monkeypatch.setattr("expnet.explainer.explaining.find_method", lambda _: broken)
         with pytest.raises(NonFiniteError, match="'uniform' returned NaN"):
             bare.explain("good", method="uniform")
 

@@ -61,7 +61,7 @@ def test_a_sum_that_overflows_is_an_error_of_its_text(classifier, monkeypatch):
         return torch.where(encoding.real, LARGEST, 0.0)
 
     method = replace(find_method("uniform"), name="huge", signed=True, function=huge)
-    monkeypatch.setattr("expnet.explainer.find_method", lambda _: method)
+    monkeypatch.setattr("expnet.explainer.explaining.find_method", lambda _: method)
     with pytest.raises(NonFiniteError, match="'huge' returned NaN or infinity for 1 of 2 words"):
         Explainer(classifier).explain("good ab", method="huge")  # "ab" is two tokens
 

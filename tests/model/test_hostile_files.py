@@ -151,15 +151,15 @@ REFUSED = {
     "foreign experts": (config(_experts_implementation="evil-org/kernel"), "would load foreign code"),
     "a tokenizer that is a model": (
         tokenizer_config(tokenizer_class="GPT2Model"),
-        "a GPT2Model, which is no tokenizer",
+        "class GPT2Model, which is not a tokenizer",
     ),
-    "a fast one": (tokenizer_config(tokenizer_class="GPT2ModelFast"), "a GPT2ModelFast, which is no tokenizer"),
+    "a fast one": (tokenizer_config(tokenizer_class="GPT2ModelFast"), "class GPT2ModelFast, which is not a tokenizer"),
     "a speech model": (
         tokenizer_config(tokenizer_class="Qwen2_5OmniForConditionalGeneration"),
-        "Qwen2_5OmniForConditionalGeneration, which is no tokenizer",
+        "class Qwen2_5OmniForConditionalGeneration, which is not a tokenizer",
     ),
-    "a function": (tokenizer_config(tokenizer_class="pipeline"), "a pipeline, which is no tokenizer"),
-    "a tokenizer by the config": (config(tokenizer_class="GPT2Model"), "a GPT2Model, which is no tokenizer"),
+    "a function": (tokenizer_config(tokenizer_class="pipeline"), "class pipeline, which is not a tokenizer"),
+    "a tokenizer by the config": (config(tokenizer_class="GPT2Model"), "class GPT2Model, which is not a tokenizer"),
     "layers without end": (config(num_hidden_layers=1_000_000), "num_hidden_layers=1,000,000; expected 1,000 at most"),
     "more layers than the files": (
         config(num_hidden_layers=900),
