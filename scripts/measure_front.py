@@ -68,10 +68,12 @@ def measured(workshop: Workshop, task: TaskPlan, held: Sequence[Record]) -> dict
     makers["distilled from that"] = lambda: learned(adapt(classifier, teacher, texts, config=gradient))
     for share in (1 / 3, 2 / 3):
         makers[f"{share:.0%} leave-one-out"] = lambda share=share: learned(
-            adapt(classifier, teacher, texts, toward=TOWARD, share=share, config=gradient)
+            adapt(classifier, teacher, texts, target_method=TOWARD, method_weight=share, config=gradient)
         )
-    makers["leave-one-out alone"] = lambda: learned(adapt(classifier, None, texts, toward=TOWARD, config=gradient))
-    makers["leave-one-out alone, attention"] = lambda: learned(adapt(classifier, None, texts, toward=TOWARD))
+    makers["leave-one-out alone"] = lambda: learned(
+        adapt(classifier, None, texts, target_method=TOWARD, config=gradient)
+    )
+    makers["leave-one-out alone, attention"] = lambda: learned(adapt(classifier, None, texts, target_method=TOWARD))
     target = [classifier.target_index(str(record.label)) for record in held]
     scores = {}
     for name, make in makers.items():

@@ -405,7 +405,7 @@ def test_trust_says_what_the_explainer_has_learned_from(explainer):
     assert "1,600 texts" in whole
     assert "0.61" in whole
     assert "imitate the method “leave_one_out” and another explainer on 300 texts without human marks" in told(
-        texts=300, toward="leave_one_out", teacher={}
+        texts=300, target_method="leave_one_out", teacher={}
     )
     assert "not learned from people" in record_decision(explainer, "good", asked=Asked(method="saliency")).trust
     universal = Explainer(explainer.classifier, explainer.network, trust="Hardly.")

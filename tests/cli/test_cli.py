@@ -163,7 +163,7 @@ def test_fit_writes_an_explainer_that_explain_takes(folders, tmp_path):
 
 def test_adapt_makes_an_explainer_from_texts_without_marks(folders, tmp_path):
     (tmp_path / "texts.txt").write_text("good film\n\nbad film text\n")
-    for number, more in enumerate(([], ["--teacher", "none", "--toward", "saliency", "--tier", "gradient"])):
+    for number, more in enumerate(([], ["--teacher", "none", "--target-method", "saliency", "--tier", "gradient"])):
         made = tmp_path / str(number)
         assert "Explain with" in run("adapt", folders[1], tmp_path / "texts.txt", "--output", made, *more)
         (line,) = run("explain", "good film", "--model", folders[1], "--explainer", made, "--format", "json").split(

@@ -39,7 +39,7 @@ def test_fitted_and_adapted_explainers_say_what_they_learned_from_as_soon_as_the
     fitted = expnet.fit(classifier, marked(8), start="nothing", steps=1, name="my marks")
     told = Explainer(classifier, fitted).trust
     assert "8 texts of my marks in which people marked words, for my/classifier. No text was held out" in told
-    adapted = expnet.adapt(classifier, fitted, texts(8), toward="saliency", config=replace(STUDENT, steps=2))
+    adapted = expnet.adapt(classifier, fitted, texts(8), target_method="saliency", config=replace(STUDENT, steps=2))
     told = Explainer(classifier, adapted).trust
     assert "imitate the method “saliency” and another explainer on 8 texts without human marks, for my/cl" in told
     assert Explainer(classifier).trust == ""  # nothing was learned

@@ -97,8 +97,8 @@ class TestTowardAMethod:
     def test_it_ranks_new_tokens_as_the_method_does_and_a_mixture_lies_between(self):
         new, teacher = texts(20, seed=9), random_network(HEAD_SET)
         config = with_tier(self.LONG, "gradient")
-        pure = adapt(CLASSIFIER, None, texts(150), toward="saliency", config=config)
-        mixed = adapt(CLASSIFIER, teacher, texts(150), toward="saliency", share=0.5, config=config)
+        pure = adapt(CLASSIFIER, None, texts(150), target_method="saliency", config=config)
+        mixed = adapt(CLASSIFIER, teacher, texts(150), target_method="saliency", method_weight=0.5, config=config)
         taught = adapt(CLASSIFIER, teacher, texts(150), config=config)
         method, other = self.rule(new), scored(teacher, new)
         like = {
@@ -111,21 +111,23 @@ class TestTowardAMethod:
         assert like["pure"][0] > 0.45  # reached: 0.60
 
     def test_the_threshold_is_one_deviation_and_the_provenance_says_whom_it_learned_from(self):
-        pupil = adapt(CLASSIFIER, None, texts(4), toward="saliency", config=BRIEF)
+        pupil = adapt(CLASSIFIER, None, texts(4), target_method="saliency", config=BRIEF)
         assert pupil.config.threshold == pytest.approx(1 / (1 + math.exp(-1)))
-        assert pupil.config.provenance["toward"] == "saliency"
+        assert pupil.config.provenance["target_method"] == "saliency"
         assert "teacher" not in pupil.config.provenance
-        both = adapt(CLASSIFIER, random_network(HEAD_SET), texts(4), toward="saliency", share=0.2, config=BRIEF)
-        assert both.config.provenance["share"] == 0.2
+        both = adapt(
+            CLASSIFIER, random_network(HEAD_SET), texts(4), target_method="saliency", method_weight=0.2, config=BRIEF
+        )
+        assert both.config.provenance["method_weight"] == 0.2
         assert both.config.threshold == HEAD_SET.threshold
 
     def test_what_does_not_suit_is_an_error(self):
         with pytest.raises(InputError, match="nobody to learn from"):
             adapt(CLASSIFIER, None, texts(2), config=BRIEF)
         with pytest.raises(InputError, match=r"between 0 and 1, got 1\.0"):
-            adapt(CLASSIFIER, None, texts(2), toward="saliency", share=1.0, config=BRIEF)
+            adapt(CLASSIFIER, None, texts(2), target_method="saliency", method_weight=1.0, config=BRIEF)
         with pytest.raises(MethodError, match="saliency"):
-            adapt(CLASSIFIER, None, texts(2), toward="salience", config=BRIEF)
+            adapt(CLASSIFIER, None, texts(2), target_method="salience", config=BRIEF)
 
 
 def test_a_pupil_over_sets_of_heads_learns_too():
@@ -155,7 +157,7 @@ class TestOneClass:
         alike = [text for text, chosen in zip(some, predicted.tolist(), strict=True) if chosen == index]
 
         def first(**target):
-            network = adapt(CLASSIFIER, None, alike, toward="saliency", config=BRIEF, **target)
+            network = adapt(CLASSIFIER, None, alike, target_method="saliency", config=BRIEF, **target)
             return network.state_dict()["first.weight"], network.config.provenance
 
         weights, provenance = first()
@@ -169,8 +171,8 @@ class TestOneClass:
         names = {0: "stars", 1: "length", 2: "age"}
         classifier = tiny_classifier(problem_type="regression", id2label=names)
         with pytest.raises(InputError, match=r"regression with 3 outputs.* 2 'age'"):
-            adapt(classifier, None, texts(8), toward="saliency", config=BRIEF)
-        network = adapt(classifier, None, texts(8), toward="saliency", config=BRIEF, target="age")
+            adapt(classifier, None, texts(8), target_method="saliency", config=BRIEF)
+        network = adapt(classifier, None, texts(8), target_method="saliency", config=BRIEF, target="age")
         assert network.config.provenance["target"] == "age"
         attention = random_network(replace(HEAD_SET, features=HeadSetConfig(tier="attention")))
         assert "target" not in adapt(classifier, attention, texts(8), config=BRIEF).config.provenance

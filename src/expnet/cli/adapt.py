@@ -19,10 +19,10 @@ def adapt(
     teacher: Annotated[
         str, typer.Option(help="ExpNet to distil: universal, universal/attention, a folder or a hub id; or none.")
     ] = "universal",
-    toward: Annotated[
+    target_method: Annotated[
         str | None, typer.Option(help="Attribution method to distil, such as leave_one_out: its scores in one pass.")
     ] = None,
-    share: Annotated[
+    method_weight: Annotated[
         float, typer.Option(help="Weight of the method's scores if there is a teacher as well; between 0 and 1.")
     ] = 0.5,
     tier: options.TierOption = options.TierName.attention,
@@ -46,8 +46,8 @@ def adapt(
         classifier,
         None if teacher == "none" else named(teacher),
         texts_of(texts, offsets=offsets.value, text=text),
-        toward=toward,
-        share=share,
+        target_method=target_method,
+        method_weight=method_weight,
         tier=tier.value,
         seed=seed,
         progress=True,

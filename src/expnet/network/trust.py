@@ -19,8 +19,9 @@ def trust_in(provenance: Mapping[str, Any]) -> str:
     """
     texts = f"{provenance['texts']:,} texts" if isinstance(provenance.get("texts"), int) else "texts"
     classifier = f"for {_names(provenance, 'classifiers') or 'a classifier that is not recorded'}"
-    if "toward" in provenance or "teacher" in provenance:
-        teachers = [f"the method “{provenance['toward']}”"] if "toward" in provenance else []
+    method = provenance.get("target_method", provenance.get("toward"))  # "toward" in networks from before 0.1.0
+    if method is not None or "teacher" in provenance:
+        teachers = [] if method is None else [f"the method “{method}”"]
         teachers += ["another explainer"] if "teacher" in provenance else []
         trained = f"imitate {' and '.join(teachers)} on {texts} without human marks, {classifier}"
         return f"The explainer was trained to {trained}. Its agreement with people was not measured. {_ELSEWHERE}"

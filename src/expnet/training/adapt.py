@@ -36,8 +36,8 @@ def adapt(
     teacher: ExpNet | None,
     texts: Iterable[str | Text],
     *,
-    toward: str | None = None,
-    share: float = 0.5,
+    target_method: str | None = None,
+    method_weight: float = 0.5,
     tier: Tier = "attention",
     config: FitConfig | None = None,
     seed: int = 0,
@@ -50,7 +50,7 @@ def adapt(
     alone where the teacher takes gradients. The calibration is copied: the student's scores are fitted to those of the
     teacher.
 
-    With `toward`, and no teacher, it learns from no marks to say in one pass what a method says in many, as
+    With `target_method`, and no teacher, it learns from no marks to say in one pass what a method says in many, as
     FastSHAP does (Jethani et al. 2022, arXiv:2107.07436); scores then lie above 0.73, the threshold, where the
     method's lie more than a standard deviation above their mean over the text. With both, it learns the mixture.
 
@@ -58,8 +58,9 @@ def adapt(
         classifier: The classifier.
         teacher: A network that fits it, or None.
         texts: Texts like those to explain, unmarked; some hundred.
-        toward: Name of a method to learn from, such as "leave_one_out" or "shapley_sampling".
-        share: Of the method in a mixture, in (0, 1); each is standardised within each text before.
+        target_method: Name of a method to learn from, such as "leave_one_out" or "shapley_sampling".
+        method_weight: Weight of the method's scores beside the teacher's, in (0, 1); both are standardised within each
+            text before.
         tier: "attention" makes an explainer that comes with the prediction, "gradient" one that takes a backward pass
             as well. Not used with `config`.
         config: Of the new network, instead of what suits the tier; it must train by steps.
@@ -76,14 +77,16 @@ def adapt(
         NonFiniteError: If the teacher or the method returns NaN or infinity.
     """
     config = replace(with_tier(STUDENT, tier), seed=seed) if config is None else config
-    if teacher is None and toward is None:
-        raise InputError("There is nobody to learn from: pass a teacher, the name of a method as `toward`, or both.")
-    if not 0 < share < 1:
-        raise InputError(f"The share of the method in a mixture lies between 0 and 1, got {share}.")
+    if teacher is None and target_method is None:
+        raise InputError(
+            "There is nobody to learn from: pass a teacher, the name of a method as `target_method`, or both."
+        )
+    if not 0 < method_weight < 1:
+        raise InputError(f"Expected a method_weight between 0 and 1, got {method_weight}.")
     if teacher is not None:
         teacher.check_fits(classifier.architecture, classifier.support)
     texts = as_texts(texts)
-    ask = _Teaching(teacher, None if toward is None else find_method(toward), share, config.seed)
+    ask = _Teaching(teacher, None if target_method is None else find_method(target_method), method_weight, config.seed)
     student = new_network(classifier, config)
     if not config.steps:
         raise InputError("Expected a configuration that trains by steps, got steps=0.")
@@ -106,8 +109,8 @@ def adapt(
     counts = [~window.targets.isnan() for window in windows]
     platt(student, torch.cat([a[b] for a, b in zip(logits, counts, strict=True)]), torch.cat(scores))
     learned: dict[str, Any] = {} if teacher is None else {"teacher": dict(teacher.config.provenance)}
-    if toward is not None:
-        learned |= {"toward": toward} | ({} if teacher is None else {"share": share})
+    if target_method is not None:
+        learned |= {"target_method": target_method} | ({} if teacher is None else {"method_weight": method_weight})
     if target is not None:
         learned |= {"target": classifier.labels[classifier.target_index(target)]}
     learned |= {"classifiers": [classifier.name or classifier.architecture], "texts": len(texts), "fit": asdict(config)}
@@ -122,7 +125,7 @@ class _Teaching:
 
     teacher: ExpNet | None
     method: Method | None
-    share: float
+    method_weight: float
     seed: int
 
     @property
@@ -137,10 +140,10 @@ class _Teaching:
             with torch.no_grad():
                 logits = self.teacher(seen)
             scores = self.teacher.calibrate(logits)
-            parts.append((1 - self.share) * _standard(logits, real))
+            parts.append((1 - self.method_weight) * _standard(logits, real))
         if self.method is not None and target is not None:
             values = self.method.attribute(classifier, encoding, target, options={}, seed=self.seed)
-            parts.append(self.share * _standard(values, real))
+            parts.append(self.method_weight * _standard(values, real))
         wanted = _standard(torch.stack(parts).sum(0), real)
         if not wanted[real].isfinite().all():  # NaN means further on that nobody could say
             raise NonFiniteError("The explainer or method to imitate returned NaN or infinity for some of the texts.")
