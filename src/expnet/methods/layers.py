@@ -80,6 +80,6 @@ def check_layout(hidden: Tensor, batch: int, tokens: int) -> None:
     """
     if hidden.shape[:2] != (batch, tokens):
         raise UnsupportedModelError(
-            f"This method needs hidden states of {batch} texts by {tokens} tokens, and the layers get them in the shape "
+            f"This method needs hidden states of {batch} texts by {tokens} tokens, and the layers get them in shape "
             f"{tuple(hidden.shape)}."
         )
