@@ -71,3 +71,16 @@ def layer_stack(model: PreTrainedModel) -> list[nn.Module]:
         if count and groups and isinstance(module, nn.ModuleList) and len(module) == groups:
             return [module[place * groups // count] for place in range(count)]
     raise UnsupportedModelError(f"{type(model).__name__} keeps no list of {count} layers.")
+
+
+def check_layout(hidden: Tensor, batch: int, tokens: int) -> None:
+    """Raise unless hidden states are those of so many texts, then of so many tokens.
+
+    Raises:
+        UnsupportedModelError: If texts are another axis, as in XLNet, or tokens are added, as in Longformer.
+    """
+    if hidden.shape[:2] != (batch, tokens):
+        raise UnsupportedModelError(
+            f"This method needs hidden states of {batch} texts by {tokens} tokens, and the layers get them in shape "
+            f"{tuple(hidden.shape)}."
+        )

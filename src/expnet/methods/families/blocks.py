@@ -12,7 +12,7 @@ from torch import Tensor
 from expnet.attention.intercept import Layer, run
 from expnet.errors import UnsupportedModelError
 from expnet.methods.families.propagation import norm_scale, scaled_norm
-from expnet.methods.layers import between_layers
+from expnet.methods.layers import between_layers, check_layout
 from expnet.methods.passes import inputs_of
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
@@ -140,6 +140,7 @@ class _Recorder:
         }
 
     def enter(self, _index: int, hidden: Tensor) -> Tensor:
+        check_layout(hidden, *self.mask.shape)
         self.blocks.append(Block(self.mask, hidden))
         return hidden
 

@@ -13,7 +13,7 @@ from expnet.attention.intercept import run
 from expnet.attention.stack import require_one_stack
 from expnet.errors import UnsupportedModelError
 from expnet.methods.families.propagation import norm_scale, scaled_norm
-from expnet.methods.layers import between_layers
+from expnet.methods.layers import between_layers, check_layout
 from expnet.methods.method import Method
 from expnet.methods.passes import by_part, check_one_pass, inputs_of, of_target
 from expnet.model.classifier import Classifier
@@ -113,11 +113,7 @@ class _Rows:
         self.stage = "attention"
         if index > 0:
             return hidden
-        if hidden.shape[:2] != (expected := (self.batch * (self.tokens + 2), self.tokens)):
-            raise UnsupportedModelError(
-                f"DecompX needs hidden states of {expected[0]} texts, {expected[1]} tokens each, and the first layer "
-                f"gets them in the shape {tuple(hidden.shape)}."
-            )
+        check_layout(hidden, self.batch * (self.tokens + 2), self.tokens)
         own = self._grouped(hidden)[:, 0, 0]
         parts = torch.eye(self.tokens).to(own)[:, :, None] * own[:, None]
         return torch.cat([own[:, None], parts, torch.zeros_like(own)[:, None]], 1).flatten(0, 1)
