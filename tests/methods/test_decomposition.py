@@ -178,18 +178,47 @@ def test_value_zeroing_needs_no_sum_and_so_takes_it():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_layers_that_share_their_weights_are_refused(method):
-    settings = {"embedding_size": 16, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
-    config = tf.AlbertConfig(vocab_size=len(VOCABULARY), num_hidden_layers=2, pad_token_id=0, **settings)
-    classifier = Classifier(tf.AlbertForSequenceClassification(config).eval(), tokenizer())
-    with pytest.raises(UnsupportedModelError, match="no list of 2 layers"):
-        scores(method, classifier, encode(classifier))
-
-
-def test_layers_that_do_not_run_once_each_are_refused_and_no_hook_stays():
-    classifier = shaken_classifier("bert")
-    layers = classifier.model.bert.encoder.layer
+def test_a_layer_that_runs_twice_counts_as_two_layers_of_the_same_weights(method):
+    shared, copied = shaken_classifier("bert"), shaken_classifier("bert")
+    layers = shared.model.bert.encoder.layer
     layers[1] = layers[0]
-    with pytest.raises(UnsupportedModelError, match=r"its 3 layers in the order \[0, 1, 0, 1, 2\]"):
-        scores(alti, classifier, encode(classifier))
+    copied.model.bert.encoder.layer[1].load_state_dict(copied.model.bert.encoder.layer[0].state_dict())
+    both = [scores(method, classifier, encode(classifier)) for classifier in (shared, copied)]
+    assert both[0].any()
+    assert_close(*both, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_albert_is_its_group_of_layers_run_again_and_again(method):
+    """With as many groups as layers nothing is shared; the same weights in each of them are one group that is."""
+    settings = {"embedding_size": 16, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
+    models = [
+        tf.AlbertForSequenceClassification(
+            tf.AlbertConfig(
+                vocab_size=len(VOCABULARY), num_hidden_layers=2, num_hidden_groups=groups, pad_token_id=0, **settings
+            )
+        ).eval()
+        for groups in (1, 2)
+    ]
+    weights = models[0].state_dict()
+    models[1].load_state_dict(
+        {name: weights[name.replace("layer_groups.1", "layer_groups.0")] for name in models[1].state_dict()}
+    )
+    both = [Classifier(model, tokenizer()) for model in models]
+    assert_close(*(scores(method, classifier, encode(classifier)) for classifier in both), rtol=0, atol=1e-6)
+
+
+def test_layers_that_do_not_run_in_order_are_refused_and_no_hook_stays(monkeypatch):
+    classifier = shaken_classifier("bert")
+    first, second, _ = classifier.model.bert.encoder.layer
+    own = first.forward
+
+    def with_a_look_at_the_second(*args, **kwargs):
+        second(*args, **kwargs)
+        return own(*args, **kwargs)
+
+    monkeypatch.setattr(first, "forward", with_a_look_at_the_second)
+    expected = pytest.raises(UnsupportedModelError, match=r"its 3 layers in the order \[0, 1, 1, 2\]")
+    with expected, between_layers(classifier.model), torch.no_grad():
+        classifier.model(**encode(classifier).inputs("cpu"))
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in classifier.model.modules())
