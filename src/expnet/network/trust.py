@@ -6,7 +6,7 @@ from typing import Any
 CHECK = "check"  # where the provenance of a network holds what `Explainer.check` measured
 _ELSEWHERE = (
     "On other kinds of text, or for another classifier, it may agree less with people than `universal/gradient` or a "
-    "fixed rule: compare them on your own texts (docs/limits.md has an example)."
+    "fixed rule: `expnet trust` checks it on your own texts (docs/limits.md has an example)."
 )
 
 
