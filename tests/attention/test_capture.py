@@ -19,6 +19,7 @@ from transformers import masking_utils as masking
 
 from expnet.attention import fused, kernels
 from expnet.attention.anchor import Anchor
+from expnet.attention.bands import band_drawn_by
 from expnet.attention.borrow import borrow
 from expnet.attention.capture import Trace, capture
 from expnet.attention.fused import NAME
@@ -195,7 +196,7 @@ class TestBands:
 
     @staticmethod
     def band(function: Callable[..., Any], size: int | None, tokens: int = 12) -> kernels.Band | None:
-        return fused._band(function, 2, tokens, {} if size is None else {"local_size": size})
+        return band_drawn_by(function, 2, tokens, {} if size is None else {"local_size": size})
 
     def test_windows_and_causal_masks_are_bands(self):
         assert self.band(masking.bidirectional_mask_function, None) == kernels.EVERYTHING

@@ -15,8 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
-from transformers.masking_utils import bidirectional_mask_function, causal_mask_function, eager_mask
+from transformers.masking_utils import bidirectional_mask_function, eager_mask
 
+from expnet.attention.bands import band_drawn_by
 from expnet.attention.borrow import borrow, class_logits
 from expnet.attention.intercept import fitting, is_aside, matrix_of, run
 from expnet.attention.kernels import CAUSAL, EVERYTHING, Band, Scores, fused_attention, mixed_columns, mixed_rows
@@ -245,7 +246,7 @@ def _mask(
     Without one, what is built must mean the same to every implementation: see `borrow`.
     """
     sink = None if is_aside() else _SINK.get()
-    band = _band(mask_function, batch_size, kv_length, options) if q_length == kv_length else None
+    band = band_drawn_by(mask_function, batch_size, kv_length, options) if q_length == kv_length else None
     if band is None or (sink is None and band != EVERYTHING):
         full: Tensor = eager_mask(
             batch_size=batch_size,
@@ -270,32 +271,6 @@ def _mask(
     if sink is not None:
         sink.bands.append((mask, band))
     return mask
-
-
-def _band(mask_function: Callable[..., Any], batch: int, tokens: int, options: Mapping[str, Any]) -> Band | None:
-    """Return the band that a mask function draws, or None if it draws something else."""
-    if mask_function is bidirectional_mask_function:
-        return EVERYTHING
-    if mask_function is causal_mask_function:
-        return CAUSAL
-    width = options.get("local_size")
-    if width is None or options.get("use_vmap"):
-        return None
-    bands = (Band(width - 1, 0), Band(width, width))
-    return next((band for band in bands if _draws(mask_function, band, batch, tokens)), None)
-
-
-def _draws(mask_function: Callable[..., Any], band: Band, batch: int, tokens: int) -> bool:
-    """Whether a mask function shows the diagonals within the edges of a band and hides those beyond."""
-    texts = torch.arange(batch)[:, None]
-    for offset in {-band.before - 1, -band.before, -1, 0, 1, band.after, band.after + 1}:
-        if abs(offset) >= tokens:
-            continue
-        query = torch.arange(max(0, -offset), min(tokens, tokens - offset))[None]
-        seen = mask_function(texts, torch.tensor(0), query, query + offset)
-        if not torch.equal(seen.expand(batch, query.shape[1]), ~band.hides(query, query + offset).expand(batch, -1)):
-            return False
-    return True
 
 
 # What is seen of each layer, and by whom, changes with the call: a compiled model leaves it as it is.
