@@ -117,6 +117,10 @@ def test_nothing_of_the_caller_changes(explainer):
     before, weights = torch.get_rng_state(), {k: v.clone() for k, v in explainer.network.state_dict().items()}
     first, again = (measure(explainer.classifier, explainer.network, TEXTS, seed=3) for _ in range(2))
     assert first == again
+    other = measure(explainer.classifier, explainer.network, TEXTS, seed=4)
+    assert other.agreement["itself"].mean != first.agreement["itself"].mean
+    assert other.removal["random words"].mean != first.removal["random words"].mean
+    assert other.removal["explainer"].mean == first.removal["explainer"].mean
     assert torch.equal(torch.get_rng_state(), before)
     assert not explainer.network.training
     assert not explainer.classifier.model.training

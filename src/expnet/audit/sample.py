@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from expnet.metrics.faithfulness import perturbation_curves, random_ranking
+from expnet.methods.replacement import replacement_for_words
+from expnet.metrics.faithfulness import perturbation_curves, random_draws
 from expnet.metrics.stability import rank_correlation
 from expnet.metrics.statistics import Estimate, estimate
 from expnet.model.batches import Batch, in_batches
@@ -112,13 +113,13 @@ def _losses(
 
 def _curves(classifier: Classifier, encoding: Encoding, rows: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
     scores = {"top": [np.array(row["scores"], dtype=float) for row in rows]}
-    draws = {f"random {draw}": random_ranking(encoding, seed=seed + draw) for draw in range(_DRAWS)}
+    draws = random_draws(encoding, seed=seed, draws=_DRAWS)
     return perturbation_curves(
         classifier,
         encoding,
         torch.tensor([classifier.target_index(row["label"]) for row in rows]),
         scores | draws,
-        replacement="delete" if classifier.mask_id is None else "mask",
+        replacement=replacement_for_words(classifier),
         fractions=[SHARE],
     )
 

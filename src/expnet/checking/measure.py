@@ -9,14 +9,15 @@ import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from expnet.checking.result import OWN, RANDOM, TrustCheck
+from expnet.checking.result import OWN, TrustCheck
 from expnet.errors import InputError, UnsupportedModelError
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
-from expnet.methods.replacement import Replacement
-from expnet.metrics.faithfulness import comprehensiveness, perturbation_curves, random_ranking
+from expnet.methods.replacement import replacement_for_words
+from expnet.metrics.faithfulness import comprehensiveness, perturbation_curves, random_draws
 from expnet.metrics.limits import losses_of_rankings, removal_limits
 from expnet.metrics.plausibility import average_precision
+from expnet.metrics.removal import DRAWS, RANDOM
 from expnet.metrics.stability import rank_correlation
 from expnet.metrics.statistics import estimate
 from expnet.model.batches import encoded
@@ -33,7 +34,6 @@ from expnet.text.texts import Text, as_text, check_list
 # Of different families, each of one forward and at most one backward pass.
 RULES = ("raw_attention", "generic_relevance", "saliency")
 ITSELF = "itself"
-_DRAWS = 5  # of random words; one draw alone may hit the right ones
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the words, taken away; of more, little is left to tell rankings apart
 _SEARCHED, _SEARCHED_WORDS = 20, 12  # texts that limits are searched for, and the most words of one
 WordScores = list[Float[ndarray, " _"]]
@@ -154,6 +154,7 @@ class _RankedTexts:
     features: Features
     scores: Mapping[str, WordScores]
     draws: tuple[str, ...]
+    seed: int
 
     @classmethod
     def of(
@@ -165,8 +166,8 @@ class _RankedTexts:
             scores = {OWN: _words(network.score(features), encoding)}
         for rule in rules:
             scores[rule.name] = _words(rule.attribute(classifier, encoding, target), encoding, signed=rule.signed)
-        draws = {f"{RANDOM} {draw}": random_ranking(encoding, seed=seed + draw) for draw in range(_DRAWS)}
-        return cls(classifier, encoding, target, features, scores | draws, tuple(draws))
+        draws = random_draws(encoding, seed=seed, draws=DRAWS)
+        return cls(classifier, encoding, target, features, scores | draws, tuple(draws), seed)
 
     def removal(self) -> Columns:
         curves = perturbation_curves(
@@ -174,7 +175,7 @@ class _RankedTexts:
             self.encoding,
             self.target,
             self.scores,
-            replacement=self._replacement,
+            replacement=replacement_for_words(self.classifier),
             fractions=_SHARES,
             kept=False,
         )
@@ -182,14 +183,14 @@ class _RankedTexts:
 
     def normalised(self) -> Columns:
         of_texts = (self.classifier, self.encoding, self.target)
-        limits = removal_limits(*of_texts, replacement=self._replacement, width=1)
-        losses = losses_of_rankings(*of_texts, self.scores, replacement=self._replacement)
+        limits = removal_limits(*of_texts, replacement=replacement_for_words(self.classifier), width=1)
+        losses = losses_of_rankings(*of_texts, self.scores, replacement=replacement_for_words(self.classifier))
         return self._with_mean_draw({name: limits.comprehensiveness(lost) for name, lost in losses.items()})
 
     def agreement(self, network: ExpNet) -> Columns:
         ours = self.scores[OWN]
         pairs = {name: (ours, scores) for name, scores in self.scores.items() if name not in (OWN, *self.draws)}
-        pairs[ITSELF] = (self._thinned(network, 0), self._thinned(network, 1))
+        pairs[ITSELF] = (self._thinned(network, 2 * self.seed), self._thinned(network, 2 * self.seed + 1))
         return {
             name: np.array([rank_correlation(a, b) for a, b in zip(*pair, strict=True)]) for name, pair in pairs.items()
         }
@@ -212,10 +213,6 @@ class _RankedTexts:
             for name, scores in self.scores.items()
         }
         return self._with_mean_draw({name: np.array(values) for name, values in precisions.items()})
-
-    @property
-    def _replacement(self) -> Replacement:
-        return "delete" if self.classifier.mask_id is None else "mask"
 
     def _thinned(self, network: ExpNet, seed: int) -> WordScores:
         """Score with random parts of the network's inputs and hidden units left out, as in training."""

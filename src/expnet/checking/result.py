@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 from expnet.errors import MismatchError
 from expnet.files.parsing import ANYTHING, TEXT, check_fields, number, table, whole
+from expnet.metrics.removal import RANDOM
 from expnet.metrics.statistics import Estimate
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
 from expnet.network.trust import CHECK
 
 Level = Literal["good", "weak", "unusable", "unclear"]
-RANDOM = "random words"
 OWN = "explainer"
 # Of what the best rule gains over random words, the share from which on an explainer is as good as it.
 _AS_GOOD = 0.75
@@ -82,7 +82,7 @@ class TrustCheck:
         NaN if no rule gains anything, for then there is nothing to compare with.
         """
         floor = self.removal[RANDOM].mean
-        best = max((self.removal[name].mean for name in self.gains if name != RANDOM), default=floor)
+        best = floor if self.best_rule is None else self.removal[self.best_rule].mean
         return (self.removal[OWN].mean - floor) / (best - floor) if best > floor else float("nan")
 
     @property

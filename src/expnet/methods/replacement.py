@@ -32,6 +32,11 @@ def baseline_embedding(classifier: Classifier, replacement: Baseline) -> Float[T
     return embeddings[token]
 
 
+def replacement_for_words(classifier: Classifier) -> Replacement:
+    """Return what stands for removed words by default: [MASK], or nothing where the tokenizer has none."""
+    return "delete" if classifier.mask_id is None else "mask"
+
+
 def pad_id(classifier: Classifier) -> int:
     """Return the id of the padding token.
 

@@ -185,6 +185,14 @@ def random_ranking(encoding: Encoding, *, seed: int) -> list[Float[ndarray, " _"
     ]
 
 
+def random_draws(encoding: Encoding, *, seed: int, draws: int) -> dict[str, list[Float[ndarray, " _"]]]:
+    """Return several random rankings under names of their own; one alone may hit the right words.
+
+    The first has the seed, the others those after it; see `random_ranking`.
+    """
+    return {f"random {draw}": random_ranking(encoding, seed=seed + draw) for draw in range(draws)}
+
+
 def check_words(encoding: Encoding, scores: Mapping[str, Sequence[ndarray]]) -> None:
     """Raise unless each text is in one window and has a score for each of its words.
 

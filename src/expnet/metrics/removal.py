@@ -7,12 +7,13 @@ import numpy as np
 import torch
 
 from expnet.explanation.result import Explanation
+from expnet.methods.replacement import replacement_for_words
 from expnet.metrics.faithfulness import (
     Curves,
     check_words,
     number_of_units,
     perturbation_curves,
-    random_ranking,
+    random_draws,
     unit_scores,
     word_units,
 )
@@ -22,7 +23,7 @@ from expnet.runtime.ambient import torch_defaults
 from expnet.text.texts import Text
 
 RANDOM = "random words"
-_DRAWS = 5  # of random words; one draw alone may hit the right ones
+DRAWS = 5  # of random words
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,13 @@ def check(
     scores = {
         explanation.method: [np.array([word.score for word in explanation.words])] for explanation in explanations
     }
-    draws = {f"{RANDOM} {seed}": random_ranking(encoding, seed=seed) for seed in range(_DRAWS)}
+    draws = random_draws(encoding, seed=0, draws=DRAWS)
     curves = perturbation_curves(
         classifier,
         encoding,
         torch.tensor([classifier.target_index(explanations[0].label)]),
         scores | draws,
-        replacement="delete" if classifier.mask_id is None else "mask",
+        replacement=replacement_for_words(classifier),
         fractions=[share],
     )
     words = np.array([text.word(span) for span in text.words], dtype=object)
