@@ -194,7 +194,7 @@ class Explainer:
         if not network.uses_target:
             target = None
         elif job.target is not None:
-            target = torch.full_like(encoding.text_of, job.wanted(self.classifier))
+            target = torch.full_like(encoding.text_of, job.target)
         elif len(encoding) == len(encoding.texts):
             target = "predicted"
         else:  # only all windows of a text together say which class it is
@@ -204,10 +204,11 @@ class Explainer:
             prediction = self.classifier.prediction(encoding, logits)  # says so where the model returned NaN
             return network.score(features), prediction
 
-    def _asked(self, target: str | int | None, against: str | int | None) -> tuple[int | None, int | None]:
+    def _asked(self, target: str | int | None, against: str | int | None) -> tuple[int | None, int | None, int | None]:
+        """Return the class, the one to contrast it with, and both as the target that methods take."""
         label = self.classifier.output_index(target)
         if against is None:
-            return label, None
+            return label, None, label
         self.classifier.check_probabilities("A contrast of two classes")
         other = self.classifier.target_index(against)
         if label is None or label == other:
@@ -215,14 +216,14 @@ class Explainer:
                 f"Expected two classes to contrast, target=... and against=..., got {target!r} and {against!r}. "
                 f"Classes: {', '.join(self.classifier.labels[:20])}."
             )
-        return label, other
+        return label, other, contrast(label, other, len(self.classifier.labels))
 
     def _after_prediction(self, encoding: Encoding, job: "_Call") -> tuple[torch.Tensor, Prediction]:
         prediction = self.classifier.predict(encoding)
         if job.target is None:
             target = self._predicted(encoding, prediction)
         else:
-            target = torch.full_like(encoding.text_of, job.wanted(self.classifier))
+            target = torch.full_like(encoding.text_of, job.target)
         return job.method.attribute(self.classifier, encoding, target, options=job.options, seed=job.seed), prediction
 
     @staticmethod
@@ -248,7 +249,7 @@ class Explainer:
         job: "_Call",
     ) -> Explanation:
         text, read = encoding.texts[index], encoding.read[index]
-        chosen = int(outputs.argmax()) if job.target is None else job.target
+        chosen = int(outputs.argmax()) if job.label is None else job.label
         return Explanation(
             text=text.text,
             pair=text.pair,
@@ -278,19 +279,15 @@ class Explainer:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """What is asked for, checked once for all batches; `target` None is each text's most probable class."""
+    """What is asked for, checked once for all batches; without a target it is each text's most probable class."""
 
     method: Method
     options: Mapping[str, Any]
     seed: int
-    target: int | None
+    label: int | None
     against: int | None
+    target: int | None
     truncate: bool
-
-    def wanted(self, classifier: Classifier) -> int:
-        """The target that methods take: a class, or the contrast of two."""
-        assert self.target is not None
-        return self.target if self.against is None else contrast(self.target, self.against, len(classifier.labels))
 
 
 def _learned(method: Method) -> bool:
