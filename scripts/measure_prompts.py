@@ -34,7 +34,7 @@ PROMPT = Prompt(template="Review: {text}\nIt is", labels={"negative": " bad", "p
 METHODS = (
     "expnet",
     "raw_attention",
-    "attention_rollout",
+    "rollout",
     "generic_relevance",
     "saliency",
     "input_x_gradient",

@@ -1,7 +1,6 @@
 """How well a check without marks (`expnet trust`) tells which explainers agree with people.
 
     python scripts/measure_trust.py ../shared/data [NAME=FOLDER:SET,SET...]
-    python scripts/tables.py
 
 Every cell is a classifier (the demos, and further ones that are named), a set and an explainer. Development splits
 only. "untrained" is an ExpNet with random weights, of which no check should say anything good. An interrupted run
