@@ -21,6 +21,9 @@ def options_for(method: Method, classifier: Classifier) -> dict[str, Any]:
     options: dict[str, Any] = {name: enough for name, enough in _ENOUGH.items() if name in method.options}
     if "documents" in method.options:
         options["documents"] = ["a good film", "bad"]
+    if "weights" in method.options:
+        heads = classifier.support.layers * classifier.support.heads
+        options["weights"] = [0.5 - head / heads for head in range(heads)]
     if "replacement" in method.options and classifier.mask_id is None:
         options["replacement"] = "pad"
     return options

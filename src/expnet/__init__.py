@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from expnet.training.adapt import adapt as adapt
     from expnet.training.config import FitConfig as FitConfig
     from expnet.training.fit import fit as fit
+    from expnet.training.head_weights import learn_head_weights as learn_head_weights
     from expnet.training.mixture import Source as Source
     from expnet.training.mixture import fit_mixture as fit_mixture
 
@@ -68,6 +69,7 @@ _HOMES = {
     "finetune": "expnet.finetuning",
     "fit": "expnet.training.fit",
     "fit_mixture": "expnet.training.mixture",
+    "learn_head_weights": "expnet.training.head_weights",
     "list_methods": "expnet.methods.registry",
     "load": "expnet.explainer",
     "read_records": "expnet.rationales",

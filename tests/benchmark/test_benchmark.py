@@ -21,24 +21,35 @@ from expnet.benchmark.rows import EXPNETS, Row, RowFile, read_rows
 from expnet.errors import BenchmarkError, MethodError, OptionError
 from expnet.explainer import Explainer, load_classifier
 from expnet.methods.registry import find_method
-from expnet.metrics import auroc, average_precision, mark_top, token_f1
+from expnet.metrics import (
+    auroc,
+    average_precision,
+    mark_top,
+    rank_correlation,
+    soft_average_precision,
+    token_f1,
+)
+from expnet.metrics.limits import losses_of_rankings, removal_limits
 from expnet.network.expnet import ExpNet, ExpNetConfig
 from expnet.network.heads import HeadSetConfig
+from expnet.network.universal import universal
 from expnet.rationales import Record
 from expnet.text.texts import Text
 from expnet.timing import clock
+from expnet.training.head_weights import learn_head_weights
 from tests.models import build, save
 
 WORDS = ("bad", "film", "text", "short", "long", "another", "one", "the", "first")
 PLAN = """
 name = "tiny"
+experiments = ["cross-task", "shipped", "adapted", "few marks", "in-domain"]
 shots = [4]
 seeds = [0, 1]
 stability_texts = 3
 cost = true
 examples = 1
 [methods]
-whole = ["random", "raw_attention", "raw_attention:column", "inverse_document_frequency"]
+whole = ["random", "raw_attention", "raw_attention:column", "inverse_document_frequency", "at2"]
 sample = ["leave_one_out"]
 sample_texts = 4
 options = { "raw_attention:column" = { direction = "column" } }
@@ -46,6 +57,7 @@ options = { "raw_attention:column" = { direction = "column" } }
 texts = 4
 replacements = ["mask"]
 soft = true
+most_words = 7
 [cross]
 steps = 2
 features = { tier = "attention", summed = 3 }
@@ -60,7 +72,7 @@ name = "films"
 family = "sentiment"
 train = "films/train"
 classifier = { load = "MODEL" }
-tests = [{ file = "films/test", marks = ["rationale", "majority", "each annotator"] }]
+tests = [{ file = "films/test", marks = ["rationale", "majority", "each annotator", "shares"] }]
 [[task]]
 name = "posts"
 family = "hate"
@@ -154,6 +166,58 @@ class TestRows:
         assert len(in_full) == len(human.texts)
         np.testing.assert_allclose(human.values["f1"], (1 + 1 + 2 / 3) / 3, atol=1e-4)
 
+    def test_words_count_with_the_share_who_marked_them(self, rows, place):
+        explainer = Explainer(load_classifier(place / "model"))
+        records = Data(place / "data", read_plan(place / "plan.toml")).records("films/test")
+        (row,) = only(rows, kind="plausibility", set="films/test", method="raw_attention", marks="shares")
+        for place_, number in enumerate(row.texts):
+            given = records[number]
+            explanation = explainer.explain(given.text, method="raw_attention", target=given.label)
+            scores = np.array([word.score for word in explanation.words])
+            shares = np.mean([given.word_marks(annotation.spans) for annotation in given.annotations], axis=0)
+            assert set(shares.tolist()) == {0, 1 / 3, 1}
+            expected = soft_average_precision(scores, shares), rank_correlation(scores, shares)
+            assert row.values["soft_average_precision"][place_] == pytest.approx(expected[0], abs=1e-4)
+            assert row.values["rank_correlation"][place_] == pytest.approx(expected[1], abs=1e-4)
+        (human,) = only(rows, method="human", marks="shares")
+        # Two mark one word, the third that and the next: the others' shares are 1 and 1/2 twice, 1 and 0 once.
+        # Six words that an annotator left out enter together; so do the two that the third marked.
+        best, of_one_word, of_two_words = 1 + 0.5 * 1.5 / 2, 1 + 0.5 * 1.5 / 7, 1 / 2
+        expected = (2 * of_one_word / best + of_two_words) / 3
+        np.testing.assert_allclose(human.values["soft_average_precision"], expected, atol=1e-4)
+
+    def test_heads_weights_are_learned_once_from_texts_that_are_not_tested(self, rows, place):
+        (row,) = only(rows, kind="plausibility", set="films/test", method="at2", marks="majority")
+        (path,) = (place / "runs/head_weights").iterdir()  # both tasks share a classifier
+        weights = json.loads(path.read_text())
+        texts = [record.text for record in Data(place / "data", read_plan(place / "plan.toml")).records("films/train")]
+        classifier = load_classifier(place / "model")
+        assert weights == learn_head_weights(classifier, texts[1:])  # the first is also tested
+        assert row.provenance["options"] == {"weights": weights}
+
+    def test_the_shipped_networks_are_measured_once(self, rows):
+        measured = only(rows, kind="plausibility", experiment="shipped", set="posts/test")
+        assert [row.method for row in measured] == ["expnet", "expnet_gradient"]
+        assert [row.provenance["explainer"] for row in measured] == [
+            fingerprint(universal(tier))[:16] for tier in ("attention", "gradient")
+        ]
+
+    def test_removal_is_normalised_by_the_limits_of_short_texts(self, rows, place):
+        (row,) = only(rows, kind="faithfulness", set="films/test", method="raw_attention")
+        classifier = load_classifier(place / "model")
+        records = Data(place / "data", read_plan(place / "plan.toml")).records("films/test")
+        for place_, number in enumerate(row.texts):
+            given = records[number]
+            target = classifier.labels.index(given.label)
+            explanation = Explainer(classifier).explain(given.text, method="raw_attention", target=target)
+            scores = {"": [np.array([word.score for word in explanation.words])]}
+            asked = classifier, classifier.encode([given.text]), torch.tensor([target])
+            limits, losses = removal_limits(*asked), losses_of_rankings(*asked, scores)[""]
+            assert len(given.text.words) <= 7
+            for name in ("comprehensiveness", "sufficiency"):
+                expected = getattr(limits, name)(losses)[0]
+                assert row.values[f"normalised_{name}"][place_] == pytest.approx(expected, abs=1e-3)
+
     def test_the_floor_marks_everything(self, rows):
         (floor,) = only(rows, method="mark_all", set="posts/test")
         assert set(floor.values["recall"]) == {1.0}
@@ -172,8 +236,9 @@ class TestRows:
         for method in ("expnet", "expnet_gradient"):
             measured = only(rows, kind="plausibility", method=method, set="films/test", marks="rationale")
             said = {(row.experiment, *(row.condition.get(x) for x in ("shots", "start", "seed"))) for row in measured}
-            assert len(measured) == 12
-            assert said == {(*training, seed) for training in trainings for seed in (0, 1)}
+            assert len(measured) == 13
+            expected = {(*training, seed) for training in trainings for seed in (0, 1)}
+            assert said == expected | {("shipped", None, None, 0)}
             assert all("own_f1" in row.values for row in measured)
 
     def test_each_expnet_learned_what_its_row_says(self, rows, place):
@@ -236,7 +301,13 @@ class TestRows:
         ours = {
             (row.method, row.experiment, row.condition.get("start")) for row in measured if row.experiment in EXPNETS
         }
-        trained = {("cross-task", None), ("adapted", None), ("few marks", "adapted"), ("in-domain", "nothing")}
+        trained = {
+            ("cross-task", None),
+            ("shipped", None),
+            ("adapted", None),
+            ("few marks", "adapted"),
+            ("in-domain", "nothing"),
+        }
         assert ours == {(method, *trained_on) for method in ("expnet", "expnet_gradient") for trained_on in trained}
         assert {row.method for row in measured} >= {
             "random",

@@ -329,6 +329,17 @@ class TestMethods:
         with pytest.raises(OptionError, match="documents is read from a file"):
             run(*given, "--option", "documents=nowhere.txt")
 
+    def test_weights_are_the_numbers_on_the_lines_of_a_file(self, folders, tmp_path):
+        heads = expnet.load(folders[0] if not str(folders[0]).startswith("-") else folders[1]).classifier.support
+        path = tmp_path / "weights.txt"
+        path.write_text("1\n" + "0\n" * (heads.layers * heads.heads - 1))
+        given = ["explain", "good film", *folders, "--method", "at2", "--format", "json", "--option"]
+        explanation = expnet.Explanation.from_json(run(*given, f"weights={path}"))
+        assert all(0 < word.score < 1 for word in explanation.words)  # the attention of the one head
+        path.write_text("1\none\n")
+        with pytest.raises(OptionError, match=r"weights is read from .*must hold a number on each line: .*'one'"):
+            run(*given, f"weights={path}")
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [

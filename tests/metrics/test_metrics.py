@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from expnet.metrics import (
     mark_top,
     paired_test,
     precision_recall,
+    soft_average_precision,
     token_f1,
 )
 
@@ -65,6 +67,33 @@ def test_auroc_and_average_precision_agree_with_scikit_learn(words):
     assert average_precision(scores, marks) == pytest.approx(average_precision_score(marks, scores), **EXACT)
     assume(not marks.all())
     assert auroc(scores, marks) == pytest.approx(roc_auc_score(marks, scores), **EXACT)
+
+
+def test_soft_average_precision_counts_words_by_the_share_who_marked_them():
+    # Best: 1, 0.5, 0: 1 × 1/1 + 0.5 × 1.5/2. Here 0.5, 0, 1: 0.5 × 0.5/1 + 1 × 1.5/3.
+    reached, best = 0.5 * 0.5 + 0.5, 1 + 0.5 * 0.75
+    scores, shares = np.array([0.2, 0.9, 0.5]), np.array([1.0, 0.5, 0.0])
+    assert soft_average_precision(scores, shares) == pytest.approx(reached / best, **EXACT)
+    assert np.isnan(soft_average_precision(scores, np.zeros(3)))
+    for wrong in ([1.0, 0.5], [1.0, 0.5, 1.5], [1.0, 0.5, np.nan]):
+        with pytest.raises(InputError, match="Expected 3 shares from 0 to 1"):
+            soft_average_precision(scores, np.array(wrong))
+
+
+@given(CASES)
+def test_soft_average_precision_of_marks_is_average_precision(words):
+    scores, marks = case(*words)
+    assume(marks.any())
+    assert soft_average_precision(scores, marks.astype(float)) == pytest.approx(
+        average_precision(scores, marks), **EXACT
+    )
+
+
+@given(st.lists(st.sampled_from([0, 0.25, 0.5, 1]), min_size=1, max_size=6).filter(any))
+def test_no_ranking_has_a_soft_average_precision_above_1(shares):
+    marked = np.array(shares, dtype=float)
+    reached = [soft_average_precision(np.array(p, dtype=float), marked) for p in permutations(range(len(marked)))]
+    assert max(reached) == pytest.approx(1, **EXACT)
 
 
 @given(CASES)

@@ -45,7 +45,9 @@ def test_logits_are_the_models_own_of_each_text_alone(architecture, declared):
 def test_every_method_scores_many_texts_as_each_alone_or_is_refused(architecture, method):
     network = "universal/gradient" if method.name == "expnet_gradient" else "universal/attention"
     explainer = explainer_of(architecture, network)
-    options = {name: value for name, value in FEW.items() if name in method.options}
+    heads = explainer.classifier.support.layers * explainer.classifier.support.heads
+    few = {**FEW, "weights": [0.5 - head / heads for head in range(heads)]}
+    options = {name: value for name, value in few.items() if name in method.options}
 
     def scores(texts):
         explanations = explainer.explain(texts, method=method.name, options=options)

@@ -49,12 +49,14 @@ STATES = {
 states = pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 
 
-def options_of(method):
-    return {name: value for name, value in FEW.items() if name in method.options}
+def options_of(method, classifier):
+    heads = classifier.support.layers * classifier.support.heads
+    few = {**FEW, "weights": [0.5 - head / heads for head in range(heads)]}
+    return {name: value for name, value in few.items() if name in method.options}
 
 
 def explained(explainer, method):
-    explanations = explainer.explain(TEXTS, method=method.name, options=options_of(method))
+    explanations = explainer.explain(TEXTS, method=method.name, options=options_of(method, explainer.classifier))
     return [([word.score for word in explanation.words], explanation.probabilities) for explanation in explanations]
 
 

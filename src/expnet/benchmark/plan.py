@@ -18,7 +18,11 @@ from expnet.training.config import ACROSS_TASKS, FEW_MARKS, STUDENT, FitConfig
 
 P = TypeVar("P")
 DOCUMENTS = "documents"  # an option that the benchmark fills with the training texts
-Experiment = Literal["cross-task", "cross-base", "cross-both", "cross-language", "adapted", "few marks", "in-domain"]
+WEIGHTS = "weights"  # one that it learns from them
+_FILLED: Mapping[str, Any] = {DOCUMENTS: [""], WEIGHTS: [0.0]}
+Experiment = Literal[
+    "cross-task", "cross-base", "cross-both", "cross-language", "shipped", "adapted", "few marks", "in-domain"
+]
 # In what a task must differ for an ExpNet to learn from it that is tested on another.
 HELD_OUT: Mapping[Experiment, tuple[str, ...]] = {
     "cross-task": ("family",),
@@ -26,7 +30,7 @@ HELD_OUT: Mapping[Experiment, tuple[str, ...]] = {
     "cross-both": ("family", "base"),
     "cross-language": ("language",),
 }
-Against = Literal["rationale", "majority", "each annotator"]
+Against = Literal["rationale", "majority", "each annotator", "shares"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,11 @@ class ClassifierPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetPlan:
-    """Texts to test on. `marks` says against whom: "rationale", "majority" or "each annotator"."""
+    """Texts to test on.
+
+    `marks` says against whom: "rationale", "majority", "each annotator", or "shares", of the annotators who marked a
+    word.
+    """
 
     file: str
     marks: tuple[Against, ...] = ("rationale",)
@@ -136,11 +144,16 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaithfulnessPlan:
-    """On how many texts of each set, with which replacements; `soft` adds the soft versions to the first of them."""
+    """On how many texts of each set, with which replacements; `soft` adds the soft versions to the first of them.
+
+    `most_words` adds to the first of them what is normalised by the limits of each text, where it has no more words;
+    see `expnet.metrics.limits`. A search of the limits runs the model about 5 × words² times.
+    """
 
     texts: int = 0
     replacements: tuple[Replacement, ...] = ("mask", "delete", "zero")
     soft: bool = False
+    most_words: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,11 +167,12 @@ class Plan:
         bases: Repeats each task that fine-tunes "demo/base", on each of these bases instead, as "TASK on BASE"; the
             settings of a base, of `FinetuneConfig`, go before the task's.
         experiments: Which ExpNets: trained on tasks of other families, with classifiers on other bases, both, or of
-            other languages; distilled from one of other families on unmarked texts of the task; trained on a few marked
-            texts, from scratch and from the one before; in domain.
+            other languages; those that come with the package, whatever they learned from; distilled from one of other
+            families on unmarked texts of the task; trained on a few marked texts, from scratch and from the one before;
+            in domain.
         tiers: Which ExpNets: on attention alone, on attention and gradients.
         shots: How many marked texts are few.
-        unmarked: Training texts of the task for the second experiment, without their marks.
+        unmarked: Training texts of the task to distil on, and for at2 to learn from, without their marks.
         seeds: One ExpNet of each kind per seed.
         seed: Of samples, floors and stochastic methods.
         cross, student, few, own: How the ExpNets of these experiments are trained from scratch; `for_warm_start`
@@ -276,4 +290,6 @@ def _check(plan: Plan, where: str) -> None:
             raise BenchmarkError(f"{where}: the classifier of {task.name!r} needs 'load', 'train' or 'of'.")
     for method in plan.methods.measured():
         attribution = find_method(method.name)
-        attribution.check(method.options | ({DOCUMENTS: [""]} if DOCUMENTS in attribution.options else {}))
+        attribution.check(
+            {name: value for name, value in _FILLED.items() if name in attribution.options} | method.options
+        )

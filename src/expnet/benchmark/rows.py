@@ -14,7 +14,7 @@ from expnet.files.lines import numbered
 Kind = Literal["plausibility", "faithfulness", "stability", "sanity", "cost"]
 SCHEMA = 1
 # How one was trained, least of its task first.
-EXPNETS = ("cross-both", "cross-task", "cross-language", "cross-base", "adapted", "few marks", "in-domain")
+EXPNETS = ("cross-both", "cross-task", "cross-language", "cross-base", "shipped", "adapted", "few marks", "in-domain")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from expnet.errors import InputError, OptionError, did_you_mean
 from expnet.files.lines import texts
@@ -56,10 +56,12 @@ def chosen_methods(names: Sequence[str], settings: Sequence[str] | None) -> list
 
 
 def _value(method: "Method", option: str, text: str) -> Any:
-    """Read a value as the option's type wants it; a list of strings is the lines of a file."""
+    """Read a value as the option's type wants it; a list is the lines of a file."""
     types = get_args(annotation := method.options[option].annotation) or (annotation,)
     if str in types:  # Sequence[str]
         return _lines(option, Path(text))
+    if get_origin(annotation) is Sequence:
+        return _numbers(option, Path(text))
     if text in types:  # Literal
         return text
     if NoneType in types and text.lower() == "none":
@@ -77,7 +79,13 @@ def _value(method: "Method", option: str, text: str) -> Any:
 
 def _lines(option: str, path: Path) -> list[str]:
     if not path.is_file():
-        raise OptionError(
-            f"{option} is read from a file with one text on each line, but there is no file {str(path)!r}."
-        )
+        raise OptionError(f"{option} is read from a file with one on each line, but there is no file {str(path)!r}.")
     return [line for line in texts(path) if line.strip()]
+
+
+def _numbers(option: str, path: Path) -> list[float]:
+    lines = _lines(option, path)
+    try:
+        return [float(line) for line in lines]
+    except ValueError as error:
+        raise OptionError(f"{option} is read from {path}, which must hold a number on each line: {error}.") from error

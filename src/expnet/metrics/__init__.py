@@ -4,7 +4,16 @@ What runs a classifier is imported from its own module: `faithfulness`, `erasure
 """
 
 from expnet.metrics.agreement import leave_one_annotator_out, majority, one_against_others
-from expnet.metrics.plausibility import auroc, average_precision, best_f1, iou_f1, mark_top, precision_recall, token_f1
+from expnet.metrics.plausibility import (
+    auroc,
+    average_precision,
+    best_f1,
+    iou_f1,
+    mark_top,
+    precision_recall,
+    soft_average_precision,
+    token_f1,
+)
 from expnet.metrics.stability import kendall_tau, rank_correlation, top_overlap
 from expnet.metrics.statistics import Estimate, bootstrap, estimate, holm, paired_test
 
@@ -25,6 +34,7 @@ __all__ = [
     "paired_test",
     "precision_recall",
     "rank_correlation",
+    "soft_average_precision",
     "token_f1",
     "top_overlap",
 ]

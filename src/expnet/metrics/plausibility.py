@@ -24,6 +24,25 @@ def auroc(scores: Float[ndarray, " words"], marks: Bool[ndarray, " words"]) -> f
     return float((below + below_or_equal).mean() / (2 * len(others)))
 
 
+def soft_average_precision(scores: Float[ndarray, " words"], shares: Float[ndarray, " _"]) -> float:
+    """Return the average precision where a word counts with the share of annotators who marked it.
+
+    Relative to that of the best ranking, the shares in descending order: in (0, 1], and `average_precision` where all
+    shares are 0 or 1. NaN where nobody marked a word. Words of equal score enter together.
+
+    Raises:
+        InputError: If a score is NaN, or there is not one share in [0, 1] per score.
+    """
+    check_scores(scores)
+    if shares.shape != scores.shape or not ((shares >= 0) & (shares <= 1)).all():
+        raise InputError(f"Expected {len(scores)} shares from 0 to 1, got {shares.size}: {shares}.")
+    if not shares.any():
+        return float("nan")
+    # No two enter together there: of equal shares, the later ones lower the precision of none before.
+    descending = np.sort(shares)[::-1]
+    return _area(scores, shares) / _area(-np.arange(len(shares)), descending)
+
+
 def average_precision(scores: Float[ndarray, " words"], marks: Bool[ndarray, " words"]) -> float:
     """Return the precision at each threshold, weighted by the recall it adds.
 
@@ -37,8 +56,7 @@ def average_precision(scores: Float[ndarray, " words"], marks: Bool[ndarray, " w
     _check_marks(scores, marks)
     if not marks.any():
         return float("nan")
-    hits, chosen = _hits(scores, marks)
-    return float((np.diff(hits, prepend=0) * hits / chosen).sum() / marks.sum())
+    return _area(scores, marks)
 
 
 def token_f1(predicted: Bool[ndarray, " words"], marks: Bool[ndarray, " words"]) -> float:
@@ -139,8 +157,13 @@ def _check_marks(words: ndarray, marks: ndarray) -> None:
         )
 
 
+def _area(scores: ndarray, marks: ndarray) -> float:
+    hits, chosen = _hits(scores, marks)
+    return float((np.diff(hits, prepend=0) * hits / chosen).sum() / marks.sum())
+
+
 def _hits(scores: ndarray, marks: ndarray) -> tuple[ndarray, ndarray]:
-    """Return for each threshold, from the highest down, how many marked words and how many words reach it."""
+    """Return for each threshold, from the highest down, the marks (or shares) and the words that reach it."""
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)

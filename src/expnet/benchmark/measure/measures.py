@@ -1,5 +1,6 @@
 """Compute figures from word scores, text by text."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ from expnet.metrics import (
     mark_top,
     precision_recall,
     rank_correlation,
+    soft_average_precision,
     token_f1,
     top_overlap,
 )
@@ -32,6 +34,7 @@ from expnet.metrics.faithfulness import (
     perturbation_curves,
     sufficiency,
 )
+from expnet.metrics.limits import RemovalLimits, losses_of_rankings, removal_limits
 from expnet.model.batches import encoded
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
@@ -39,6 +42,8 @@ from expnet.text.texts import Text
 
 Values = dict[str, list[float]]
 Curve = dict[str, list[float]]
+Limits = tuple[float, float, float]  # the least, the most, and what is lost without any word
+_NORMALISED = ("normalised_comprehensiveness", "normalised_sufficiency")
 
 
 def plausibility(scores: Scores, marks: Marks, share: float, threshold: float | None = None) -> Values:
@@ -58,6 +63,24 @@ def against_each(scores: Scores, annotators: Sequence[Marks], share: float, thre
     return _columns(
         _mean([_plausibility(s, marks, share, threshold) for marks in people])
         for s, people in zip(scores, annotators, strict=True)
+    )
+
+
+def against_shares(scores: Scores, shares: Scores) -> Values:
+    """Evaluate scores against the share of annotators who marked each word; NaN for a text without a marked word."""
+    return _columns(_soft(s, of_text) for s, of_text in zip(scores, shares, strict=True))
+
+
+def people_against_shares(annotators: Sequence[Marks]) -> Values:
+    """Evaluate each annotator's marks against the shares of the others, two at least; the mean over annotators."""
+
+    def others(marks: Marks, mine: int) -> ndarray:
+        share: ndarray = np.mean([*marks[:mine], *marks[mine + 1 :]], axis=0)
+        return share
+
+    return _columns(
+        _mean([_soft(mine.astype(float), others(marks, i)) for i, mine in enumerate(marks) if len(marks) > 2])
+        for marks in annotators
     )
 
 
@@ -120,6 +143,49 @@ def faithfulness(
     return {name: _joined(batches, order, fractions) for name, batches in parts.items()}
 
 
+def normalised(
+    classifier: Classifier,
+    texts: Sequence[Text],
+    target: Sequence[int],
+    scores: Mapping[str, Scores],
+    replacement: Replacement,
+    most_words: int,
+    limits: dict[int, Limits],
+) -> dict[str, Values]:
+    """Return removal between the limits of each text (see `expnet.metrics.limits`), NaN for those with more words.
+
+    Args:
+        classifier: The classifier.
+        texts: Texts.
+        target: A class for each.
+        scores: Of each method.
+        replacement: What stands for removed words.
+        most_words: Texts with more are left out.
+        limits: Those of texts that were searched before, by place; what is searched is added.
+    """
+    columns = {name: {figure: [math.nan] * len(texts) for figure in _NORMALISED} for name in scores}
+    short = [place for place, text in enumerate(texts) if 0 < len(text.words) <= most_words]
+    for at, encoding in encoded(classifier, [texts[place] for place in short]):
+        places = [short[i] for i in at]
+        wanted = torch.tensor([target[place] for place in places])
+        if len(encoding) > len(places):
+            continue  # read in several windows
+        if not limits.keys() >= set(places):
+            searched = removal_limits(classifier, encoding, wanted, replacement=replacement)
+            limits.update(
+                zip(places, zip(searched.least, searched.most, searched.everything, strict=True), strict=True)
+            )
+        known = RemovalLimits(*np.array([limits[place] for place in places]).T)
+        some = {name: [per_text[place] for place in places] for name, per_text in scores.items()}
+        losses = losses_of_rankings(classifier, encoding, wanted, some, replacement=replacement)
+        for name, of_method in losses.items():
+            shares = known.comprehensiveness(of_method), known.sufficiency(of_method)
+            for figure, values in zip(_NORMALISED, shares, strict=True):
+                for place, value in zip(places, values.tolist(), strict=True):
+                    columns[name][figure][place] = value
+    return columns
+
+
 def agreement(first: Scores, second: Scores, share: float) -> Values:
     """Return how much two scorings of the same words agree."""
     return _columns(
@@ -158,6 +224,11 @@ def _plausibility(
     if threshold is not None:
         figures["own_f1"] = token_f1(scores >= threshold, marks)
     return figures if marks.any() else dict.fromkeys(figures, float("nan"))
+
+
+def _soft(scores: Float[ndarray, " words"], shares: Float[ndarray, " words"]) -> dict[str, float]:
+    figures = {"soft_average_precision": soft_average_precision(scores, shares)}
+    return figures | {"rank_correlation": rank_correlation(scores, shares) if shares.any() else float("nan")}
 
 
 def _chosen(chosen: Bool[ndarray, " words"], marks: Bool[ndarray, " words"]) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from expnet.benchmark.measure import measures
 from expnet.benchmark.measure.cost import cost
-from expnet.benchmark.measure.measures import Values
+from expnet.benchmark.measure.measures import Limits, Values
 from expnet.benchmark.measure.scores import Scores, ScoringJob, word_scores
 from expnet.benchmark.plan import DOCUMENTS, Plan, SetPlan, TaskPlan
 from expnet.benchmark.prepare.contestants import Contestant
@@ -27,6 +27,7 @@ class Bench:
 
     def __init__(self, plan: Plan, data: Data, workshop: Workshop) -> None:
         self.plan, self.data, self.workshop = plan, data, workshop
+        self._limits: dict[tuple[str, str, tuple[int, ...]], dict[int, Limits]] = {}
 
     def texts(self, task: TaskPlan, test: SetPlan, most: int = 0) -> TestSet:
         """Return a test set, or a stratified sample of it."""
@@ -40,10 +41,18 @@ class Bench:
             if marks == "each annotator":
                 everything = [np.zeros(len(word_marks)) for word_marks in texts.marks()]
                 floor = measures.against_each(everything, texts.annotators(), 1.0)
+            elif marks == "shares":
+                floor = measures.against_shares([np.zeros(len(share)) for share in texts.shares()], texts.shares())
             else:
                 floor = measures.mark_all(texts.marks(marks))
             rows.append(self._reference("floor", "mark_all", task, texts, floor, marks))
-            if ceiling := measures.people(texts.annotators(), share):  # nothing below three annotators
+            people = texts.annotators()
+            # Nothing below three annotators.
+            if (
+                ceiling := measures.people_against_shares(people)
+                if marks == "shares"
+                else measures.people(people, share)
+            ):
                 rows.append(self._reference("human", "human", task, texts, ceiling, marks))
         return rows
 
@@ -58,6 +67,8 @@ class Bench:
         for marks in test.marks:
             if marks == "each annotator":
                 values = measures.against_each(judged, texts.annotators(), share, threshold)
+            elif marks == "shares":
+                values = measures.against_shares(judged, texts.shares())
             else:
                 values = measures.plausibility(judged, texts.marks(marks), share, threshold)
             rows.append(self._row("plausibility", task, texts, who, job, values, marks=marks))
@@ -68,7 +79,7 @@ class Bench:
     ) -> list[Row]:
         """Measure the probability while words are replaced in the order of each method; all methods together."""
         plan = self.plan.faithfulness
-        soft = plan.soft and replacement == plan.replacements[0]
+        first = replacement == plan.replacements[0]
         sample = all(who.sample for who in group)
         texts = self.texts(task, test, self.plan.methods.sample_texts if sample else plan.texts)
         jobs = [who.job() for who in group]
@@ -80,10 +91,18 @@ class Bench:
         inputs = [record.text for record in texts.records]
         classifier = self.workshop.classifier(task, 0)
         measured = measures.faithfulness(
-            classifier, inputs, explained, scores, replacement, soft=soft, seed=self.plan.seed
+            classifier, inputs, explained, scores, replacement, soft=plan.soft and first, seed=self.plan.seed
         )
+        normalised = {name: dict[str, list[float]]() for name in scores}
+        if plan.most_words and first:
+            limits = self._limits.setdefault((task.name, texts.name, texts.numbers), {})
+            normalised = measures.normalised(
+                classifier, inputs, explained, scores, replacement, plan.most_words, limits
+            )
         rows = []
-        for (values, curves), who, job in zip(measured.values(), group, jobs, strict=True):
+        for name, who, job in zip(scores, group, jobs, strict=True):
+            (values, curves), between = measured[name], normalised[name]
+            values = values | between
             rows.append(
                 self._row("faithfulness", task, texts, who, job, values, curves=curves, replacement=replacement)
             )

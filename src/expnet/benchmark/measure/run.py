@@ -13,7 +13,7 @@ from expnet.benchmark.measure.measuring import Bench
 from expnet.benchmark.plan import Plan, SetPlan, TaskPlan
 from expnet.benchmark.prepare.contestants import Contestant, contestants
 from expnet.benchmark.prepare.data import Data
-from expnet.benchmark.prepare.making import Workshop
+from expnet.benchmark.prepare.making import Workshop, fingerprint
 from expnet.benchmark.rows import EXPNETS, Row, RowFile
 from expnet.errors import BenchmarkError
 from expnet.runtime.progress import track
@@ -104,10 +104,14 @@ def _cell(
         label, condition = contestant.label, dict(contestant.condition)
         depends.append([contestant.experiment, label, condition, plan.methods.options.get(label)])
         depends.append(plan.methods.sample_texts if contestant.sample else 0)
-        if contestant.experiment in EXPNETS:  # it may have been trained on other tasks
+        if contestant.experiment == "shipped":
+            depends.append(fingerprint(contestant.job().network))
+        elif contestant.experiment in EXPNETS:  # it may have been trained on other tasks
             depends += [asdict(config) for config in (plan.cross, plan.student, plan.few, plan.own)]
             depends.append(plan.unmarked)
             depends += [asdict(replace(other, tests=())) for other in plan.tasks]
+        elif contestant.label.split(":")[0] == "at2":  # it learns from unmarked texts
+            depends.append(plan.unmarked)
     if not what.startswith(("floors", "plausibility")):
         depends += [asdict(plan.faithfulness), plan.stability_texts]
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()[:12]

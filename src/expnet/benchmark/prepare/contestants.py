@@ -9,6 +9,7 @@ from expnet.benchmark.prepare.making import Workshop
 from expnet.methods.learned import method_of
 from expnet.methods.registry import find_method
 from expnet.network.channels import Tier
+from expnet.network.universal import universal
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ def _baselines(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Conte
             experiment = "control" if find_method(method.name).family == "control" else "baseline"
             condition = {"classifier": workshop.version(task, round)}
 
-            def job(method: Measured = method) -> ScoringJob:
-                return workshop.job(task, method)
+            def job(method: Measured = method, round: int = round) -> ScoringJob:
+                return workshop.job(task, round, method)
 
             yield Contestant(experiment, method.label, round, method.sample, condition, job)
 
@@ -60,6 +61,8 @@ def _networks(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Contes
         for tier in plan.tiers:
             label = "expnet_gradient" if tier == "gradient" else "expnet"
             for experiment, shots, start in _trainings(plan, workshop, task):
+                if experiment == "shipped" and round >= len(workshop.versions(task)):
+                    continue  # no seed makes it another
 
                 def job(
                     experiment: Experiment = experiment,
@@ -70,6 +73,8 @@ def _networks(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Contes
                 ) -> ScoringJob:
                     if experiment in HELD_OUT:
                         network = workshop.across(experiment, task, round, tier)
+                    elif experiment == "shipped":
+                        network = universal(tier)
                     elif experiment == "adapted":
                         network = workshop.adapted(task, round, tier)
                     else:
@@ -89,7 +94,7 @@ def _trainings(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[tuple
     known -= {experiment for experiment in HELD_OUT if not workshop.others(task, experiment)}
     if not workshop.others(task):  # nobody to distil from
         known.discard("adapted")
-    yield from ((experiment, 0, "") for experiment in (*HELD_OUT, "adapted") if experiment in known)
+    yield from ((experiment, 0, "") for experiment in (*HELD_OUT, "shipped", "adapted") if experiment in known)
     if task.train and "few marks" in known:
         for shots in plan.shots:
             yield "few marks", shots, "nothing"

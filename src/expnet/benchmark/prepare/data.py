@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from expnet.benchmark.plan import ClassifierPlan, Plan, SetPlan, TaskPlan
@@ -47,6 +47,13 @@ class TestSet:
             for record, judged in zip(self.records, self.judged, strict=True)
         ]
         return [[marks for marks in of_text if marks.any()] for of_text in marks_of_texts]
+
+    def shares(self) -> list[Float[ndarray, " _"]]:
+        """Return the share of these annotators who marked each of the judged words of each text."""
+        return [
+            np.mean(marks, axis=0) if marks else np.zeros(judged.sum())
+            for marks, judged in zip(self.annotators(), self.judged, strict=True)
+        ]
 
     def take(self, places: Sequence[int]) -> "TestSet":
         """Return some of the texts."""
@@ -135,8 +142,12 @@ class Data:
         return drawn[0], drawn[1] or None
 
     def unmarked(self, task: TaskPlan, count: int) -> list[Record]:
-        """Return `count` of the task's training texts, marked or not, for training without marks."""
-        unmarked = [r for r in self.records(task.train) if _wanted(r, task) and _reduced(r) not in self.tested]
+        """Return `count` of the task's training texts, marked or not, for training without marks.
+
+        A task without marked texts to train on has those of its classifier.
+        """
+        files = task.train or task.classifier.train
+        unmarked = [r for r in self.records(files) if _wanted(r, task) and _reduced(r) not in self.tested]
         return [unmarked[i] for i in draw(unmarked, count, self.plan.seed)]
 
     def _share(self, task: TaskPlan) -> float:

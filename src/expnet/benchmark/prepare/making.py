@@ -9,12 +9,12 @@ from typing import Any
 
 from expnet._version import __version__
 from expnet.benchmark.measure.scores import FeatureCache, Scores, ScoringJob, keep, kept, targets, word_scores
-from expnet.benchmark.plan import DOCUMENTS, HELD_OUT, Experiment, Measured, Plan, TaskPlan
+from expnet.benchmark.plan import DOCUMENTS, HELD_OUT, WEIGHTS, Experiment, Measured, Plan, TaskPlan
 from expnet.benchmark.prepare.bases.made import BASES, made
 from expnet.benchmark.prepare.data import Data, TestSet, draw
 from expnet.demo import base_model
 from expnet.explainer import load_classifier
-from expnet.files.atomic import atomic_folder
+from expnet.files.atomic import atomic_folder, write_atomic
 from expnet.finetuning import finetune
 from expnet.methods.registry import find_method
 from expnet.model.classifier import Classifier
@@ -23,6 +23,7 @@ from expnet.network.expnet import ExpNet
 from expnet.rationales import Record
 from expnet.training.adapt import adapt
 from expnet.training.config import FitConfig, for_warm_start, with_tier
+from expnet.training.head_weights import learn_head_weights
 from expnet.training.mixture import Source, fit_mixture
 
 _DOCUMENTS = 5000  # enough to count words in
@@ -132,20 +133,34 @@ class Workshop:
             self._explained[key] = dict(zip(whole.numbers, classes, strict=True))
         return [self._explained[key][number] for number in texts.numbers]
 
-    def job(self, task: TaskPlan, method: Measured) -> ScoringJob:
-        """Return a method as the plan wants it; one that counts words gets the classifier's training texts."""
+    def job(self, task: TaskPlan, round: int, method: Measured) -> ScoringJob:
+        """Return a method as the plan wants it; one that counts words or learns from texts gets training texts."""
         attribution, options = find_method(method.name), dict(method.options)
         if DOCUMENTS in attribution.options:
             files = self._owner(task).classifier.train or task.train or task.tests[0].file
             records = self.data.records(files)
             options[DOCUMENTS] = [records[i].text.text for i in draw(records, _DOCUMENTS, self.plan.seed)]
+        if WEIGHTS in attribution.options:
+            options.setdefault(WEIGHTS, self.head_weights(task, round))
         return ScoringJob(attribution, options, self.plan.seed)
+
+    def head_weights(self, task: TaskPlan, round: int) -> list[float]:
+        """Return the weights of a classifier's heads, learned on unmarked training texts and kept."""
+        classifier, texts = self.classifier(task, round), self.data.unmarked(self._owner(task), self.plan.unmarked)
+        asked = [self.fingerprint(classifier), self.plan.seed, __version__]
+        path = self.work / "head_weights" / f"{_digest(asked, texts)[:16]}.json"
+        if not path.is_file():
+            learned = learn_head_weights(classifier, [record.text for record in texts], seed=self.plan.seed)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, json.dumps(learned).encode())
+        weights: list[float] = json.loads(path.read_text(encoding="utf-8"))
+        return weights
 
     def scores(self, task: TaskPlan, round: int, texts: TestSet, job: ScoringJob) -> Scores:
         """Return the scores of each text's words."""
         classifier, target = self.classifier(task, round), self.explained(task, round, texts)
         options = {name: value for name, value in job.options.items() if name != DOCUMENTS}
-        network = "" if job.network is None else fingerprint(job.network)
+        network = fingerprint(job.network)
         asked = [self.fingerprint(classifier), target, job.method.name, options, job.seed, network, __version__]
         path = self.work / "scores" / f"{_digest(asked, texts.records)}.safetensors"
         scores = kept(path)
@@ -209,8 +224,10 @@ class Workshop:
         return network
 
 
-def fingerprint(network: ExpNet) -> str:
-    """Return a hash of a network's configuration and weights."""
+def fingerprint(network: ExpNet | None) -> str:
+    """Return a hash of a network's configuration and weights, "" without one."""
+    if network is None:
+        return ""
     weights = [[name, tensor.tolist()] for name, tensor in sorted(network.state_dict().items())]
     settings = asdict(network.config)
     return _digest([weights, {name: settings[name] for name in ("features", "context", "hidden", "threshold")}], [])
