@@ -16,6 +16,7 @@ from expnet.methods.families.gradient import (
     saliency,
     smooth_grad,
 )
+from expnet.methods.families.perturbation import leave_one_out
 from expnet.methods.replacement import baseline_embedding
 from expnet.text.texts import Text
 from tests.classifiers import tiny_classifier
@@ -55,6 +56,27 @@ def on_embeddings(classifier, encoding):
         return model(inputs_embeds=embedded, **{k: v.repeat(copies, 1) for k, v in inputs.items()}).logits
 
     return forward, embeddings
+
+
+def test_sequential_integrated_gradients_are_leaving_one_out(bert):
+    """What docs/methods.md says of Enguehard 2023: each token's path leads from the text without it to the text."""
+    classifier, encoding, target = bert
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    shares, weights = torch.tensor((nodes + 1) / 2).float(), torch.tensor(weights / 2).float()
+    forward, embeddings = on_embeddings(classifier, encoding)
+    base = baseline_embedding(classifier, "mask").detach()
+    expected = torch.zeros(encoding.ids.shape)
+    for token in range(encoding.ids.shape[1]):
+        change = embeddings[:, token] - base
+        for share, weight in zip(shares, weights, strict=True):
+            on_the_path = embeddings.clone()
+            on_the_path[:, token] = base + share * change
+            on_the_path.requires_grad_()
+            logits = forward(on_the_path).gather(1, target[:, None]).sum()
+            (gradient,) = torch.autograd.grad(logits, on_the_path)
+            expected[:, token] += weight * (gradient[:, token] * change).sum(-1)
+    scores = leave_one_out(classifier, encoding, target)
+    assert_close(scores, expected.masked_fill(~encoding.real, 0), atol=2e-3, rtol=1e-3)
 
 
 class TestOnALinearClassifier:

@@ -35,7 +35,7 @@ def saliency(
         target: A class for each window.
         norm: Length as the root of squares, or as the sum of absolute values.
     """
-    gradient = _gradient(classifier, part, target, [1.0], _here)
+    gradient = weighted_gradient(classifier, part, target, [1.0], _here)
     length: Tensor = torch.linalg.vector_norm(gradient, ord=2 if norm == "l2" else 1, dim=-1)
     return length
 
@@ -62,7 +62,7 @@ def input_x_gradient(
         UnsupportedModelError: If the model normalises embeddings at once, so that the product is 0 for every text.
     """
     raw = classifier.embeddings[part.ids].float().cpu()
-    gradient = _gradient(classifier, part, target, [1.0], _here)
+    gradient = weighted_gradient(classifier, part, target, [1.0], _here)
     products = (gradient * raw).sum(-1)
     lengths = torch.linalg.vector_norm(gradient, dim=-1) * torch.linalg.vector_norm(raw, dim=-1)
     if (products.abs() <= 1e-3 * lengths).all() and _ignores_scale(classifier, part):
@@ -116,7 +116,7 @@ def integrated_gradients(
         way = (raw - base) * part.real.to(raw.device)[:, None, :, None]
         return raw - way * (1 - alphas[copies.start : copies.stop, None, None].to(raw)), way
 
-    return _gradient(classifier, part, target, (weights / 2).tolist(), place).sum(-1)
+    return weighted_gradient(classifier, part, target, (weights / 2).tolist(), place).sum(-1)
 
 
 INTEGRATED_GRADIENTS = Method(
@@ -163,7 +163,7 @@ def smooth_grad(
     def place(raw: Tensor, copies: range) -> tuple[Tensor, Tensor]:
         return raw + noise * _range(raw, part) * draw(raw, copies), torch.ones_like(raw)
 
-    length: Tensor = torch.linalg.vector_norm(_gradient(classifier, part, target, weights, place), dim=-1)
+    length: Tensor = torch.linalg.vector_norm(weighted_gradient(classifier, part, target, weights, place), dim=-1)
     return length
 
 
@@ -219,7 +219,7 @@ def gradient_shap(
         start = torch.where(real, base, raw)
         return start + alphas[:, copies.start : copies.stop].to(raw) * way, way
 
-    return _gradient(classifier, part, target, weights, place).sum(-1)
+    return weighted_gradient(classifier, part, target, weights, place).sum(-1)
 
 
 GRADIENT_SHAP = Method(
@@ -235,7 +235,7 @@ GRADIENT_SHAP = Method(
 )
 
 
-def _gradient(
+def weighted_gradient(
     classifier: Classifier, part: Encoding, target: Tensor, weights: list[float], place: Place
 ) -> Float[Tensor, "batch tokens width"]:
     """Return the weighted sum over copies of gradient times factor, as many copies in a pass as there is room for."""

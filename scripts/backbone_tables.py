@@ -1,0 +1,82 @@
+"""The tables of docs/backbones.md, from the rows of the plan across bases and languages."""
+
+import math
+from collections.abc import Sequence
+
+from expnet.benchmark.present import comparison
+from expnet.benchmark.present.summary import HEADLINE, by_text, group, main_marks, mean, system
+from expnet.benchmark.present.table import Cell, Table, markdown
+from expnet.benchmark.rows import EXPNETS, Row
+
+_FAITHFUL = "comprehensiveness"
+_NORMALISED = "normalised_comprehensiveness"
+
+
+def tables(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the tables of the page by name."""
+    plausible = [row for row in main_marks(rows) if not row.sample]
+    faithful = [row for row in rows if row.kind == "faithfulness" and not row.sample]
+    return {
+        "bases": markdown(by_base(plausible, HEADLINE, "average precision")),
+        "bases removal": markdown(by_base(faithful, _FAITHFUL, "comprehensiveness")),
+        "bases normalised": markdown(by_base(faithful, _NORMALISED, "normalised comprehensiveness")),
+        "left out": markdown(left_out(plausible)),
+    }
+
+
+def base_of(row: Row) -> str:
+    """Return the base that a row's classifier was fine-tuned from, or the name of a classifier that has only one."""
+    return row.classifier.rpartition(" on ")[2]
+
+
+def by_base(rows: Sequence[Row], metric: str, title: str) -> Table:
+    """Return the mean over the tasks of each base for every system, the best on average first."""
+    places = group(rows, base_of)
+    measured: list[tuple[str, list[float]]] = []
+    for name, same in group(rows, system).items():
+        figures = [mean_over_tasks(same, base, metric) for base in places]
+        bases = [figure for figure, base in zip(figures, places, strict=True) if _tasks(places[base]) > 1]
+        measured.append((name, [*figures, math.nan if any(map(math.isnan, bases)) else mean(bases)]))
+    measured.sort(key=lambda line: (math.isnan(line[1][-1]), -line[1][-1]))
+    columns = zip(*(figures for _, figures in measured), strict=True)
+    best = [max((value for value in column if not math.isnan(value)), default=math.nan) for column in columns]
+    bold = {(i, j + 1) for i, (_, line) in enumerate(measured) for j, value in enumerate(line) if value == best[j]}
+    lines: list[tuple[Cell, ...]] = [(name, *figures) for name, figures in measured]
+    tasks = ", ".join(f"{base} {_tasks(here)}" for base, here in places.items())
+    return Table(
+        f"Mean {title} by the base of the classifier",
+        ("method", *places, "mean of bases"),
+        tuple(lines),
+        (f"Tasks: {tasks}. The mean is over bases with several tasks. Bold: the best of each column.",),
+        frozenset(bold),
+    )
+
+
+def mean_over_tasks(rows: Sequence[Row], base: str, metric: str) -> float:
+    """Return the mean over tasks of the means over texts; NaN if a task is missing."""
+    here = group((row for row in rows if base_of(row) == base), lambda row: row.classifier)
+    return mean([mean(by_text(of_task, metric).values()) for of_task in here.values()])
+
+
+def left_out(rows: Sequence[Row]) -> Table:
+    """Return for each ExpNet how often it is surely ahead of, level with or behind the best rule of a classifier."""
+    contests = comparison.contests(rows)
+    lines: list[tuple[Cell, ...]] = []
+    for name, same in group(contests, lambda contest: contest.system).items():
+        signs = [contest.gain.sign for contest in same]
+        gains = [contest.gain.mean for contest in same]
+        worst = min(same, key=lambda contest: contest.gain.mean)
+        counts = tuple(signs.count(sign) for sign in (1, 0, -1))
+        lines.append((name, len(same), *counts, mean(gains), worst.place, worst.gain))
+    header = ("ExpNet", "sets", "ahead", "undecided", "behind", "mean gain", "worst set", "its gain")
+    notes = (
+        "Gain: in average precision over the rule that is best on the very set, AT2 among the rules. Ahead or behind: "
+        "the 95 % bootstrap interval over texts lies on one side of 0.",
+    )
+    order = {name: place for place, name in enumerate(EXPNETS)}
+    lines.sort(key=lambda line: order.get(str(line[0]).partition(", ")[2], len(order)))
+    return Table("Every ExpNet against the best rule of each set", header, tuple(lines), notes)
+
+
+def _tasks(rows: Sequence[Row]) -> int:
+    return len({row.classifier for row in rows})
