@@ -13,8 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 ENCODERS = ("bert", "roberta", "distilbert", "electra", "modernbert", "modernbert-mean", "mpnet")
 DECODERS = ("gpt2", "llama")
 ARCHITECTURES = ENCODERS + DECODERS
-# MPNet computes its attention itself and never asks transformers' attention interface.
-FUSED = tuple(name for name in ARCHITECTURES if name != "mpnet")
+FUSED = ARCHITECTURES
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")

@@ -218,8 +218,8 @@ class TestBands:
 
 class TestRefusals:
     def test_fused_capture_needs_the_attention_interface(self):
-        with pytest.raises(UnsupportedModelError, match="MPNetForSequenceClassification does not use"):
-            capture(build("mpnet"), inputs(), anchor="first")
+        with pytest.raises(UnsupportedModelError, match="RoFormerForSequenceClassification does not use"):
+            capture(build("roformer"), inputs(), anchor="first")
 
     def test_a_model_without_attention_has_nothing_to_capture(self):
         with pytest.raises(UnsupportedModelError, match="FNetForSequenceClassification never called"):

@@ -112,7 +112,7 @@ class TestTheBackend:
 
     def test_it_is_eager_where_the_code_does_not_ask_the_interface(self):
         reason = "the model's code does not use transformers' attention interface"
-        assert probe(build("mpnet"), inputs()) == Support("first", "eager", 3, 4, reason)
+        assert probe(build("roformer"), inputs()) == Support("first", "eager", 3, 4, reason)
 
     def test_it_is_eager_where_the_code_attends_in_ways_that_are_not_covered(self, monkeypatch):
         monkeypatch.setattr(fused, "_UNCOVERED", ("softcap",))

@@ -1,13 +1,14 @@
 """Borrow a model: put it into evaluation mode, switch its attention, and put everything back."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from expnet.errors import UnsupportedModelError
@@ -23,19 +24,26 @@ _PADDING_COUNTS = ("fnet", "xlnet")
 
 
 @contextmanager
-def borrow(model: PreTrainedModel, implementation: str | None = None, *, compiled: bool = False) -> Iterator[None]:
+def borrow(
+    model: PreTrainedModel,
+    implementation: str | None = None,
+    *,
+    compiled: bool = False,
+    forwards: Mapping[nn.Module, Callable[..., Any]] = MappingProxyType({}),
+) -> Iterator[None]:
     """Hold a model alone, in evaluation mode, with another attention implementation if one is named.
 
     Mode and implementation live on the model, shared by all threads, so one thread at a time may hold it; a
     thread that holds it may borrow it again. Everything is put back in the end, also after an error, and in a process
     that is forked meanwhile; every module gets its own mode back. Parts that are compiled run as they were written,
-    unless `compiled` ones are wanted: what changes with each call would be compiled at each. Whoever calls the model
+    unless `compiled` ones are wanted: what changes with each call would be compiled at each. `forwards` stand for those
+    of some modules. Whoever calls the model
     itself meanwhile gets evaluation mode too, but with the implementations of `capture` the same numbers.
     """
     with _LOCKS_LOCK:
         lock = _LOCKS.setdefault(model, Lock())
     with lock:
-        loan = _Loan(model, compiled)
+        loan = _Loan(model, compiled, forwards)
         _LOANS.append(loan)
         try:
             loan.begin()
@@ -82,7 +90,9 @@ def pooled_end(model: PreTrainedModel) -> int | None:
 class _Loan:
     """What a model was like before it was borrowed."""
 
-    def __init__(self, model: PreTrainedModel, compiled: bool) -> None:
+    def __init__(
+        self, model: PreTrainedModel, compiled: bool, forwards: Mapping[nn.Module, Callable[..., Any]]
+    ) -> None:
         modules = list(model.modules())  # once: finding them takes longer than all the rest
         self.thread = threading.get_ident()
         self.training = [module for module in modules if module.training]
@@ -94,6 +104,8 @@ class _Loan:
                 parts.setdefault(id(module.config), module)
         self.parts = list(parts.values())
         self.attention = [(part.config, part.config._attn_implementation) for part in self.parts]
+        # Set on the module, not its class: some libraries do so, too.
+        self.forwards = [(module, forward, vars(module).get("forward")) for module, forward in forwards.items()]
         self.settings = [
             (part.config, name, unusable, usable)
             for part in self.parts
@@ -106,6 +118,8 @@ class _Loan:
             module.training = False
         for module, _ in self.calls:
             module._compiled_call_impl = None
+        for module, forward, _ in self.forwards:
+            vars(module)["forward"] = forward
         for config, name, _, usable in self.settings:
             setattr(config, name, usable)
 
@@ -114,6 +128,11 @@ class _Loan:
             module.training = True
         for module, call in self.calls:
             module._compiled_call_impl = call
+        for module, _, replaced in self.forwards:
+            if replaced is None:
+                vars(module).pop("forward", None)
+            else:
+                vars(module)["forward"] = replaced
         for config, original in self.attention:
             if config._attn_implementation != original:
                 config._attn_implementation = original

@@ -17,6 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, eager_mask
 
+from expnet.attention import own_code
 from expnet.attention.bands import band_drawn_by
 from expnet.attention.borrow import borrow, class_logits
 from expnet.attention.intercept import fitting, is_aside, matrix_of, run
@@ -119,8 +120,8 @@ _SINK: ContextVar[_Sink | None] = ContextVar("expnet_sink", default=None)
 
 
 def supports_fused(model: PreTrainedModel) -> bool:
-    """Whether the model's code asks the attention interface at all; only a probe shows that it works."""
-    return bool(model._can_set_attn_implementation())
+    """Whether the model's code asks the attention interface, or can be made to; only a probe shows that it works."""
+    return bool(model._can_set_attn_implementation()) or own_code.asks(model)
 
 
 def run_fused(
@@ -150,7 +151,9 @@ def run_fused(
 
     token = _SINK.set(sink)
     try:
-        with borrow(model, NAME, compiled=True):
+        asks = NAME if model._can_set_attn_implementation() else None
+        forwards = own_code.forwards(model, _attention, _is_ours)
+        with borrow(model, asks, compiled=True, forwards=forwards):
             if project:
                 logits = run(model, inputs, rules={F.linear: watch, torch.addmm: watch}).logits
             else:
@@ -160,6 +163,10 @@ def run_fused(
     if sink.last is None:
         raise UnsupportedModelError(f"{type(model).__name__} never called the attention interface.")
     return logits
+
+
+def _is_ours() -> bool:
+    return _SINK.get() is not None and not is_aside()
 
 
 def _attention(
