@@ -2,10 +2,12 @@
 
     python scripts/measure_long.py --models ModernBERT-like Llama-like
     python scripts/measure_long.py --models BERT-base-like --tokens 32 128 512
+    python scripts/measure_long.py --models MPNet-like DeBERTa-v3-like RoFormer-like BART-like T5-like --tokens 128 512
     python scripts/tables.py
 
 A ModernBERT-like encoder, with local layers and global ones, and a Llama-like decoder, both small: 6 layers of 6 heads,
-256 wide; and an encoder of BERT-base's size, 12 layers of 12 heads, 768 wide. What a matrix of tokens × tokens would
+256 wide; encoders of BERT-base's size, 12 layers of 12 heads, 768 wide; encoder-decoders with 6 layers on each side,
+768 wide (BART) and 512 (T5). What a matrix of tokens × tokens would
 take grows with their square; what an explanation takes does not.
 """
 
@@ -15,20 +17,66 @@ from pathlib import Path
 
 import torch
 from transformers import (
+    BartConfig,
+    BartForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
     LlamaConfig,
     LlamaForSequenceClassification,
     ModernBertConfig,
     ModernBertForSequenceClassification,
+    MPNetConfig,
+    MPNetForSequenceClassification,
+    PreTrainedConfig,
     PreTrainedModel,
+    RoFormerConfig,
+    RoFormerForSequenceClassification,
+    T5Config,
+    T5ForSequenceClassification,
 )
 
 import expnet
 from expnet.timing import lengths as speed
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "long.json"
-MODELS = ("ModernBERT-like", "Llama-like", "BERT-base-like")
+# As published at their base (T5: small) size.
+_BASE: dict[str, tuple[type[PreTrainedModel], PreTrainedConfig]] = {
+    "BERT-base-like": (BertForSequenceClassification, BertConfig()),
+    "MPNet-like": (MPNetForSequenceClassification, MPNetConfig()),
+    "DeBERTa-v3-like": (
+        DebertaV2ForSequenceClassification,
+        DebertaV2Config(
+            hidden_size=768,
+            num_hidden_layers=12,
+            num_attention_heads=12,
+            intermediate_size=3072,
+            relative_attention=True,
+            pos_att_type=["p2c", "c2p"],
+            position_buckets=256,
+            share_att_key=True,
+            norm_rel_ebd="layer_norm",
+            position_biased_input=False,
+            type_vocab_size=0,
+        ),
+    ),
+    "RoFormer-like": (RoFormerForSequenceClassification, RoFormerConfig(max_position_embeddings=512)),
+    "BART-like": (
+        BartForSequenceClassification,
+        BartConfig(
+            d_model=768,
+            encoder_layers=6,
+            decoder_layers=6,
+            encoder_attention_heads=12,
+            decoder_attention_heads=12,
+            encoder_ffn_dim=3072,
+            decoder_ffn_dim=3072,
+        ),
+    ),
+    "T5-like": (T5ForSequenceClassification, T5Config(num_decoder_layers=6)),
+}
+MODELS = ("ModernBERT-like", "Llama-like", *_BASE)
 LENGTHS = (512, 1024, 2048, 4096, 8192)
 SIZES = {
     "hidden_size": 252,
@@ -70,8 +118,12 @@ def main() -> None:
 
 
 def build(name: str, vocabulary: int) -> PreTrainedModel:
-    if name == "BERT-base-like":
-        return BertForSequenceClassification(BertConfig(vocab_size=vocabulary))
+    if name in _BASE:
+        kind, config = _BASE[name]
+        config.vocab_size, config.pad_token_id, config.eos_token_id = vocabulary, 0, SIZES["eos_token_id"]
+        if config.is_encoder_decoder:
+            config.decoder_start_token_id = 0
+        return kind(config)
     if name == "Llama-like":
         return LlamaForSequenceClassification(LlamaConfig(vocab_size=vocabulary, **SIZES))
     return ModernBertForSequenceClassification(
