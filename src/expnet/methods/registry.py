@@ -22,6 +22,7 @@ from expnet.methods.families import (
     partition,
     perturbation,
     propagation,
+    sums,
     surrogate,
     transformer_attribution,
 )
@@ -38,6 +39,7 @@ _MODULES = (
     discretized,
     deeplift,
     attention_gradient,
+    sums,
     transformer_attribution,
     propagation,
     decomposition,
