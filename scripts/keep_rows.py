@@ -1,4 +1,4 @@
-"""Keep the rows of finished benchmarks in the repository: figures only, no texts.
+"""Keep the rows of finished benchmarks in the repository: figures only, no texts, all plans in one Parquet file.
 
     python scripts/keep_rows.py runs ring
     python scripts/tables.py
@@ -7,15 +7,15 @@ Also keeps how well the fine-tuned classifiers do on their development splits.
 """
 
 import argparse
-import gzip
 import json
 from pathlib import Path
 
 from expnet.benchmark.plan import read_plan
 from expnet.benchmark.present.summary import check_rows
-from expnet.benchmark.rows import RowFile
+from expnet.benchmark.rows import Row, RowFile, keep_rows, read_rows
 
 ROOT = Path(__file__).parents[1] / "benchmarks"
+ROWS = ROOT / "rows" / "all.parquet"
 
 
 def main() -> None:
@@ -24,17 +24,15 @@ def main() -> None:
     parser.add_argument("plans", nargs="+")
     parser.add_argument("--without", nargs="*", default=[], help="sets of an unfinished run to leave out")
     args = parser.parse_args()
-    (ROOT / "rows").mkdir(exist_ok=True)
+    plans: dict[str, list[Row]] = {}
+    for row in read_rows([ROWS]) if ROWS.is_file() else []:
+        plans.setdefault(row.provenance["plan"], []).append(row)
     for name in args.plans:
         sets = {test.file for task in read_plan(ROOT / f"{name}.toml").tasks for test in task.tests} - set(args.without)
-        rows = [row for row in RowFile(args.runs / f"{name}.jsonl").read() if row.set in sets]
-        check_rows(rows)
-        lines = []
-        for number, row in enumerate(rows):
-            lines.append(json.dumps(json.loads(row.to_json()) | {"cell": str(number), "part": 0, "of": 1}))
-        # No time stamp: the same rows give the same file.
-        (ROOT / "rows" / f"{name}.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
-        print(name, len(rows), "rows")
+        plans[name] = [row for row in RowFile(args.runs / f"{name}.jsonl").read() if row.set in sets]
+        check_rows(plans[name])
+        print(name, len(plans[name]), "rows")
+    keep_rows(ROWS, [row for rows in plans.values() for row in rows])
     reports = {path.parent.name: json.loads(path.read_text()) for path in args.runs.glob("classifiers/*/finetune.json")}
     kept = json.dumps(dict(sorted(reports.items())), indent=1) + "\n"
     (ROOT / "rows" / "classifiers.json").write_text(kept)

@@ -49,12 +49,13 @@ def pages() -> dict[Path, str]:
     measured = json.loads((ROOT / "docs" / "studio.json").read_text())
     tables[ROOT / "docs" / "studio.md"] = {"studio": cost_tables.studio(measured)}
     tables[ROOT / "docs" / "speed.md"] = cost_tables.costs(ROOT / "docs")
-    rows = {plan: read_rows([ROOT / "benchmarks" / "rows" / f"{plan}.jsonl.gz"]) for plan in PLANS}
+    rows = group(read_rows([ROOT / "benchmarks" / "rows" / "all.parquet"]), lambda row: str(row.provenance["plan"]))
+    sections = {plan: all_tables(rows[plan]) for plan in PLANS}
     tables[ROOT / "README.md"]["headline"] = brief(rows["ring"])
     tables[ROOT / "docs" / "limits.md"] = {"classifiers": classifiers(reports)} | limits.tables(rows["ring"])
     tables[ROOT / "docs" / "limits.md"]["elsewhere"] = limits.elsewhere(read("elsewhere"))
     for plan in PLANS:
-        tables[ROOT / "docs" / "results.md"] |= benchmark(plan, rows[plan])
+        tables[ROOT / "docs" / "results.md"] |= benchmark(plan, sections[plan])
     tables[ROOT / "docs" / "results.md"]["classifiers of the ring"] = fine_tuned()
     tables[ROOT / "docs" / "research.md"] = {
         "ablation": research_tables.ablation(read("ablation")),
@@ -62,7 +63,7 @@ def pages() -> dict[Path, str]:
         "people": research_tables.people(rows["ring"]),
         "front": research_tables.front(read("front")),
     }
-    pages = {ROOT / "docs" / f"{plan}-tables.md": whole(plan, rows[plan]) for plan in PLANS}
+    pages = {ROOT / "docs" / f"{plan}-tables.md": whole(plan, sections[plan]) for plan in PLANS}
     for path, parts in tables.items():
         pages[path] = path.read_text(encoding="utf-8")
         for name, table in parts.items():
@@ -125,9 +126,8 @@ def mean_of(rows: list[Row]) -> str:
     return f"{figure(rows, HEADLINE).mean:.3f}" if rows else "–"
 
 
-def benchmark(plan: str, rows: list[Row]) -> dict[str, str]:
+def benchmark(plan: str, sections: dict[str, list[Table]]) -> dict[str, str]:
     """Return the tables of results.md that come from the benchmark."""
-    sections = all_tables(rows)
     names = ("headline", "ahead", "few_marks", "trade_off") if plan == "ring" else ("headline", "ahead")
     return {f"{plan} {name}": joined(sections[name]) for name in names if name in sections}
 
@@ -141,11 +141,10 @@ def fine_tuned() -> str:
     return "\n".join(lines)
 
 
-def whole(plan: str, rows: list[Row]) -> str:
+def whole(plan: str, sections: dict[str, list[Table]]) -> str:
     """Return the page with all tables of a plan that results.md leaves out."""
-    sections = all_tables(rows)
     left = ("plausibility", "gains", "gains_sample", "faithfulness", "stability", "sanity", "cost")
-    source = f"From `benchmarks/rows/{plan}.jsonl.gz`; see [benchmark.md](benchmark.md)."
+    source = f"From `benchmarks/rows/all.parquet`, plan {plan}; see [benchmark.md](benchmark.md)."
     head = f"# All tables of the plan {plan}\n\n{source}"
     parts = [f"## {name.replace('_', ', ')}\n\n{joined(sections[name])}" for name in left if name in sections]
     return "\n\n".join([head, *parts]) + "\n"

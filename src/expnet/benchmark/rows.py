@@ -1,4 +1,7 @@
-"""Rows of a benchmark: one measurement of one method on one set, text by text, appended to a file and never changed."""
+"""Rows of a benchmark: one measurement of one method on one set, text by text.
+
+While a plan runs they are appended to a file of lines and never changed; of finished plans they are kept in Parquet.
+"""
 
 import json
 import math
@@ -8,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from expnet.benchmark.kept import read_kept, write_kept
 from expnet.errors import BenchmarkError, InputError
 from expnet.files.lines import numbered
 
@@ -138,22 +142,37 @@ class RowFile:
 
 
 def read_rows(paths: Iterable[str | Path]) -> list[Row]:
-    """Read rows from `.jsonl` or `.jsonl.gz` files, or from all such files in folders.
+    """Read rows from `.parquet`, `.jsonl` or `.jsonl.gz` files, or from all such files in folders.
 
     Raises:
         BenchmarkError: If there is no such file, or nothing in it is a row.
+        MissingExtraError: If a file is Parquet, and pyarrow is not installed.
     """
     rows: list[Row] = []
     for path in map(Path, paths):
-        files = sorted(path.glob("*.jsonl*")) if path.is_dir() else [path]
-        found_rows = [row for file in files if file.is_file() for row in RowFile(file).read()]
+        files = sorted([*path.glob("*.jsonl*"), *path.glob("*.parquet")]) if path.is_dir() else [path]
+        found_rows = [row for file in files if file.is_file() for row in _read(file)]
         if not found_rows:
             raise BenchmarkError(
-                f"There are no benchmark rows in {path}; expected a .jsonl file that `expnet benchmark` wrote, or a "
-                "folder with such files."
+                f"There are no benchmark rows in {path}; expected a .jsonl file that `expnet benchmark` wrote, a "
+                ".parquet file that scripts/keep_rows.py wrote, or a folder with such files."
             )
         rows += found_rows
     return rows
+
+
+def keep_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows to a `.parquet` file, as they stand in lines: numbers with five digits.
+
+    Raises:
+        BenchmarkError: If a row has not one value per text, or a number is too large or too small for a float32.
+        MissingExtraError: If pyarrow is not installed.
+    """
+    write_kept(path, [json.loads(row.to_json()) for row in rows])
+
+
+def _read(file: Path) -> list[Row]:
+    return [Row.from_dict(row) for row in read_kept(file)] if file.suffix == ".parquet" else RowFile(file).read()
 
 
 def _rounded(value: float) -> float | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from expnet.cli.outputs import check_folder_of
-from expnet.errors import require_extra
+from expnet.errors import InputError, require_extra
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 def report(
     rows: Annotated[list[Path], typer.Argument(help="Files of rows that `expnet benchmark` wrote, or their folders.")],
     output: Annotated[Path, typer.Option(help="Write the page to this file.")],
+    plan: Annotated[
+        str | None, typer.Option(help="Only the rows of this plan, of files that hold those of several.")
+    ] = None,
     tables: Annotated[
         Path | None, typer.Option(help="Also write the tables to this folder, as CSV and as one Markdown file.")
     ] = None,
@@ -39,6 +42,11 @@ def report(
 
     shown = [] if examples is None else read_examples(examples)
     results = read_rows(rows)
+    if plan is not None:
+        plans = {str(row.provenance.get("plan")) for row in results}
+        results = [row for row in results if row.provenance.get("plan") == plan]
+        if not results:
+            raise InputError(f"There are no rows of the plan {plan!r}; there are those of {', '.join(sorted(plans))}.")
     check_rows(results)
     sections, figures = all_tables(results), plotting.plots(results)
     output.write_text(page(results, sections, figures, shown), encoding="utf-8")

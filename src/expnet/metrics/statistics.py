@@ -2,15 +2,18 @@
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from expnet.errors import InputError
 
 # Up to here all 2ⁿ choices of signs are tried, 4,096 at most.
 _EXACT_PAIRS = 12
+# Tables ask for the same draws thousands of times; they are kept up to this number, which is 8 MB.
+_REMEMBERED = 2**20
 # Draws at once, so that thousands of texts need little memory.
 _BLOCK = 500
 
@@ -39,9 +42,19 @@ def bootstrap(
     values = values[~np.isnan(values)]
     if not len(values):
         return float("nan"), float("nan")
-    means = np.random.default_rng(seed).choice(values, (draws, len(values))).mean(1)
+    n = len(values)
+    drawn = _remembered if draws * n <= _REMEMBERED else _drawn
+    means = values[drawn(seed, draws, n)].mean(1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def _drawn(seed: int, draws: int, n: int) -> Int[ndarray, "{draws} {n}"]:
+    """Return which of `n` values each draw takes, with replacement."""
+    return np.random.default_rng(seed).integers(0, n, (draws, n))
+
+
+_remembered = lru_cache(maxsize=8)(_drawn)
 
 
 def paired_test(

@@ -51,7 +51,7 @@ def check_rows(rows: Iterable[Row]) -> None:
     if twice := [name for name, count in keys.items() if count > 1]:
         raise BenchmarkError(
             f"{len(twice)} measurements are there more than once, first {twice[0]}. Was a file given twice, or the "
-            "rows of two runs? Give each run a report of its own."
+            "rows of two runs? Give each run a report of its own; `expnet report --plan NAME` picks those of one plan."
         )
 
 
@@ -138,12 +138,28 @@ def main_marks(rows: Iterable[Row]) -> list[Row]:
 
 def by_text(rows: Iterable[Row], metric: str) -> dict[int, float]:
     """Return the mean of each text over rows, which differ by seed; texts without a value are left out."""
+    chosen = [row for row in rows if metric in row.values]
+    texts = {row.texts for row in chosen}
+    if len(texts) == 1 and all(len(set(numbers)) == len(numbers) for numbers in texts):
+        return _by_same_text(chosen, metric)
     values_of: dict[int, list[float]] = defaultdict(list)
-    for row in rows:
-        for text, value in zip(row.texts, row.values.get(metric, ()), strict=metric in row.values):
+    for row in chosen:
+        for text, value in zip(row.texts, row.values[metric], strict=True):
             if not math.isnan(value):
                 values_of[text].append(value)
     return {text: mean(values) for text, values in values_of.items()}
+
+
+def _by_same_text(rows: Sequence[Row], metric: str) -> dict[int, float]:
+    """Do the same for rows on the same texts, many times as fast: the same sums, and texts in the same order."""
+    texts = np.array(rows[0].texts, dtype=int)
+    values = np.array([row.values[metric] for row in rows], dtype=float).reshape(len(rows), len(texts))
+    known = ~np.isnan(values)
+    count = known.sum(0)
+    total = np.where(known, values, 0.0).sum(0)
+    # Texts come in the order in which a row is the first to have a value of them.
+    order = np.argsort(np.where(count > 0, known.argmax(0), len(rows)), kind="stable")[: int((count > 0).sum())]
+    return dict(zip(texts[order].tolist(), (total[order] / count[order]).tolist(), strict=True))
 
 
 def mean(values: Iterable[float]) -> float:
