@@ -8,6 +8,8 @@ from expnet.errors import InputError, ModelError, did_you_mean
 
 # A regression head gives values in its own units; every other head gives probabilities.
 OutputKind = Literal["probability", "value"]
+# As a target: every class.
+ALL = "all"
 
 
 def class_names(id2label: object, label2id: object = None) -> tuple[str, ...]:
@@ -83,6 +85,22 @@ def output_index(labels: Sequence[str], target: str | int | None, kind: OutputKi
             f"to explain as target. Outputs: {_names(labels)}."
         )
     return 0
+
+
+def asks_for_all(labels: Sequence[str], target: object) -> bool:
+    """Return whether a target asks for every class, by the word "all".
+
+    Raises:
+        InputError: If a class has that name, so that it could be meant.
+    """
+    if not (isinstance(target, str) and target == ALL):
+        return False
+    if ALL in labels:
+        raise InputError(
+            f"target='all' asks for every class, and class {labels.index(ALL)} of this model is called 'all': give its "
+            f"index, target={labels.index(ALL)}, or rename it in id2label and label2id to ask for every class."
+        )
+    return True
 
 
 def target_note(methods: Sequence[str], kind: OutputKind, *, alone: bool = True) -> str:
