@@ -135,6 +135,20 @@ def as_target(target: object) -> str | int:
     raise InputError(f"Expected a class by name or index, got {type(target).__name__}: {str(target)[:60]!r}.")
 
 
+def as_one_target(target: object, *, holder: str) -> str | int | None:
+    """Return a class as `as_target` does, or None as it is, for what holds one explanation.
+
+    Raises:
+        InputError: Also if every class is asked for; the message begins with the `holder`.
+    """
+    if isinstance(target, str) and target == ALL:
+        raise InputError(
+            f"{holder} holds one explanation, so that its target cannot be 'all': ask for each class by itself, or "
+            "call Explainer.explain(text, target='all'). A class of that name is reached by its index."
+        )
+    return None if target is None else as_target(target)
+
+
 def class_index(labels: Sequence[str], target: str | int) -> int:
     """Return the index of a class given by name or index.
 
