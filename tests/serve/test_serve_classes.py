@@ -78,8 +78,7 @@ def test_each_class_counts_as_a_text(client):
 @pytest.mark.parametrize(
     ("method", "one", "every"),
     [
-        # Tokens of the window times the passes: 9 words and marks, 2 special tokens. The passes of one class are free
-        # where they are few.
+        # Passes over 7 tokens and 2 special ones; those of one class are free where they are few.
         ("expnet", 0, 2 * 1),
         ("saliency", 0, 2 * 2),
         ("rollout", 0, 0),
@@ -91,14 +90,14 @@ def test_the_cost_counts_what_more_classes_take(explainer, method, one, every):
     width = int(explainer.classifier.encode([TEXT]).mask.sum())
     assert width - 2 == 7
 
-    def limit(target, passes):
-        Explain(method, target=target).prepare(explainer, [(TEXT, None)], Limits(tokens=max(1, width * passes)))
+    def prepare(target, tokens):
+        Explain(method, target=target).prepare(explainer, [(TEXT, None)], Limits(tokens=tokens))
 
     for target, passes in ((0, one), ("all", every)):
-        limit(target, passes)
+        prepare(target, max(1, width * passes))
         if passes:
             with pytest.raises(RefusedError, match="would cost as much"):
-                limit(target, passes - 1e-9)
+                prepare(target, width * passes - 1)
 
 
 def ask(client, path="/", **fields):
