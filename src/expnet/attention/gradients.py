@@ -12,14 +12,18 @@ from transformers import PreTrainedModel
 from expnet.errors import NoGradientError
 
 
-def gradients(model: PreTrainedModel, value: Float[Tensor, ""], points: Sequence[Tensor]) -> list[Tensor]:
+def gradients(
+    model: PreTrainedModel, value: Float[Tensor, ""], points: Sequence[Tensor], *, keep: bool = False
+) -> list[Tensor]:
     """Return the gradient of a number that a model computed at each point; zeros at a point that it passed by.
+
+    With `keep` the graph stays, for another number of the same pass.
 
     Raises:
         NoGradientError: If the number leads back to none of the points, or one of them to no token.
     """
     kept = value.requires_grad and all(point.requires_grad for point in points)
-    slopes = torch.autograd.grad(value, points, allow_unused=True) if kept else [None]
+    slopes = torch.autograd.grad(value, points, retain_graph=keep, allow_unused=True) if kept else [None]
     if all(slope is None for slope in slopes):
         raise no_gradient(type(model).__name__)
     return [torch.zeros_like(point) if slope is None else slope for point, slope in zip(points, slopes, strict=True)]

@@ -1,6 +1,6 @@
 """All that one forward pass says of each head and token, and what a backward pass from the target's logit adds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -87,35 +87,61 @@ def gradient_signals(
         UnsupportedModelError: If the model's embeddings or attention cannot be reached.
         NoGradientError: If the logits do not lead back to the tokens.
     """
-    with torch.inference_mode(False):
-        # No graph can hold tensors made in inference mode; their copies are plain ones.
-        inputs = {name: tensor.clone() for name, tensor in inputs.items()}
-        return _with_gradients(model, inputs, None if target is None else target.clone(), anchor)
+    return GradientPass(model, inputs, anchor=anchor).signals(target)
 
 
-def _with_gradients(
-    model: PreTrainedModel, inputs: Mapping[str, Tensor], target: Tensor | None, anchor: Anchor
-) -> Signals:
-    leaves: list[Tensor] = []
+class GradientPass:
+    """One forward pass with attention in the open, whose graph takes a backward pass from any number of targets.
 
-    def embed(raw: Tensor) -> Tensor:
-        leaves.append(raw.detach().requires_grad_())  # the weights are constants, so the embeddings carry the graph
-        return leaves[-1]
+    A caller may be in inference mode.
+    """
 
-    with torch.enable_grad():
-        done = run(model, inputs, embed=embed, attend=lambda _, layer: layer)
-        maps = [layer.probabilities for layer in done.layers]
-        logits = done.logits.float()
-        explained = (logits.amax(1) if target is None else logit_of(logits, target)).sum()
-        *slopes_of_maps, slopes = gradients(model, explained, [*maps, leaves[-1]])
-    pooled, stack = PooledTokens.of(model, inputs, anchor), Stack.of(model)
-    with torch.no_grad():
-        layers = [
-            replace(layer, probabilities=layer.probabilities.detach(), value=layer.value.detach())
-            for layer in stack.reading(done.layers)
-        ]
-        evidence = _evidence([a.detach() for a in maps], slopes_of_maps, slopes, pooled, stack)
-        return replace(_signals(done.logits.detach(), layers, pooled), evidence=evidence)
+    def __init__(self, model: PreTrainedModel, inputs: Mapping[str, Tensor], *, anchor: Anchor) -> None:
+        """Run the forward pass; arguments and errors are those of `gradient_signals`."""
+        leaves: list[Tensor] = []
+
+        def embed(raw: Tensor) -> Tensor:
+            leaves.append(raw.detach().requires_grad_())  # the weights are constants: the embeddings carry the graph
+            return leaves[-1]
+
+        with torch.inference_mode(False), torch.enable_grad():
+            # No graph can hold tensors made in inference mode; their copies are plain ones.
+            self._inputs = {name: tensor.clone() for name, tensor in inputs.items()}
+            self._pass = run(model, self._inputs, embed=embed, attend=lambda _, layer: layer)
+        self._model, self._anchor, self._embeddings = model, anchor, leaves[-1]
+        self._without: Signals | None = None
+
+    @property
+    def logits(self) -> Float[Tensor, "batch classes"]:
+        """As the model gives them."""
+        return self._pass.logits.detach()
+
+    def of_each(self, targets: Int[Tensor, "targets batch"]) -> Iterator[Signals]:
+        """Yield the signals of one target of each text after the other; the last backward pass frees the graph."""
+        for number, target in enumerate(targets, start=1):
+            yield self.signals(target, keep=number < len(targets))
+
+    def signals(self, target: Int[Tensor, " batch"] | None, *, keep: bool = False) -> Signals:
+        """Run a backward pass from each text's target logit, or its largest; with `keep` others may follow.
+
+        Raises:
+            NoGradientError: If the logits do not lead back to the tokens.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            maps = [layer.probabilities for layer in self._pass.layers]
+            logits = self._pass.logits.float()
+            explained = (logits.amax(1) if target is None else logit_of(logits, target.clone())).sum()
+            *slopes_of_maps, slopes = gradients(self._model, explained, [*maps, self._embeddings], keep=keep)
+        with torch.inference_mode(False), torch.no_grad():
+            pooled, stack = PooledTokens.of(self._model, self._inputs, self._anchor), Stack.of(self._model)
+            if self._without is None:  # what the forward pass alone says is the same for every target
+                layers = [
+                    replace(layer, probabilities=layer.probabilities.detach(), value=layer.value.detach())
+                    for layer in stack.reading(self._pass.layers)
+                ]
+                self._without = _signals(self.logits, layers, pooled)
+            evidence = _evidence([a.detach() for a in maps], slopes_of_maps, slopes, pooled, stack)
+            return replace(self._without, evidence=evidence)
 
 
 def _signals(logits: Tensor, layers: Sequence[FusedLayer | Layer], pooled: PooledTokens) -> Signals:

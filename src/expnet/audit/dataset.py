@@ -31,7 +31,8 @@ BINS = 20  # of the histogram of probabilities
 _SHOWN = 20  # words a class, and words that changed
 _EXTREME = 10
 _SAMPLE = 2000  # rows that drift is tested on
-_MADE = ("classifier_hash", "tokenizer_hash", "explainer_hash", "method", "options", "target", "truncate", "versions")
+_SETTINGS = ("method", "options", "target", "against", "truncate")
+_MADE = ("classifier_hash", "tokenizer_hash", "explainer_hash", *_SETTINGS, "versions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

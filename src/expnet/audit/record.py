@@ -26,7 +26,7 @@ from expnet.files.parsing import (
 from expnet.identity import models, sha256
 from expnet.metrics.removal import Checked, check
 from expnet.runtime.versions import versions
-from expnet.text.labels import as_target
+from expnet.text.labels import as_one_target, as_target
 from expnet.text.texts import Text, as_text
 
 KIND, SCHEMA = "expnet decision", 1
@@ -46,13 +46,15 @@ _FIELDS = {
 }
 _PART_FIELDS = {"sha256": TEXT, "characters": whole(0, _LONGEST), "content": optional(TEXT)}
 _SEED = whole(-(2**63), 2**64 - 1)  # what a generator of torch takes
+_CLASS = Kind("null, a class's name or its index", lambda value: optional(TEXT).fits(value) or _SEED.fits(value))
 _ASKED_FIELDS = {
     "method": TEXT,
     "options": _TABLE,
     "seed": _SEED,
-    "target": Kind("null, a class's name or its index", lambda value: optional(TEXT).fits(value) or _SEED.fits(value)),
+    "target": _CLASS,
     "truncate": FLAG,
     "count": whole(1, _LONGEST),
+    "against": _CLASS,
 }
 _CHECKED_FIELDS = {"name": TEXT, "words": listed(TEXT), "full": number(), "without": number(), "alone": number()}
 _BLANK = "\u00b7"  # stands for a character of a word that the record does not hold
@@ -77,10 +79,11 @@ class Asked:
     target: str | int | None = None
     truncate: bool = False
     count: int = 3
+    against: str | int | None = None
 
     def __post_init__(self) -> None:
-        if self.target is not None:  # plain, because records are written to files
-            object.__setattr__(self, "target", as_target(self.target))
+        object.__setattr__(self, "target", as_one_target(self.target, holder="A record"))
+        object.__setattr__(self, "against", None if self.against is None else as_target(self.against))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +118,14 @@ class AuditRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, as `decision.schema.json` beside this module describes them."""
-        explanation = self.explanation.to_dict()
-        for name in ("text", "pair"):
-            del explanation[name]
+        told = self.explanation.to_dict().items()
+        explanation = {name: value for name, value in told if name not in ("text", "pair")}
         if self.text.content is None:
             explanation["words"] = [{**word, "text": None} for word in explanation["words"]]
         data = {"kind": KIND, "schema": SCHEMA, **asdict(self), "explanation": explanation}
         del data["changed"]
+        if self.asked.against is None:  # as records from before there were contrasts, whose seal is of what they hold
+            del data["asked"]["against"]
         data["checks"] = [asdict(check) | {"words": list(check.words)} for check in self.checks]
         return data | {"sha256": seal(data)}
 
@@ -171,14 +175,14 @@ def record_decision(
     Raises:
         ExpnetError: As `Explainer.explain`.
     """
-    asked = asked or Asked()
-    item = as_text(text)
+    asked, item = asked or Asked(), as_text(text)
     explanation = explainer.explain(
         item,
         method=asked.method,
         options=asked.options,
         seed=asked.seed,
         target=asked.target,
+        against=asked.against,
         truncate=asked.truncate,
     )
     checks, unchecked = _checks(explainer, item, explanation, asked.count)
@@ -274,9 +278,8 @@ def _parsed(fields: Mapping[str, Any]) -> dict[str, Any]:
     told = dict(fields["explanation"])
     if text.content is None:
         told["words"] = [{**word, "text": ""} for word in told["words"]]
-    contents = {"text": _content(text), "pair": pair and _content(pair)}
-    explanation = Explanation.from_dict({**told, **contents})
-    check_fields(fields["asked"], _ASKED_FIELDS)
+    explanation = Explanation.from_dict({**told, "text": _content(text), "pair": pair and _content(pair)})
+    check_fields({"against": None, **fields["asked"]}, _ASKED_FIELDS)  # older records had no contrasts
     for checked in fields["checks"]:
         check_fields(checked, _CHECKED_FIELDS)
     return {

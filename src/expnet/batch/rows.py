@@ -11,6 +11,7 @@ from expnet.batch.added_columns import FAILED, OK, Outcome, added_fields, added_
 from expnet.batch.settings import Settings
 from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError, TextTooLongError, did_you_mean
 from expnet.explainer import Explainer
+from expnet.explainer.asking import question
 from expnet.explanation.result import Explanation
 from expnet.runtime.memory import bisect_on_error, exhausted
 from expnet.text.labels import OutputKind, as_target
@@ -62,7 +63,10 @@ def explain_sample(explainer: Explainer, settings: Settings) -> Explanation:
     Raises:
         ModelError: If the model fails on every such text.
     """
-    target = settings.target if settings.target_column is None else 0  # which each row names for itself
+    target = settings.target
+    if settings.target_column is not None:  # each row names its own: any class that is not the other one
+        other = None if settings.against is None else explainer.classifier.target_index(settings.against)
+        target = 1 if other == 0 else 0
     failures: list[Exception] = []
     for text in _SAMPLES:
         try:
@@ -139,6 +143,7 @@ def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> 
         return Outcome("too long", f"{count:,} characters are more than {limit}: split the text, or raise the limit.")
     try:
         wanted = explainer.classifier.output_index(None if target is None else as_target(target))
+        question(explainer.classifier, wanted, against=settings.against)
     except InputError as error:
         return Outcome("unknown target", str(error))
     try:
@@ -166,6 +171,7 @@ def _explained(
         options=settings.options,
         seed=settings.seed,
         target=target,
+        against=settings.against,
         truncate=settings.truncate,
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from expnet.errors import InputError
-from expnet.text.labels import as_target
+from expnet.text.labels import as_one_target, as_target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,10 @@ class Settings:
         text: Column of the texts; a name, or in a frame whatever its column is called.
         pair: Column of the second texts, or None; a row whose pair is null is a single text.
         target_column: Column with the class to explain, by name or index; where it is null, the predicted one.
-        target: Class to explain in every row; not together with `target_column`.
+        target: Class to explain in every row; not together with `target_column`, and not "all": a row has columns for
+            one explanation.
+        against: Class to contrast the target, or that of the column, with; where the row's own class is the same, or
+            none is named, the row has the status "unknown target".
         method: Name of the attribution method.
         options: Its options.
         seed: For stochastic methods.
@@ -30,6 +33,7 @@ class Settings:
     pair: Hashable | None = None
     target_column: Hashable | None = None
     target: str | int | None = None
+    against: str | int | None = None
     method: str = "expnet"
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
@@ -39,8 +43,13 @@ class Settings:
     prefix: str = ""
 
     def __post_init__(self) -> None:
-        if self.target is not None:  # plain, because settings are written to files
-            object.__setattr__(self, "target", as_target(self.target))
+        # Plain, because settings are written to files.
+        object.__setattr__(self, "target", as_one_target(self.target, holder="A row"))
+        object.__setattr__(self, "against", None if self.against is None else as_target(self.against))
+        if self.against is not None and self.target is None and self.target_column is None:
+            raise InputError(
+                f"Expected a target, or a column of targets, to contrast with {self.against!r}, got neither."
+            )
         if self.target is not None and self.target_column is not None:
             raise InputError("Expected a target for all rows or a column of targets, got both.")
         for name in ("max_characters", "shard_rows"):

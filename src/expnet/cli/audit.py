@@ -49,6 +49,7 @@ def decision(
     option: options.MethodSettingsOption = None,
     seed: options.SeedOption = 0,
     target: options.TargetOption = None,
+    against: options.AgainstOption = None,
     truncate: options.TruncateOption = False,
     count: Annotated[
         int, typer.Option(min=1, help="To check the explanation, predict again without this many top words.")
@@ -71,7 +72,9 @@ def decision(
     from expnet.text.texts import Text
 
     name, settings = chosen_method(method, option)
-    asked = Asked(method=name, options=settings, seed=seed, target=target, truncate=truncate, count=count)
+    asked = Asked(
+        method=name, options=settings, seed=seed, target=target, against=against, truncate=truncate, count=count
+    )
     loaded = load(
         model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
     )

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,9 +38,10 @@ def explain(
     method: options.MethodsOption = None,
     option: options.MethodSettingsOption = None,
     seed: options.SeedOption = 0,
-    target: options.TargetOption = None,
-    against: Annotated[
-        str | None, typer.Option(help="Class to contrast --target with: why the one rather than the other?")
+    target: options.AllTargetOption = None,
+    against: options.AgainstOption = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="With --target all, explain only so many of the most probable classes.")
     ] = None,
     format: Annotated[
         ExplanationFormat, typer.Option(help="json prints one object on each line.")
@@ -59,10 +61,13 @@ def explain(
     """
     if output is not None:
         check_folder_of(output)
+    every = _asks_for_every_class(target, against, classes)
     pairs = _pairs(texts or standard_input_lines(), pair)
     from expnet.export.manifest import is_export
 
     if is_export(model):
+        if every:
+            raise InputError(f"{model} is exported: its words do not depend on the class, so take --target off.")
         refused = explainer or option or against or prompt or label or revision or device or dtype
         if refused or (method or ["expnet"]) != ["expnet"]:
             raise InputError(
@@ -85,23 +90,35 @@ def explain(
     by_method = []
     for name, settings in chosen:
         try:
+            explain_as = partial(
+                loaded.explain,
+                items,
+                method=name,
+                options=settings,
+                seed=seed,
+                truncate=truncate,
+                progress=sys.stderr.isatty(),
+            )
             by_method.append(
-                loaded.explain(
-                    items,
-                    method=name,
-                    options=settings,
-                    seed=seed,
-                    target=target,
-                    against=against,
-                    truncate=truncate,
-                    progress=sys.stderr.isatty(),
-                )
+                explain_as(target="all", classes=classes) if every else explain_as(target=target, against=against)
             )
         except (InputError, MissingExtraError, OptionError, UnsupportedModelError) as error:
             if method != ["all"]:
                 raise
             say(f"left out {name}: {error}")
-    _write(list(zip(*by_method, strict=True)), format, output)
+    by_text = list(zip(*by_method, strict=True))
+    if every:  # of each text a ranking by each method
+        by_text = [ranking for rankings in by_text for ranking in rankings]
+    _write(by_text, format, output, ranked=every)
+
+
+def _asks_for_every_class(target: str | None, against: str | None, classes: int | None) -> bool:
+    every = target == "all"
+    if every and against is not None:
+        raise InputError(f"--target all explains each class by itself: name the class to contrast with {against!r}.")
+    if classes is not None and not every:
+        raise InputError("--classes says how many classes --target all explains: add it, or leave out --classes.")
+    return every
 
 
 def _from_export(
@@ -124,32 +141,38 @@ def _pairs(texts: Sequence[str], pairs: Sequence[str] | None) -> list[tuple[str,
     return list(zip(texts, pairs, strict=True))
 
 
-def _write(texts: "Sequence[Sequence[Explanation]]", format: ExplanationFormat, output: Path | None) -> None:
-    """Write each text's explanations, by one method or by several side by side."""
+def _write(
+    texts: "Sequence[Sequence[Explanation]]", format: ExplanationFormat, output: Path | None, *, ranked: bool = False
+) -> None:
+    """Write each text's explanations, by one method or by several side by side, or for classes that are ranked."""
     if format is ExplanationFormat.json:
         content = "\n".join(explanation.to_json() for explanations in texts for explanation in explanations)
     elif format is ExplanationFormat.html:
-        content = _page(texts)
+        content = _page(texts, ranked=ranked)
     else:
-        content = "\n\n\n".join(_shown(explanations, coloured=output is None) for explanations in texts)
+        content = "\n\n\n".join(_shown(explanations, coloured=output is None, ranked=ranked) for explanations in texts)
     if output is None:
         sys.stdout.write(content + "\n")
     else:
         output.write_text(content + "\n", encoding="utf-8")
 
 
-def _page(texts: "Sequence[Sequence[Explanation]]") -> str:
+def _page(texts: "Sequence[Sequence[Explanation]]", *, ranked: bool) -> str:
     from expnet.explanation import html
 
+    if ranked:
+        return html.document(map(html.ranked, texts))
     return html.document(
         html.fragment(explanations[0]) if len(explanations) == 1 else html.side_by_side(explanations)
         for explanations in texts
     )
 
 
-def _shown(explanations: "Sequence[Explanation]", *, coloured: bool) -> str:
+def _shown(explanations: "Sequence[Explanation]", *, coloured: bool, ranked: bool) -> str:
     from expnet.explanation import terminal
 
+    if ranked:
+        return (terminal.plain_or_coloured_ranked if coloured else terminal.plain_ranked)(explanations)
     if len(explanations) > 1:
         show = terminal.plain_or_coloured_side_by_side if coloured else terminal.plain_side_by_side
         return show(explanations)

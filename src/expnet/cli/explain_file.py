@@ -41,6 +41,7 @@ def explain_file(
         str | None, typer.Option(help="Column that holds each row's class to explain, by name or index.")
     ] = None,
     target: options.TargetOption = None,
+    against: options.AgainstOption = None,
     method: options.MethodOption = "expnet",
     option: options.MethodSettingsOption = None,
     seed: options.SeedOption = 0,
@@ -85,6 +86,7 @@ def explain_file(
         pair=pair,
         target_column=target_column,
         target=target,
+        against=against,
         method=name,
         options=method_options,
         seed=seed,

@@ -83,6 +83,16 @@ TargetOption = Annotated[
     str | None,
     typer.Option("--target", help="Class to explain, by name or index. By default each text's predicted class."),
 ]
+AllTargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        help="Class to explain, by name or index; all explains every class. By default each text's predicted class.",
+    ),
+]
+AgainstOption = Annotated[
+    str | None, typer.Option("--against", help="Class to contrast --target with: why the one rather than the other?")
+]
 TruncateOption = Annotated[
     bool, typer.Option("--truncate", help="Cut long texts instead of reading them in overlapping windows.")
 ]

@@ -1,31 +1,26 @@
 """The facade: a classifier, and the ExpNet or any other method that explains it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, overload
 
-import torch
-
 from expnet._version import __version__
-from expnet.attention.targets import contrast
 from expnet.checking import TrustCheck, measure, verdict_on, with_check
 from expnet.errors import InputError
-from expnet.explanation.result import Explanation, scored
-from expnet.methods.learned import check_tier, method_of
-from expnet.methods.method import Method
+from expnet.explainer.asking import Call, question
+from expnet.explainer.scoring import score
+from expnet.explanation.result import Explanation, Word, scored
+from expnet.methods.learned import method_of
 from expnet.methods.registry import find_method
 from expnet.model.batches import in_batches
 from expnet.model.classifier import Classifier
-from expnet.model.prediction import Prediction
 from expnet.network.expnet import ExpNet
-from expnet.network.inputs import read_features
 from expnet.network.universal import trust_of
 from expnet.rationales import Record
 from expnet.runtime.ambient import torch_defaults
 from expnet.runtime.memory import bisect_on_error
 from expnet.runtime.progress import track
-from expnet.text.encoding import Encoding, pool_words
+from expnet.text.encoding import pool_words
 from expnet.text.texts import Text, as_text, as_texts
 from expnet.text.windows import TokenizedText
 
@@ -61,7 +56,32 @@ class Explainer:
         self.trust = self._told()
 
     @overload
-    def explain(  # type: ignore[overload-overlap]  # a string is also a sequence of strings
+    def explain(  # type: ignore[overload-overlap]  # "all" is also a string, and a string a sequence of strings
+        self,
+        texts: str | Text,
+        *,
+        method: str = ...,
+        options: Mapping[str, Any] = ...,
+        seed: int = ...,
+        target: Literal["all"],
+        classes: int | None = ...,
+        truncate: bool = ...,
+    ) -> list[Explanation]: ...
+    @overload
+    def explain(  # type: ignore[overload-overlap]
+        self,
+        texts: Iterable[str | Text],
+        *,
+        method: str = ...,
+        options: Mapping[str, Any] = ...,
+        seed: int = ...,
+        target: Literal["all"],
+        classes: int | None = ...,
+        truncate: bool = ...,
+        progress: bool = ...,
+    ) -> list[list[Explanation]]: ...
+    @overload
+    def explain(  # type: ignore[overload-overlap]
         self,
         texts: str | Text,
         *,
@@ -96,9 +116,10 @@ class Explainer:
         seed: int = 0,
         target: str | int | None = None,
         against: str | int | None = None,
+        classes: int | None = None,
         truncate: bool = False,
         progress: bool = False,
-    ) -> Explanation | list[Explanation]:
+    ) -> Explanation | list[Explanation] | list[list[Explanation]]:
         """Explain one text, or a list of texts in true batches.
 
         Words get the largest score of their tokens, or the sum of them if the method's scores are signed.
@@ -114,19 +135,24 @@ class Explainer:
             seed: For stochastic methods. A text's scores depend on it, not on the other texts.
             target: Class to explain, by name or index; by default each text's predicted class. A regression with
                 several outputs needs one. Where `Explanation.uses_target` is False, the scores do not depend on it:
-                so with an ExpNet that sees attention alone.
+                so with an ExpNet that sees attention alone. "all" explains every class: each text gets a list of
+                explanations, the most probable class first, with the scores that each class has when it is explained
+                alone. It costs what differs between classes (docs/how-to.md).
             against: Another class: why `target` rather than this one? Explained is the difference of the two logits, or
-                the probability of the one if only the two could be.
+                the probability of the one if only the two could be. Not with "all".
+            classes: With "all", how many of the most probable classes are explained; by default, or where there are
+                fewer, every one.
             truncate: Cut texts over the model's limit instead of reading them in overlapping windows.
             progress: Show a progress bar.
 
         Returns:
-            An explanation, or a list of them in the order of the texts.
+            An explanation, or a list of them in the order of the texts; with "all" a list of explanations for each.
 
         Raises:
             InputError: If a text is not a string, the texts are a dictionary, a set or a frame, there is no such class,
-                the classifier has no ExpNet, a regression with several outputs is given no target, or `against` comes
-                without a target, is the target itself, or the model is a regression.
+                the classifier has no ExpNet, a regression with several outputs is given no target, `against` comes
+                without a target, is the target itself, or the model is a regression; or, with "all", a class has that
+                name (give its index), the model is a regression, or `classes` is below 1.
             MethodError: If there is no such method.
             OptionError: If it cannot run with these options.
             UnsupportedModelError: If it does not suit this classifier.
@@ -135,10 +161,14 @@ class Explainer:
         """
         attribution = find_method(method) if method != _LEARNED or self.network is None else method_of(self.network)
         attribution.check(options)
-        job = _Call(attribution, options, seed, *self._asked(target, against), truncate)
-        if isinstance(texts, str | Text):
-            return self._all([as_text(texts)], job, progress=False)[0]
-        return self._all(as_texts(texts), job, progress=progress)
+        asked = question(self.classifier, target, against=against, classes=classes)
+        call, alone = Call(attribution, options, seed, asked, truncate), isinstance(texts, str | Text)
+        items = [as_text(texts)] if isinstance(texts, str | Text) else as_texts(texts)
+        by_text = self._all(items, call, progress=progress and not alone)
+        if asked.classes is not None:
+            return by_text[0] if alone else by_text
+        explanations = [explanation for (explanation,) in by_text]
+        return explanations[0] if alone else explanations
 
     @torch_defaults()
     def check(self, texts: Iterable[str | Text | Record], *, seed: int = 0, progress: bool = False) -> TrustCheck:
@@ -165,70 +195,33 @@ class Explainer:
         checked = "" if self.network is None else verdict_on(self.network, self.classifier)
         return " ".join(part for part in (checked, self._learned_from) if part)
 
-    def _all(self, texts: Sequence[Text], job: "_Call", *, progress: bool) -> list[Explanation]:
-        """Explain texts of similar length together."""
-        batches = in_batches(self.classifier, texts, truncate=job.truncate)
-        done: dict[int, Explanation] = {}
+    def _all(self, texts: Sequence[Text], call: Call, *, progress: bool) -> list[list[Explanation]]:
+        """Explain texts of similar length together; return for each the classes asked for."""
+        batches = in_batches(self.classifier, texts, truncate=call.truncate)
+        done: dict[int, list[Explanation]] = {}
         for batch in track(batches, "explaining", show=progress, total=len(texts), size=len):
             read = list(zip(batch.texts, batch.readings, strict=True))
-            explanations = bisect_on_error(lambda part: self._batch(part, job), read)
+            explanations = bisect_on_error(lambda part: self._batch(part, call), read)
             done.update(zip(batch.places, explanations, strict=True))
         return [done[place] for place in range(len(texts))]
 
-    def _batch(self, read: Sequence[tuple[Text, TokenizedText]], job: "_Call") -> list[Explanation]:
+    def _batch(self, read: Sequence[tuple[Text, TokenizedText]], call: Call) -> list[list[Explanation]]:
         encoding = self.classifier.pack(*zip(*read, strict=True))
-        score = self._with_prediction if _learned(job.method) else self._after_prediction
-        scores, prediction = score(encoding, job)
-        words = pool_words(scores, encoding, pool="sum" if job.method.signed else "max")
-        windows = encoding.windows()
-        return [
-            self._explanation(encoding, index, words[index], prediction.outputs[index], windows[index], job)
-            for index in range(len(encoding.texts))
-        ]
-
-    def _with_prediction(self, encoding: Encoding, job: "_Call") -> tuple[torch.Tensor, Prediction]:
-        """Score and predict in the same forward pass."""
-        network = self._network()
-        check_tier(network, gradient=job.method.uses_target)
-        target: torch.Tensor | Literal["predicted"] | None
-        if not network.uses_target:
-            target = None
-        elif job.target is not None:
-            target = torch.full_like(encoding.text_of, job.target)
-        elif len(encoding) == len(encoding.texts):
-            target = "predicted"
-        else:  # only all windows of a text together say which class it is
-            target = self._predicted(encoding, self.classifier.predict(encoding))
-        with torch.inference_mode():
-            logits, features = read_features(self.classifier, encoding, network.config.features, target=target)
-            prediction = self.classifier.prediction(encoding, logits)  # says so where the model returned NaN
-            return network.score(features), prediction
-
-    def _asked(self, target: str | int | None, against: str | int | None) -> tuple[int | None, int | None, int | None]:
-        """Return the class, the one to contrast it with, and both as the target that methods take."""
-        label = self.classifier.output_index(target)
-        if against is None:
-            return label, None, label
-        self.classifier.check_probabilities("A contrast of two classes")
-        other = self.classifier.target_index(against)
-        if label is None or label == other:
-            raise InputError(
-                f"Expected two classes to contrast, target=... and against=..., got {target!r} and {against!r}. "
-                f"Classes: {', '.join(self.classifier.labels[:20])}."
-            )
-        return label, other, contrast(label, other, len(self.classifier.labels))
-
-    def _after_prediction(self, encoding: Encoding, job: "_Call") -> tuple[torch.Tensor, Prediction]:
-        prediction = self.classifier.predict(encoding)
-        if job.target is None:
-            target = self._predicted(encoding, prediction)
-        else:
-            target = torch.full_like(encoding.text_of, job.target)
-        return job.method.attribute(self.classifier, encoding, target, options=job.options, seed=job.seed), prediction
-
-    @staticmethod
-    def _predicted(encoding: Encoding, prediction: Prediction) -> torch.Tensor:
-        return prediction.chosen[encoding.text_of]
+        prediction, groups = score(self.classifier, encoding, call, self._network() if call.learned else None)
+        windows, rows = encoding.windows(), prediction.outputs.tolist()
+        # One dictionary for all classes of a text: a thousand classes have a million entries otherwise.
+        outputs = [dict(zip(self.classifier.labels, row, strict=True)) for row in rows]
+        by_text: list[list[Explanation]] = [[] for _ in encoding.texts]
+        for group in groups:
+            words = pool_words(group.scores, encoding, pool="sum" if call.method.signed else "max")
+            for index, explanations in enumerate(by_text):
+                told = scored(
+                    encoding.texts[index], words[index].tolist(), encoding.read[index], method=call.method.name
+                )
+                for label in group.chosen[:, index].tolist():
+                    text = encoding.texts[index]
+                    explanations.append(self._explanation(text, label, told, outputs[index], windows[index], call))
+        return [sorted(explanations, key=lambda explanation: -explanation.output) for explanations in by_text]
 
     def _network(self) -> ExpNet:
         if self.network is None:
@@ -240,55 +233,31 @@ class Explainer:
         return self.network
 
     def _explanation(
-        self,
-        encoding: Encoding,
-        index: int,
-        scores: torch.Tensor,
-        outputs: torch.Tensor,
-        windows: int,
-        job: "_Call",
+        self, text: Text, label: int, words: tuple[Word, ...], outputs: Mapping[str, float], windows: int, call: Call
     ) -> Explanation:
-        text, read = encoding.texts[index], encoding.read[index]
-        chosen = int(outputs.argmax()) if job.label is None else job.label
+        names, against = self.classifier.labels, call.question.against
         return Explanation(
             text=text.text,
             pair=text.pair,
-            words=scored(text, scores.tolist(), read, method=job.method.name),
-            label=self.classifier.labels[chosen],
-            output=float(outputs[chosen]),
-            outputs=dict(zip(self.classifier.labels, outputs.tolist(), strict=True)),
-            method=job.method.name,
-            signed=job.method.signed,
-            calibrated=_learned(job.method),
+            words=words,
+            label=names[label],
+            output=outputs[names[label]],
+            outputs=outputs,
+            method=call.method.name,
+            signed=call.method.signed,
+            calibrated=call.learned,
             windows=windows,
-            threshold=self._network().config.threshold if _learned(job.method) else None,
-            provenance=self._provenance(job),
+            threshold=self._network().config.threshold if call.learned else None,
+            provenance=self._provenance(call),
             kind=self.classifier.kind,
-            uses_target=job.method.uses_target,
-            against=None if job.against is None else self.classifier.labels[job.against],
+            uses_target=call.method.uses_target,
+            against=None if against is None else names[against],
         )
 
-    def _provenance(self, job: "_Call") -> dict[str, str]:
+    def _provenance(self, call: Call) -> dict[str, str]:
         classifier = {"classifier": self.classifier.name or type(self.classifier.model).__name__, "expnet": __version__}
-        if _learned(job.method):
+        if call.learned:
             return classifier | {"explainer": self.name or "ExpNet", "attention": self.classifier.support.backend}
-        settings = {name: parameter.default for name, parameter in job.method.options.items()} | dict(job.options)
-        seed = {} if job.method.deterministic else {"seed": str(job.seed)}
+        settings = {name: parameter.default for name, parameter in call.method.options.items()} | dict(call.options)
+        seed = {} if call.method.deterministic else {"seed": str(call.seed)}
         return classifier | {name: str(value)[:80] for name, value in settings.items()} | seed
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """What is asked for, checked once for all batches; without a target it is each text's most probable class."""
-
-    method: Method
-    options: Mapping[str, Any]
-    seed: int
-    label: int | None
-    against: int | None
-    target: int | None
-    truncate: bool
-
-
-def _learned(method: Method) -> bool:
-    return "network" in method.supplied

@@ -1,4 +1,4 @@
-"""Several methods side by side: which explanations can be compared, names of rows, caption and notes."""
+"""Several methods side by side, or several classes below each other: what can be compared, captions and notes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +29,47 @@ def comparable(explanations: "Sequence[Explanation]") -> "list[Explanation]":
                 "Explain one text and one target with every method."
             )
     return [replace(explanation, threshold=None) for explanation in explanations]
+
+
+def ranked(explanations: "Sequence[Explanation]") -> "list[Explanation]":
+    """Return explanations of one text by one method for several classes, without their thresholds.
+
+    Raises:
+        InputError: If there are none, they are not of one text and method, or one class comes twice.
+    """
+    if not explanations:
+        raise InputError("Expected explanations of one text for several classes, got none.")
+    about = {(explanation.text, explanation.pair, explanation.method) for explanation in explanations}
+    labels = {explanation.label for explanation in explanations}
+    if len(about) > 1 or len(labels) < len(explanations):
+        raise InputError(
+            f"Expected explanations of one text by one method, each for another class; got {len(explanations)} for "
+            f"{len(labels)} classes and {len(about)} texts or methods. Explain one text with target='all'."
+        )
+    return [replace(explanation, threshold=None) for explanation in explanations]
+
+
+def heading(explanations: "Sequence[Explanation]") -> str:
+    """Return how many of the classes are ranked."""
+    shown, classes = len(explanations), len(explanations[0].outputs)
+    return f"{shown} of {classes} classes" if shown < classes else f"{classes} class{'es' * (classes > 1)}"
+
+
+def ranked_notes(explanations: "Sequence[Explanation]", *, shaded: bool) -> list[str]:
+    """Return what the words of each class mean, and further notes, in raw lines; `shaded` if the text is."""
+    first = explanations[0]
+    lines = colour.notes(first, mark="")
+    if not first.words:
+        return lines
+    several = first.uses_target and len(explanations) > 1
+    shades = f'The text is shaded for "{first.label}". ' if shaded and several else ""
+    if first.signed:
+        meaning = "Words with + speak for their class, words with - against it."
+    elif first.calibrated:
+        meaning = "Scores run from 0 to 1, on the same scale for every text and class."
+    else:
+        meaning = "Scores tell how much a word matters for a class, not whether it speaks for it."
+    return [shades + meaning, *lines]
 
 
 def row_names(explanation: "Explanation") -> list[tuple[int, str]]:

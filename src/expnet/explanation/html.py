@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from expnet.explanation.result import Explanation, Word
 
 _TOP = 8
-_CLASSES = 5
+_CLASSES = _REASONS = 5
 
 # Styles are inline, ink is inherited and shades are translucent: so a fragment looks right in a light or dark
 # notebook, and behind a sanitiser that drops style sheets.
@@ -47,7 +47,7 @@ def fragment(explanation: "Explanation") -> str:
     parts = (
         _head(explanation, explanation.method),
         reading(explanation),
-        _provenance(explanation) if explanation.provenance else "",
+        _provenance(explanation),
     )
     return _card(explanation, parts, "max-width:46rem")
 
@@ -71,6 +71,21 @@ def side_by_side(explanations: "Sequence[Explanation]") -> str:
     """
     rows = headless(explanations)  # which checks them
     return _card(explanations[0], (_head(explanations[0], ""), rows), "max-width:none")
+
+
+def ranked(explanations: "Sequence[Explanation]") -> str:
+    """Return explanations of one text for several classes: its shades for the first, and a row for each class.
+
+    Raises:
+        InputError: As `comparison.ranked`.
+    """
+    first, *_ = rows = comparison.ranked(explanations)
+    title, told = comparison.heading(rows), comparison.ranked_notes(rows, shaded=True)
+    classes = _table("Classes", [_class_row(row) for row in rows])
+    reasons = "" if first.uses_target else f'<div style="margin:.6rem 0">{_reasons(first)}</div>'
+    notes = "".join(f'<div style="{_MUTED}">{escape(note)}</div>' for note in told)
+    parts = (_heading(title, "", first.method), _texts(first), classes, reasons, notes, _provenance(first))
+    return _section(title, parts, "max-width:46rem")
 
 
 def headless(explanations: "Sequence[Explanation]") -> str:
@@ -115,15 +130,22 @@ def document(fragments: Iterable[str], title: str = "expnet", *, style: str = ""
 
 
 def _card(explanation: "Explanation", parts: Iterable[str], width: str) -> str:
-    name = escape(f"{explanation.question}, {colour.amount(explanation.output, explanation.kind)}")
-    return f'<section class="expnet" aria-label="{name}" style="{_CARD};{width}">{"".join(parts)}</section>'
+    return _section(f"{explanation.question}, {colour.amount(explanation.output, explanation.kind)}", parts, width)
+
+
+def _section(name: str, parts: Iterable[str], width: str) -> str:
+    return f'<section class="expnet" aria-label="{escape(name)}" style="{_CARD};{width}">{"".join(parts)}</section>'
 
 
 def _head(explanation: "Explanation", method: str) -> str:
+    return _heading(explanation.question, colour.amount(explanation.output, explanation.kind), method)
+
+
+def _heading(title: str, amount: str, method: str) -> str:
     return (
         '<div style="display:flex;flex-wrap:wrap;gap:0 .8rem;align-items:baseline;overflow-wrap:anywhere">'
-        f'<strong dir="auto" style="font-size:20px;font-weight:600">{escape(explanation.question)}</strong>'
-        f'<span style="font-size:17px;white-space:nowrap">{colour.amount(explanation.output, explanation.kind)}</span>'
+        f'<strong dir="auto" style="font-size:20px;font-weight:600">{escape(title)}</strong>'
+        f'<span style="font-size:17px;white-space:nowrap">{amount}</span>'
         f'<span dir="auto" style="{_MUTED};margin-inline-start:auto">{escape(method)}</span>'
         "</div>"
     )
@@ -173,6 +195,7 @@ class _BarRow(NamedTuple):
     value: str
     fill: str
     strong: bool = False
+    after: str = ""  # another cell, as HTML
 
 
 def _tables(explanation: "Explanation") -> str:
@@ -189,6 +212,20 @@ def _tables(explanation: "Explanation") -> str:
     return (
         '<div style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:.8rem 2.5rem;margin:.8rem 0">'
         f"{_table('Top words', words)}{_outputs(explanation)}</div>"
+    )
+
+
+def _class_row(explanation: "Explanation") -> _BarRow:
+    cell = f'<td style="{_CELL}">{_reasons(explanation)}</td>' if explanation.uses_target else ""
+    return _BarRow(explanation.label, explanation.output, colour.percent(explanation.output), "#808080", after=cell)
+
+
+def _reasons(explanation: "Explanation") -> str:
+    scale = colour.scale_of(explanation)
+    return " ".join(
+        '<span style="white-space:nowrap;margin-inline-end:.6rem">'
+        f"{_word(colour.shorten(word.text, 20), word, scale, False)} {colour.number(word.score, scale)}</span>"
+        for word in colour.strongest(explanation, _REASONS)
     )
 
 
@@ -214,7 +251,7 @@ def _table(caption: str, rows: Sequence[_BarRow]) -> str:
     body = "".join(
         f'<tr style="background:none;font-weight:{600 if row.strong else 400}">'
         f'<th scope="row" dir="auto" style="{_CELL}">{escape(colour.shorten(row.name))}</th>{_bar(row)}'
-        f'<td style="{_NUMBER}">{row.value}</td></tr>'
+        f'<td style="{_NUMBER}">{row.value}</td>{row.after}</tr>'
         for row in rows
     )
     if not rows:
@@ -249,6 +286,8 @@ def _legend(explanation: "Explanation") -> str:
 
 
 def _provenance(explanation: "Explanation") -> str:
+    if not explanation.provenance:
+        return ""
     rows = "".join(
         f'<dt style="font-weight:600">{escape(str(key))}</dt>'
         f'<dd style="margin:0;overflow-wrap:anywhere">{escape(str(value))}</dd>'

@@ -79,6 +79,25 @@ def plain_side_by_side(explanations: "Sequence[Explanation]") -> str:
     return "\n\n".join([_head(rows[0]).plain, "\n\npair\n".join(texts), "\n".join(lines), "\n".join(foot)])
 
 
+def ranked(explanations: "Sequence[Explanation]") -> Text:
+    """Return explanations of one text for several classes: the text shaded for the first, and each class's top words.
+
+    Raises:
+        InputError: As `comparison.ranked`.
+    """
+    return _ranked(explanations, coloured=True)
+
+
+def plain_ranked(explanations: "Sequence[Explanation]") -> str:
+    """Return what `ranked` shows without colours; the text is as it was given."""
+    return _ranked(explanations, coloured=False).plain
+
+
+def plain_or_coloured_ranked(explanations: "Sequence[Explanation]") -> str:
+    """Return `ranked` if stdout is a terminal that wants colours, else `plain_ranked`."""
+    return _as_stdout_wants(lambda: ranked(explanations), lambda: plain_ranked(explanations))
+
+
 def plain_or_coloured_side_by_side(explanations: "Sequence[Explanation]") -> str:
     """Return `side_by_side` if stdout is a terminal that wants colours, else `plain_side_by_side`."""
     return _as_stdout_wants(lambda: side_by_side(explanations), lambda: plain_side_by_side(explanations))
@@ -109,6 +128,29 @@ def _layout(explanation: "Explanation", paragraphs: list[Text], *, coloured: boo
         if coloured:
             foot.insert(0, _swatches(scale))
     blocks = [head, *paragraphs[:1], *pair, Text("\n").join(top), Text("\n").join(foot)]
+    return Text("\n\n").join(block for block in blocks if block)
+
+
+def _ranked(explanations: "Sequence[Explanation]", *, coloured: bool) -> Text:
+    rows = comparison.ranked(explanations)
+    first, names = rows[0], [_line(explanation.label) for explanation in rows]
+    width = max(map(cell_len, names))
+    amounts = [colour.amount(explanation.output, explanation.kind) for explanation in rows]
+    # Where the words do not depend on the class they stand once, below the classes.
+    tops = [_top(explanation) if explanation.uses_target else "" for explanation in rows]
+    lines = [
+        f"{name}{' ' * (width - cell_len(name))}  {amount:>7}  {top}".rstrip()
+        for name, amount, top in zip(names, amounts, tops, strict=True)
+    ]
+    texts = [text for text in (first.text, first.pair) if text is not None]
+    shown = [_shaded(first, number) if coloured else Text(printable(text)) for number, text in enumerate(texts)]
+    blocks = [
+        Text.assemble((comparison.heading(rows), "bold"), "   ", (_line(first.method), "dim")),
+        Text("\n\npair\n").join(shown),
+        Text("\n".join(lines)),
+        Text("" if first.uses_target else _top(first)),
+        Text("\n".join(_line(note, 1000) for note in comparison.ranked_notes(rows, shaded=coloured)), "dim"),
+    ]
     return Text("\n\n").join(block for block in blocks if block)
 
 

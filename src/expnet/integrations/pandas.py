@@ -24,6 +24,7 @@ def explain_frame(
     pair: Hashable | None = None,
     target: str | int | None = None,
     target_column: Hashable | None = None,
+    against: str | int | None = None,
     method: str = "expnet",
     options: Mapping[str, Any] = MappingProxyType({}),
     seed: int = 0,
@@ -44,6 +45,7 @@ def explain_frame(
         pair: Column of the second texts; where it is missing, the row is a single text.
         target: Class to explain in every row, by name or index; by default each text's predicted class.
         target_column: Column with the class to explain, by name or index; where it is missing, the predicted one.
+        against: Class to contrast the target, or that of the column, with.
         method: Name of the attribution method.
         options: Its options.
         seed: For stochastic methods. A row's scores depend on it, not on the other rows.
@@ -80,6 +82,7 @@ def explain_frame(
         pair=pair,
         target=target,
         target_column=target_column,
+        against=against,
         method=method,
         options=options,
         seed=seed,

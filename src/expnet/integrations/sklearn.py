@@ -103,7 +103,8 @@ class ExpNetEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             InputError: If there is no such class, or a regression with several outputs has no target.
         """
         check_is_fitted(self)
-        return self.explainer_.explain(_texts(X), target=self.target if target is None else target)
+        asked = self.explainer_.classifier.output_index(self.target if target is None else target)
+        return self.explainer_.explain(_texts(X), target=asked)
 
     def predict_proba(self, X: Iterable[Any]) -> list[np.ndarray]:  # noqa: N803
         """Return, for each text, how likely people would mark each of its words, in [0, 1]."""

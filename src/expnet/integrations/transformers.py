@@ -21,6 +21,7 @@ from expnet.model.files import check_files, refuse_unsafe_tokenizer, safe_config
 from expnet.model.loading import refuse_incomplete, refuse_made_up
 from expnet.network.expnet import ExpNet
 from expnet.network.universal import named
+from expnet.text.labels import as_one_target
 from expnet.text.texts import Text
 
 TASK = "token-attribution"
@@ -75,7 +76,7 @@ class TokenAttributionPipeline(Pipeline):
     windows.
 
     Keyword arguments, for the pipeline or for a call, are those of `Explainer.explain`: `method`, `options`, `seed`,
-    `target`, `truncate`.
+    `target` (one class, not "all"), `against`, `truncate`.
     """
 
     _load_processor = False
@@ -105,9 +106,12 @@ class TokenAttributionPipeline(Pipeline):
         options: Mapping[str, Any] | None = None,
         seed: int | None = None,
         target: str | int | None = None,
+        against: str | int | None = None,
         truncate: bool | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        asked = {"method": method, "options": options, "seed": seed, "target": target, "truncate": truncate}
+        target = as_one_target(target, holder="A text's list of words")
+        asked = {"method": method, "options": options, "seed": seed, "target": target, "against": against}
+        asked["truncate"] = truncate
         return {}, {name: value for name, value in asked.items() if value is not None}, {}
 
     def preprocess(self, input_: str | Text | Mapping[str, str]) -> dict[str, Text]:

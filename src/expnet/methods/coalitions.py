@@ -1,6 +1,9 @@
 """A window as a game: its tokens or words are the players, and a coalition is worth what the model says of it alone."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +21,8 @@ from expnet.text.encoding import Encoding
 
 Output = Literal["logit", "probability"]
 Unit = Literal["token", "word"]
+# What the model said of each batch of coalitions, by a hash of that batch; None outside `shared_logits`.
+_LOGITS: ContextVar[dict[bytes, Tensor] | None] = ContextVar("logits", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,16 @@ def play(
         return _at_tokens(scores / tokens.clamp(min=1), game.player_of, 0.0)
 
     return score_parts(encoding, target, score, repeats=repeats)
+
+
+@contextmanager
+def shared_logits() -> Iterator[None]:
+    """Run a batch of coalitions once in the block, whatever targets it is played for; one classifier in a block."""
+    token = _LOGITS.set({})
+    try:
+        yield
+    finally:
+        _LOGITS.reset(token)
 
 
 def values(game: Game, coalitions: Bool[Tensor, "batch coalitions players"]) -> Float[Tensor, "batch coalitions"]:
@@ -168,17 +183,32 @@ def _forward(game: Game, window: Tensor, keep: Tensor, stay: Tensor) -> Float[Te
     # Padding keeps its embedding: in MobileBERT that of the next position is part of a token's.
     missing = (stay & ~keep).gather(1, place)[:, :, None].to(device)
 
-    def embed(raw: Tensor) -> Tensor:
-        return torch.where(missing, base, raw)
-
-    inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+    logits = _logits(game, {name: tensor.to(device) for name, tensor in inputs.items()}, missing)
     with torch.inference_mode():
-        if game.replacement == "delete":
-            logits = run(classifier.model, inputs).logits
-        else:
-            base = baseline_embedding(classifier, game.replacement)
-            logits = run(classifier.model, inputs, embed=embed).logits
-        logits, target = logits.float(), game.target[window].to(logits.device)
+        target = game.target[window].to(logits.device)
         if game.output == "probability":
             return probability_of(classifier.outputs(logits), logits, target).cpu()
         return logit_of(logits, target).cpu()
+
+
+def _logits(game: Game, inputs: dict[str, Tensor], missing: Tensor) -> Float[Tensor, "rows classes"]:
+    """Return what the model says of rows of which some embeddings are replaced, from `shared_logits` if it is there."""
+    shared, key = _LOGITS.get(), b""
+    if shared is not None:
+        told = (repr(missing.shape).encode(), *(t.cpu().numpy().tobytes() for t in (*inputs.values(), missing)))
+        key = hashlib.blake2b(b"".join(told)).digest()
+        if key in shared:
+            return shared[key]
+
+    def embed(raw: Tensor) -> Tensor:
+        return torch.where(missing, base, raw)
+
+    with torch.inference_mode():
+        if game.replacement == "delete":
+            logits = run(game.classifier.model, inputs).logits.float()
+        else:
+            base = baseline_embedding(game.classifier, game.replacement)
+            logits = run(game.classifier.model, inputs, embed=embed).logits.float()
+    if shared is not None:
+        shared[key] = logits
+    return logits

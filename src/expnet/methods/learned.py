@@ -1,13 +1,19 @@
 """ExpNet as one method among the others: with attention alone, and with gradients."""
 
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from expnet.errors import OptionError
 from expnet.methods.method import Method
+from expnet.model.capacity import batches
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
 from expnet.network.inputs import read_features
+from expnet.runtime.ambient import torch_defaults
 from expnet.text.encoding import Encoding
 
 
@@ -65,7 +71,51 @@ EXPNET_GRADIENT = Method(
     backward="1",
     signed=False,
     uses_target=True,
+    shares_forward=True,
 )
+
+
+@torch_defaults()
+def score_classes(
+    classifier: Classifier, encoding: Encoding, choose: Callable[[Encoding, Tensor], Tensor], *, network: ExpNet
+) -> tuple[Float[Tensor, "batch classes"], Int[Tensor, "targets batch"], Float[Tensor, "targets batch tokens"]]:
+    """Score each token for several targets, by one forward pass and a backward pass from each of them.
+
+    Args:
+        classifier: The classifier.
+        encoding: Windows.
+        choose: Takes windows and their logits, and returns the targets, [targets, batch]; called for one part of the
+            windows after the other, each time for the same number of targets.
+        network: Trained on attention and gradients, in evaluation mode.
+
+    Returns:
+        Logits, targets, and the scores of each target.
+    """
+    check_tier(network, gradient=True)
+    parts = [_score_part(classifier, part, choose, network) for part in batches(encoding)]
+    logits, targets, scores = zip(*parts, strict=True)
+    width = encoding.ids.shape[1]
+    padded = [F.pad(of_part, (0, width - of_part.shape[2])) for of_part in scores]
+    return torch.cat(logits), torch.cat(targets, 1), torch.cat(padded, 1)
+
+
+def _score_part(
+    classifier: Classifier, part: Encoding, choose: Callable[[Encoding, Tensor], Tensor], network: ExpNet
+) -> tuple[Tensor, Tensor, Tensor]:
+    targets: list[Tensor] = []
+
+    def choose_here(logits: Tensor) -> Tensor:
+        targets.append(choose(part, logits.cpu()))
+        return targets[0].to(logits.device)
+
+    inputs, real = part.inputs(classifier.model.device), part.real.to(classifier.model.device)
+    logits, features = network.config.features.compute_each(
+        classifier.model, inputs, real, support=classifier.support, choose=choose_here
+    )
+    with torch.inference_mode():
+        # Scored as they come, because the features of all targets together could take a hundred times the memory.
+        scores = torch.stack([network.score(of_target).masked_fill(~part.real, 0.0) for of_target in features])
+    return logits.cpu(), targets[0], scores
 
 
 def method_of(network: ExpNet) -> Method:

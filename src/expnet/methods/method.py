@@ -48,6 +48,8 @@ class Method:
             pass for each token. A server's limit on the cost of a request goes by this.
         signed: Whether scores may be negative, that is, speak against the target.
         uses_target: Whether scores depend on the class asked for.
+        shares_forward: Whether several classes of a text take the forward passes of one, and only backward passes of
+            their own.
         complete: Whether the scores sum to the target's logit minus its logit for the text with every token
             replaced. Needs the option `replacement`.
         deterministic: Whether the same input gives the same scores without a generator.
@@ -63,6 +65,7 @@ class Method:
     signed: bool
     uses_target: bool
     cost: Cost = "passes"
+    shares_forward: bool = False
     complete: bool = False
     deterministic: bool = True
     extra: str = ""
@@ -107,10 +110,16 @@ class Method:
         values |= {"tokens": tokens, "layers": layers}
         return passes(self.forward, values), passes(self.backward, values)
 
-    def work(self, *, tokens: int, layers: int, options: Mapping[str, Any]) -> int | float:
-        """Return how many passes the work on one text is worth; the arguments and errors are those of `passes`."""
+    def work(self, *, tokens: int, layers: int, options: Mapping[str, Any], classes: int = 1) -> int | float:
+        """Return how many passes the work on one text is worth; the arguments and errors are those of `passes`.
+
+        Args:
+            classes: How many classes are explained; one or as many cost the same where scores do not depend on them.
+        """
         forward, backward = self.passes(tokens=tokens, layers=layers, options=options)
-        return forward + backward + (tokens if self.cost == "quadratic" else 0)
+        times = classes if self.uses_target else 1
+        followed = tokens if self.cost == "quadratic" else 0
+        return forward * (1 if self.shares_forward else times) + (backward + followed) * times
 
     @torch_defaults()
     def attribute(

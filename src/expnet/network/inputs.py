@@ -1,6 +1,6 @@
 """The inputs of the network: what each kind can do, how they are told apart in files, and how they are read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -74,6 +74,23 @@ class NetworkInput(Protocol[F]):
             real: True for tokens that stand for text.
             support: How its attention is captured.
             target: A class for each window, or None for the one with the largest logit. Not used without gradients.
+        """
+        ...
+
+    def compute_each(
+        self,
+        model: PreTrainedModel,
+        inputs: Mapping[str, Tensor],
+        real: Bool[Tensor, "batch tokens"],
+        *,
+        support: Support,
+        choose: Callable[[Tensor], Tensor],
+    ) -> tuple[Float[Tensor, "batch classes"], Iterator[F]]:
+        """Run one forward pass over a batch, and a backward pass for each of several targets as features are read.
+
+        Args:
+            model: As for `compute`, and so are `inputs`, `real` and `support`.
+            choose: Takes the logits and returns the targets, [targets, batch].
         """
         ...
 

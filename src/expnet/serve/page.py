@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
@@ -17,10 +18,12 @@ from expnet.metrics.removal import RANDOM, Checked
 from expnet.serve import v1
 from expnet.serve.models import Models, Served, find
 from expnet.serve.tasks import Check, Explain
+from expnet.text.labels import ALL
 from expnet.web import refusals
 from expnet.web.forms import last, read_form
 
 _COUNT, _MOST = "3", 50  # top words to remove
+_RANKED = 10  # classes at most, where every class is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +33,17 @@ class _Form:
     text: str = ""
     pair: str = ""
     target: str = ""
+    against: str = ""
     methods: tuple[str, ...] = ()
     count: str = _COUNT
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """The result: explanations, the methods that could not run and why, and what was checked or why not."""
+    """The result: explanations of one class or rankings of all, the methods left out, what was checked or why not."""
 
     explanations: list[Explanation]
+    rankings: list[list[Explanation]]
     left_out: dict[str, str]
     checks: tuple[Checked, ...]
     unchecked: str
@@ -88,6 +93,7 @@ def _form(fields: Mapping[str, list[str]]) -> _Form:
         text=last(fields, "text", ""),
         pair=last(fields, "pair", ""),
         target=last(fields, "target", ""),
+        against=last(fields, "against", ""),
         methods=tuple(dict.fromkeys(fields.get("method", []))),
         count=last(fields, "count", _COUNT),
     )
@@ -104,31 +110,42 @@ async def _result(served: Served, form: _Form) -> _Result:
     if not form.methods:
         raise InputError("Choose a method.")
     item = (form.text, form.pair or None)
-    target = int(form.target) if form.target.isdecimal() and len(form.target) < 9 else form.target or None
-    asked = (served.do(Explain(method, target=target), [item]) for method in form.methods)
-    explanations, left_out, failure = [], {}, None
+    target, against = _class(form.target), _class(form.against)
+    classes = min(_RANKED, served.limits.texts) if target == ALL else None
+    asked = (
+        served.do(Explain(method, target=target, against=against, classes=classes), [item]) for method in form.methods
+    )
+    explained, left_out, failure = list[Any](), dict[str, str](), None
     for method, outcome in zip(form.methods, await asyncio.gather(*asked, return_exceptions=True), strict=True):
         if isinstance(outcome, ExpnetError):
             left_out[method], failure = str(outcome), failure or outcome
         elif isinstance(outcome, BaseException):
             raise outcome
         else:
-            explanations += outcome
-    if not explanations and failure is not None:
+            explained += outcome
+    if not explained and failure is not None:
         raise failure
+    rankings = explained if target == ALL else []
+    explanations = [ranking[0] for ranking in rankings] if rankings else explained
     try:
         (checks,) = await served.do(Check(tuple(explanations), int(form.count)), [item])
     except ExpnetError as error:
-        return _Result(explanations, left_out, (), str(error))
-    return _Result(explanations, left_out, checks, "")
+        return _Result(explanations, rankings, left_out, (), str(error))
+    return _Result(explanations, rankings, left_out, checks, "")
+
+
+def _class(typed: str) -> str | int | None:
+    return int(typed) if typed.isdecimal() and len(typed) < 9 else typed or None
 
 
 def _record(result: _Result) -> bytes:
-    content = v1.answer(result.explanations) | {"checks": [asdict(check) for check in result.checks]}
+    content = v1.answer(result.rankings or result.explanations) | {"checks": [asdict(check) for check in result.checks]}
     return refusals.encode(content)
 
 
 def _card(result: _Result) -> str:
+    if result.rankings:
+        return "".join(map(html.ranked, result.rankings))
     several = len(result.explanations) > 1
     return html.side_by_side(result.explanations) if several else result.explanations[0].to_html()
 
@@ -153,6 +170,7 @@ def _page(
         form=form,
         families=_families(served),
         most=_MOST,
+        ranks=min(_RANKED, served.limits.texts),
         result=result,
         card=Markup(_card(result)) if result else "",  # the renderer escapes
         checked=Markup(_checked(result)) if result else "",  # likewise

@@ -70,6 +70,8 @@ class ExplainRequest(PredictRequest):
             "examples": [
                 {"instances": [_TEXT]},
                 {"instances": [_TEXT], "method": "lime", "options": {"samples": 100}, "seed": 1, "target": "negative"},
+                {"instances": [_TEXT], "method": "deeplift", "target": "positive", "against": "negative"},
+                {"instances": [_TEXT], "method": "deeplift", "target": "all", "classes": 5},
             ]
         }
     )
@@ -79,15 +81,31 @@ class ExplainRequest(PredictRequest):
     target: Annotated[
         str | int | None,
         Field(
-            description="Class to explain, by name or index; by default the predicted one. Where `uses_target` of the "
-            "answer is false, the words do not depend on it."
+            description='Class to explain, by name or index; by default the predicted one. "all" explains every class: '
+            "each instance gets a list of explanations, most probable first. Where `uses_target` of the answer is "
+            "false, the words do not depend on it."
         ),
+    ] = None
+    against: Annotated[
+        str | int | None, Field(description="Class to contrast `target` with: why the one rather than the other?")
+    ] = None
+    classes: Annotated[
+        int | None,
+        Field(ge=1, description='With the target "all", explain only so many of the most probable classes.'),
     ] = None
     seed: Annotated[int, Field(ge=0, lt=2**63, description="For methods that draw random numbers.")] = 0
 
     def task(self) -> Explain:
         """Return what is to be done with them."""
-        return Explain(self.method, self.options, self.target, self.seed, self.truncate)
+        return Explain(
+            self.method,
+            self.options,
+            self.target,
+            self.seed,
+            self.truncate,
+            against=self.against,
+            classes=self.classes,
+        )
 
 
 class PredictedClass(BaseModel):
@@ -129,6 +147,9 @@ class _ExplainedOutput(BaseModel):
         bool,
         Field(description="Whether the words depend on the class; if false they are the same whichever is asked for."),
     ]
+    against: Annotated[
+        str | None, Field(description="The class that `label` is contrasted with; absent where there is none.")
+    ] = None
 
 
 class Explained(_ExplainedOutput):
@@ -146,13 +167,16 @@ class ExplainedValue(_ExplainedOutput):
 
 
 class Explanations(Predictions):
-    """An explanation for each instance, in their order, as `Explanation.to_dict` gives it, and the predictions."""
+    """An explanation for each instance, in their order, as `Explanation.to_dict` gives it, and the predictions.
+
+    With the target "all" it is a list of explanations for each instance, the most probable class first.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"predictions": [_PREDICTED], "explanations": [json.loads(_EXPLAINED)]}]}
     )
 
-    explanations: list[Explained | ExplainedValue]
+    explanations: list[Explained | ExplainedValue | list[Explained]]
 
 
 class ModelNames(BaseModel):

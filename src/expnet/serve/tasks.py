@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from expnet.errors import InputError, RefusedError
 from expnet.explainer import Explainer
+from expnet.explainer.asking import question
 from expnet.explanation.result import Explanation
+from expnet.methods.learned import method_of
 from expnet.methods.registry import find_method
 from expnet.metrics.removal import Checked, check
 from expnet.model.batches import predict_texts
-from expnet.text.labels import OutputKind
+from expnet.text.labels import ALL, OutputKind
 from expnet.text.texts import Text
 from expnet.web.limits import Item, Limits
 
@@ -62,50 +65,64 @@ class Explain:
     target: str | int | None = None
     seed: int = 0
     truncate: bool = False
+    against: str | int | None = None
+    classes: int | None = None
 
     def prepare(self, explainer: Explainer, items: Sequence[Item], limits: Limits) -> list[Text]:
-        """Check method, options, target and texts, and what the method would cost.
+        """Check method, options, target and texts, and what the method would cost; each class counts as a text.
 
         Raises:
             RefusedError: If it would run more tokens through the model than the limits allow.
             ExpnetError: As `Explainer.explain` raises for them.
         """
         find_method(self.method).check(self.options)
-        explainer.classifier.output_index(self.target)
+        asked = question(explainer.classifier, self.target, against=self.against, classes=self.classes)
+        classes = asked.classes or 1
+        if classes > 1 and len(items) * classes > limits.texts:
+            raise RefusedError(
+                422,
+                f"The request asks for {classes} classes of {len(items)} texts, and each class counts as a text, of "
+                f'which this server takes {limits.texts}: ask for fewer, as in "classes": 5, or send several requests.',
+            )
         texts = _texts(items)
-        cost = self._cost(explainer, texts)
+        cost = self._cost(explainer, texts, classes)
         if cost > limits.tokens:
             raise RefusedError(
                 422,
                 f"The method {self.method!r} would cost as much as {cost:,} tokens in the model for this request; this "
-                f"server allows {limits.tokens:,}. Send fewer or shorter texts, lower the method's options, or choose "
-                "one that needs fewer passes.",
+                f"server allows {limits.tokens:,}. Send fewer or shorter texts, ask for fewer classes, lower the "
+                "method's options, or choose one that needs fewer passes.",
             )
         return texts
 
-    def run(self, explainer: Explainer, texts: Sequence[Text]) -> list[Explanation]:
-        """Return an explanation of each text."""
-        return explainer.explain(
+    def run(self, explainer: Explainer, texts: Sequence[Text]) -> "list[Explanation] | list[list[Explanation]]":
+        """Return an explanation of each text; with the target "all", a list of them."""
+        explain = partial(
+            explainer.explain,
             texts,
             method=self.method,
             options=self.options,
             seed=self.seed,
-            target=self.target,
             truncate=self.truncate,
         )
+        if self.target == ALL:
+            return explain(target="all", classes=self.classes)
+        return explain(target=self.target, against=self.against)
 
-    def _cost(self, explainer: Explainer, texts: Sequence[Text]) -> int:
-        """Return how many tokens many passes would read; 0 for methods of few passes, whatever the text."""
-        method = find_method(self.method)
-        if method.takes_few_passes:
+    def _cost(self, explainer: Explainer, texts: Sequence[Text], classes: int) -> int:
+        """Return how many tokens many passes would read; the few passes of one class are free, whatever the text."""
+        network = explainer.network
+        method = find_method(self.method) if self.method != "expnet" or network is None else method_of(network)
+        if method.takes_few_passes and (classes == 1 or not method.uses_target):
             return 0
         layers = getattr(explainer.classifier.model.config, "num_hidden_layers", 0)
         encoding = explainer.classifier.encode(texts, truncate=self.truncate)
         windows = zip(encoding.mask.sum(1).tolist(), encoding.real.sum(1).tolist(), strict=True)
-        read = (
-            width * max(0, method.work(tokens=tokens, layers=layers, options=self.options)) for width, tokens in windows
-        )
-        return int(min(sum(read), _COUNTABLE))
+        read = 0
+        for width, tokens in windows:
+            work = partial(method.work, tokens=tokens, layers=layers, options=self.options)
+            read += width * max(0, work(classes=classes) - (work() if method.takes_few_passes else 0))
+        return int(min(read, _COUNTABLE))
 
 
 @dataclass(frozen=True, slots=True)

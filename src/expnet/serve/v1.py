@@ -1,6 +1,7 @@
 """The endpoints for programs: KServe's V1 protocol, health and figures."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Response
@@ -98,11 +99,15 @@ def router(models: Models, metrics: Metrics) -> APIRouter:
     return routes
 
 
-def answer(explanations: list[Explanation]) -> dict[str, Any]:
-    """Return explanations and predictions in the format of `:explain`."""
+def answer(explained: Sequence[Explanation | list[Explanation]]) -> dict[str, Any]:
+    """Return explanations, or lists of them for several classes, and predictions in the format of `:explain`."""
+    first = [one if isinstance(one, Explanation) else one[0] for one in explained]
     return {
-        "predictions": [prediction(explanation.outputs, explanation.kind) for explanation in explanations],
-        "explanations": [explanation.to_dict() for explanation in explanations],
+        "predictions": [prediction(explanation.outputs, explanation.kind) for explanation in first],
+        "explanations": [
+            one.to_dict() if isinstance(one, Explanation) else [explanation.to_dict() for explanation in one]
+            for one in explained
+        ],
     }
 
 

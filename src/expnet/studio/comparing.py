@@ -66,9 +66,9 @@ def word_scores(explainer: Explainer, records: Sequence[Record]) -> list[Float[n
     scores_of: dict[int, np.ndarray] = {}
     for label in dict.fromkeys(record.label for record in records):
         places = [place for place, record in enumerate(records) if record.label == label]
-        for place, explanation in zip(
-            places, explainer.explain([records[place].text for place in places], target=label), strict=True
-        ):
+        target = explainer.classifier.output_index(label)
+        explanations = explainer.explain([records[place].text for place in places], target=target)
+        for place, explanation in zip(places, explanations, strict=True):
             scores_of[place] = np.array([word.score for word in explanation.words])
     return [scores_of[place] for place in range(len(records))]
 

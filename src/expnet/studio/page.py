@@ -166,7 +166,8 @@ def _text(
     suggested = record.label if record.label in classifier.labels else classifier.labels[predicted]
     explanation = ""
     if explain and mine is not None and doing.explanation_shown_at:
-        target = mine.label if mine.label in classifier.labels else None
+        # By its index: a class may be called "all", which as a target means every class.
+        target = classifier.target_index(mine.label) if mine.label in classifier.labels else None
         with _reading():
             explanation = desk.newest.explain(record.text, target=target).to_html()
     response = _page(

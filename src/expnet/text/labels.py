@@ -8,6 +8,8 @@ from expnet.errors import InputError, ModelError, did_you_mean
 
 # A regression head gives values in its own units; every other head gives probabilities.
 OutputKind = Literal["probability", "value"]
+# As a target: every class.
+ALL = "all"
 
 
 def class_names(id2label: object, label2id: object = None) -> tuple[str, ...]:
@@ -85,6 +87,22 @@ def output_index(labels: Sequence[str], target: str | int | None, kind: OutputKi
     return 0
 
 
+def asks_for_all(labels: Sequence[str], target: object) -> bool:
+    """Return whether a target asks for every class, by the word "all".
+
+    Raises:
+        InputError: If a class has that name, so that it could be meant.
+    """
+    if not (isinstance(target, str) and target == ALL):
+        return False
+    if ALL in labels:
+        raise InputError(
+            f"target='all' asks for every class, and class {labels.index(ALL)} of this model is called 'all': give its "
+            f"index, target={labels.index(ALL)}, or rename it in id2label and label2id to ask for every class."
+        )
+    return True
+
+
 def target_note(methods: Sequence[str], kind: OutputKind, *, alone: bool = True) -> str:
     """Return a sentence which says that the scores of these methods do not depend on the target.
 
@@ -115,6 +133,20 @@ def as_target(target: object) -> str | int:
         except TypeError:
             pass
     raise InputError(f"Expected a class by name or index, got {type(target).__name__}: {str(target)[:60]!r}.")
+
+
+def as_one_target(target: object, *, holder: str) -> str | int | None:
+    """Return a class as `as_target` does, or None as it is, for what holds one explanation.
+
+    Raises:
+        InputError: Also if every class is asked for; the message begins with the `holder`.
+    """
+    if isinstance(target, str) and target == ALL:
+        raise InputError(
+            f"{holder} holds one explanation, so that its target cannot be 'all': ask for each class by itself, or "
+            "call Explainer.explain(text, target='all'). A class of that name is reached by its index."
+        )
+    return None if target is None else as_target(target)
 
 
 def class_index(labels: Sequence[str], target: str | int) -> int:

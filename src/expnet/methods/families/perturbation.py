@@ -46,6 +46,7 @@ LEAVE_ONE_OUT = Method(
     forward="tokens + 1",
     signed=True,
     uses_target=True,
+    shares_forward=True,
 )
 
 
@@ -97,6 +98,7 @@ OCCLUSION = Method(
     forward="tokens - window + 2",
     signed=True,
     uses_target=True,
+    shares_forward=True,
 )
 
 
@@ -150,5 +152,6 @@ RISE = Method(
     forward="samples",
     signed=False,
     uses_target=True,
+    shares_forward=True,
     deterministic=False,
 )

@@ -70,6 +70,7 @@ LIME = Method(
     forward="samples",
     signed=True,
     uses_target=True,
+    shares_forward=True,
     deterministic=False,
 )
 
@@ -123,6 +124,7 @@ KERNEL_SHAP = Method(
     forward="samples + 2",
     signed=True,
     uses_target=True,
+    shares_forward=True,
     complete=True,
     deterministic=False,
 )
@@ -179,6 +181,7 @@ SHAPLEY_SAMPLING = Method(
     forward="permutations * (tokens - 1) + 2",
     signed=True,
     uses_target=True,
+    shares_forward=True,
     complete=True,
     deterministic=False,
 )
