@@ -177,7 +177,8 @@ class Explainer:
 
     def _batch(self, read: Sequence[tuple[Text, TokenizedText]], job: "_Call") -> list[Explanation]:
         encoding = self.classifier.pack(*zip(*read, strict=True))
-        score = self._with_prediction if _learned(job.method) else self._after_prediction
+        at_once = _learned(job.method) and self.classifier.hypotheses is None  # zero-shot labels are read one by one
+        score = self._with_prediction if at_once else self._after_prediction
         scores, prediction = score(encoding, job)
         words = pool_words(scores, encoding, pool="sum" if job.method.signed else "max")
         windows = encoding.windows()
@@ -224,7 +225,10 @@ class Explainer:
             target = self._predicted(encoding, prediction)
         else:
             target = torch.full_like(encoding.text_of, job.target)
-        return job.method.attribute(self.classifier, encoding, target, options=job.options, seed=job.seed), prediction
+        scores = job.method.attribute(
+            self.classifier, encoding, target, options=job.options, seed=job.seed, network=self.network
+        )
+        return scores, prediction
 
     @staticmethod
     def _predicted(encoding: Encoding, prediction: Prediction) -> torch.Tensor:
@@ -264,7 +268,7 @@ class Explainer:
             threshold=self._network().config.threshold if _learned(job.method) else None,
             provenance=self._provenance(job),
             kind=self.classifier.kind,
-            uses_target=job.method.uses_target,
+            uses_target=job.method.uses_target or self.classifier.hypotheses is not None,
             against=None if job.against is None else self.classifier.labels[job.against],
         )
 
