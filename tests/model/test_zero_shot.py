@@ -115,7 +115,8 @@ def test_every_method_scores_the_premise_alone_the_same_alone_and_in_a_batch(arc
                 for texts, target in (([text], torch.tensor([1])), (TEXTS, torch.tensor([2, 1, 0])))
             )
         except UnsupportedModelError:
-            assert architecture != "bert"
+            # Relevance that starts with 1 for entailment and -1 for contradiction sums to 0: it refuses contrasts.
+            assert architecture != "bert" or (method.name, kind) == ("transformer_attribution", "independent")
             continue
         worked.add(method.family)
         encoding = classifier.encode(TEXTS)
