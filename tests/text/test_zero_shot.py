@@ -50,7 +50,7 @@ def test_tokens_are_those_of_the_pair_and_the_hypothesis_is_special(make):
     made, texts = make(64), ["the good film", "", "unbelievable [SEP] </s>"]
     reader = HypothesisTokenizer.of(made, ZERO_SHOT)
     for text, premise in zip(texts, reader.encode_batch(texts), strict=True):
-        whole = made(text, "the film is a film.", return_special_tokens_mask=True)
+        whole = made(text, ZERO_SHOT.hypotheses[reader.longest], return_special_tokens_mask=True)
         assert premise.ids == whole.input_ids
         if make is bert_like:
             assert premise.type_ids == whole.token_type_ids
