@@ -71,7 +71,7 @@ def test_funnel_reads_texts_of_five_tokens_as_without_padding():
         assert_close(together[row], plain[0], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("changes", [{"truncate_seq": False}, {"separate_cls": False}, {"block_sizes": [1, 1]}])
+@pytest.mark.parametrize("changes", [{"separate_cls": False}, {"block_sizes": [1, 1]}])
 def test_the_least_tokens_of_a_funnel_are_those_that_it_can_run(changes):
     classifier = Classifier(build("funnel", **changes), tokenizer())
     for letters in range(6):
