@@ -90,7 +90,7 @@ def test_the_endpoint_predicts_and_explains(explainer):
     with TestClient(create_app({"one": explainer}, limits=Limits())) as client:
         predicted = client.post("/v1/models/one:predict", json={"instances": [{"text": TEXTS[0]}]})
         assert predicted.status_code == 200, predicted.text
-        asked = {"instances": [{"text": TEXTS[0]}], "parameters": {"method": "saliency", "target": "bad"}}
+        asked = {"instances": [{"text": TEXTS[0]}], "method": "saliency", "target": "bad"}
         explained = client.post("/v1/models/one:explain", json=asked)
         assert explained.status_code == 200, explained.text
         refused = client.post("/v1/models/one:explain", json={"instances": [{"text": "the", "pair": "bad"}]})

@@ -269,7 +269,7 @@ def test_a_blank_text_and_a_padded_one_with_equal_lengths_only_work():
 
 
 def test_a_randomised_copy_asks_the_same():
-    copy = randomised(made("bert"), layers=1, seed=0)
+    copy = randomised(made("bert"), layers=1, seed=1)
     assert copy.labels == LABELS
     assert not torch.allclose(
         copy.predict(copy.encode(TEXTS)).outputs, made("bert").predict(made("bert").encode(TEXTS)).outputs, atol=1e-3
