@@ -129,8 +129,11 @@ def page(rows: Iterable[Row]) -> str:
         "",
         "An encoder-decoder (BART, T5) pools a position of its decoder. Its layers are those of the decoder, its "
         "attention is the cross-attention from the decoder's positions to the encoder's tokens, and the position of a "
-        "token counts as the token (see [Architecture](architecture.md)). Where attention is refused, gradient and "
-        "perturbation methods work nevertheless.",
+        "token counts as the token (see [Architecture](architecture.md)). mBART is supported likewise; but its own "
+        "tokenizer puts the token of a language behind the end token, which is then not the last token, so that its "
+        "attention is refused there. Funnel merges neighbouring tokens and needs 5 tokens or more (with three blocks, "
+        "special tokens included); shorter texts are refused. Where attention is refused, gradient and perturbation "
+        "methods work nevertheless.",
         "",
         f"| {' | '.join(head)} |",
         "|---" * len(head) + "|",

@@ -143,6 +143,22 @@ _RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
             "init_std": _SPREAD,
         },
     ),
+    "mbart": (
+        "MBart",
+        {
+            **_IDS,
+            "d_model": 32,
+            "encoder_layers": 3,
+            "decoder_layers": 3,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 64,
+            "decoder_ffn_dim": 64,
+            "max_position_embeddings": POSITIONS,
+            "decoder_start_token_id": 3,
+            "init_std": _SPREAD,
+        },
+    ),
     "t5": (
         "T5",
         {

@@ -52,6 +52,8 @@ def test_every_command_that_loads_a_model_takes_revision_device_and_dtype():
     with_prompt = {name for name, parameters in commands() if any(p.name == "prompt" for p in parameters)}
     # A graph and the pipeline of transformers know no prompts.
     assert with_prompt == {*LOADING} - {"export", "speed"}
+    for option in ("zero_shot", "hypothesis"):
+        assert {name for name, parameters in commands() if any(p.name == option for p in parameters)} == with_prompt
     with_revision = {name for name, parameters in commands() if any(p.name == "revision" for p in parameters)}
     assert with_revision == {*LOADING, "finetune"}
 
@@ -61,6 +63,8 @@ def test_an_option_of_one_name_and_type_is_explained_in_the_same_words():
         "model",
         "explainer",
         "prompt",
+        "zero_shot",
+        "hypothesis",
         "revision",
         "device",
         "dtype",

@@ -114,6 +114,8 @@ def desk(tmp_path, monkeypatch, export_once):
     """A folder with all that the pages take for granted, and models that take no time."""
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "my-classifier", build("bert", num_hidden_layers=1, **NAMES), typed=True)
+    nli = {"id2label": {0: "contradiction", 1: "entailment"}, "label2id": {"contradiction": 0, "entailment": 1}}
+    save(tmp_path / "my-nli-model", build("bert", num_hidden_layers=1, num_labels=2, **nli), typed=True)
     tiny_explainer(tiny_classifier(num_hidden_layers=1)).network.save_pretrained(tmp_path / "my-explainer")
     shutil.copytree(tmp_path / "my-explainer", tmp_path / "marks-explainer")  # as the studio would have left it
     how_to = (ROOT / "docs" / "how-to.md").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from expnet.errors import UnsupportedModelError
+from expnet.errors import InputError, UnsupportedModelError
 from expnet.runtime.locks import Lock, after_fork
 
 # Settings with which a model cannot be used, and what stands for them while it is borrowed. Without a padding token
@@ -19,8 +19,9 @@ from expnet.runtime.locks import Lock, after_fork
 _SETTINGS: dict[str, tuple[Any, Any]] = {"return_dict": (False, True), "pad_token_id": (None, -1)}
 
 
-# FNet mixes padding into the tokens, whatever the mask says, and XLNet pools the last position, padding or not.
-_PADDING_COUNTS = ("fnet", "xlnet")
+# FNet mixes padding into the tokens, whatever the mask says, XLNet pools the last position, padding or not, and Funnel
+# drops the last token of a text where no padding follows.
+_PADDING_COUNTS = ("fnet", "xlnet", "funnel")
 
 
 @contextmanager
@@ -60,8 +61,11 @@ def class_logits(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Float[
     """Run one forward pass of a model that is borrowed.
 
     Raises:
+        InputError: If the texts are too short for the model.
         UnsupportedModelError: If it gives anything but a number for each text and class.
     """
+    if model.config.model_type == "funnel":
+        _check_funnel(model.config, inputs["input_ids"].shape[1])
     logits = getattr(model(**inputs), "logits", None)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         got = f"logits of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else "no logits"
@@ -85,6 +89,31 @@ def pooled_end(model: PreTrainedModel) -> int | None:
     """Return the id whose last place an encoder-decoder pools; it refuses texts that hold it unequally often."""
     end: int | None = getattr(model.config, "eos_token_id", None)
     return end if model.config.is_encoder_decoder else None
+
+
+def _check_funnel(config: Any, tokens: int) -> None:
+    """Refuse what a Funnel cannot halve: it fails where its positions go on and its states do not.
+
+    Raises:
+        InputError: If there are too few tokens for all of its blocks.
+    """
+    apart = int(config.separate_cls)  # a first token that is never merged
+    cut = apart * int(config.truncate_seq)
+
+    def enough(left: int) -> bool:
+        for _ in config.block_sizes[1:]:
+            if left <= 1 + apart:
+                return False
+            left = apart + (left - apart - cut + 1) // 2
+        return True
+
+    if not enough(tokens):
+        least = next(number for number in range(tokens, 2 ** len(config.block_sizes) * 4) if enough(number))
+        raise InputError(
+            f"A Funnel of {len(config.block_sizes)} blocks merges tokens {len(config.block_sizes) - 1} times and reads "
+            f"{least} tokens or more, special tokens included; got {tokens}. Pass a longer text, or replace words "
+            "instead of deleting them."
+        )
 
 
 class _Loan:

@@ -196,7 +196,8 @@ class _RankedTexts:
         }
 
     def attention(self) -> Columns:
-        rows = self.classifier.trace(self.encoding).rows.mean((1, 2))
+        asked, _ = self.classifier.about(self.encoding, self.target)
+        rows = self.classifier.trace(asked).rows.mean((1, 2))[:, : self.encoding.ids.shape[1]]
         punctuation = [
             sum(share for share, span in zip(shares, text.words, strict=True) if not _has_letters(text.word(span)))
             for shares, text in zip(_words(rows, self.encoding, signed=True), self.encoding.texts, strict=True)

@@ -31,6 +31,8 @@ def adapt(
     seed: options.SeedOption = 0,
     prompt: options.PromptOption = None,
     label: options.LabelOption = None,
+    zero_shot: options.ZeroShotOption = None,
+    hypothesis: options.HypothesisOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -41,7 +43,9 @@ def adapt(
     from expnet.text.prompts import save_prompt
     from expnet.training.adapt import adapt as distil
 
-    classifier = load_classifier(model, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label))
+    classifier = load_classifier(
+        model, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label, zero_shot, hypothesis)
+    )
     network = distil(
         classifier,
         None if teacher == "none" else named(teacher),

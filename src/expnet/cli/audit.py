@@ -58,6 +58,8 @@ def decision(
     without_text: options.WithoutTextOption = False,
     prompt: options.PromptOption = None,
     label: options.LabelOption = None,
+    zero_shot: options.ZeroShotOption = None,
+    hypothesis: options.HypothesisOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -76,7 +78,12 @@ def decision(
         method=name, options=settings, seed=seed, target=target, against=against, truncate=truncate, count=count
     )
     loaded = load(
-        model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+        model,
+        explainer=explainer,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        prompt=prompt_of(prompt, label, zero_shot, hypothesis),
     )
     record = record_decision(loaded, Text.of(content, pair), asked=asked, keep_text=not without_text)
     _write(record, decision_page, output or [])
@@ -101,6 +108,8 @@ def file(
     without_text: options.WithoutTextOption = False,
     prompt: options.PromptOption = None,
     label: options.LabelOption = None,
+    zero_shot: options.ZeroShotOption = None,
+    hypothesis: options.HypothesisOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -118,7 +127,12 @@ def file(
         None
         if model is None
         else load(
-            model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+            model,
+            explainer=explainer,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            prompt=prompt_of(prompt, label, zero_shot, hypothesis),
         )
     )
     record = record_file(
@@ -148,6 +162,8 @@ def verify(
     ] = 1e-3,
     prompt: options.PromptOption = None,
     label: options.LabelOption = None,
+    zero_shot: options.ZeroShotOption = None,
+    hypothesis: options.HypothesisOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -172,7 +188,12 @@ def verify(
         raise InputError(f"{record} is not UTF-8: byte {error.start} cannot be read.") from error
     given = None if text is None else Text.of(standard_input_text() if text == "-" else text, pair)
     loaded = load(
-        model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+        model,
+        explainer=explainer,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        prompt=prompt_of(prompt, label, zero_shot, hypothesis),
     )
     differences = compare(recorded, loaded, text=given, tolerance=tolerance)
     print(_verdict(differences, tolerance))

@@ -50,6 +50,8 @@ def explain(
     truncate: options.TruncateOption = False,
     prompt: options.PromptOption = None,
     label: options.LabelOption = None,
+    zero_shot: options.ZeroShotOption = None,
+    hypothesis: options.HypothesisOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -68,11 +70,13 @@ def explain(
     if is_export(model):
         if every:
             raise InputError(f"{model} is exported: its words do not depend on the class, so take --target off.")
-        refused = explainer or option or against or prompt or label or revision or device or dtype
+        refused = (
+            explainer or option or against or prompt or label or zero_shot or hypothesis or revision or device or dtype
+        )
         if refused or (method or ["expnet"]) != ["expnet"]:
             raise InputError(
-                f"{model} is exported: it takes no --explainer, --option, --against, --prompt, --label, --revision, "
-                "--device, --dtype or other --method."
+                f"{model} is exported: it takes no --explainer, --option, --against, --prompt, --label, --zero-shot, "
+                "--hypothesis, --revision, --device, --dtype or other --method."
             )
         _write(_from_export(model, pairs, target=target, truncate=truncate), format, output)
         return
@@ -82,7 +86,12 @@ def explain(
 
     chosen = chosen_methods(method or ["expnet"], option)
     loaded = load(
-        model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+        model,
+        explainer=explainer,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        prompt=prompt_of(prompt, label, zero_shot, hypothesis),
     )
     if loaded.trust and any(name == "expnet" for name, _ in chosen):
         say(f"expnet: explained by {loaded.name}. {loaded.trust}")

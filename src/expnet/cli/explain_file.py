@@ -63,6 +63,8 @@ def explain_file(
     threads: options.ThreadsOption = 0,
     prompt: options.PromptOption = None,
     label: options.LabelOption = None,
+    zero_shot: options.ZeroShotOption = None,
+    hypothesis: options.HypothesisOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -97,7 +99,13 @@ def explain_file(
     )
     options.set_threads(threads)
     loaded = partial(
-        load, model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+        load,
+        model,
+        explainer=explainer,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        prompt=prompt_of(prompt, label, zero_shot, hypothesis),
     )
     chosen = (
         on_ray(loaded, workers=workers, address=address, gpus=gpus, threads=max(1, threads))

@@ -50,6 +50,8 @@ def fit(
     ] = None,
     prompt: options.PromptOption = None,
     label: options.LabelOption = None,
+    zero_shot: options.ZeroShotOption = None,
+    hypothesis: options.HypothesisOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -67,7 +69,9 @@ def fit(
     )
     initial: Literal["universal", "nothing"] | ExpNet  # the universal one is read only if it is needed
     initial = "universal" if start == "universal" else "nothing" if start == "nothing" else named(start)
-    classifier = load_classifier(model, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label))
+    classifier = load_classifier(
+        model, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label, zero_shot, hypothesis)
+    )
     network = train_network(
         classifier,
         annotated(train).records,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from expnet.rationales.offsets import Offsets
     from expnet.text.prompts import Prompt
     from expnet.text.texts import Text
+    from expnet.text.zero_shot import ZeroShot
 
 _STDIN = "standard input"
 
@@ -97,19 +98,40 @@ def by_name(values: Sequence[str], *, kind: str, names: Sequence[str]) -> dict[s
     return named
 
 
-def prompt_of(path: Path | None, labels: Sequence[str] | None) -> "Prompt | None":
-    """Read the prompt of a language model; None if none is given.
-
-    Args:
-        path: Its file.
-        labels: Words of labels as NAME=WORD, where the file lacks them.
+def lists_by_name(values: Sequence[str], *, kind: str, names: Sequence[str]) -> dict[str, list[str]]:
+    """Read values given as NAME=VALUE, several for a name; the arguments are those of `by_name`.
 
     Raises:
-        InputError: If a label has no "=" or comes twice, or as `as_prompt` does.
+        InputError: If one has no "=", or a name is not among `names`.
+    """
+    lists: dict[str, list[str]] = {}
+    for value in values:
+        ((name, entry),) = by_name([value], kind=kind, names=names).items()
+        lists.setdefault(name, []).append(entry)
+    return lists
+
+
+def prompt_of(
+    path: Path | None,
+    labels: Sequence[str] | None,
+    zero_shot: Sequence[str] | None,
+    hypothesis: str | None,
+) -> "Prompt | ZeroShot | None":
+    """Read the prompt of a language model, or the labels for one of natural language inference; None without either.
+
+    Args:
+        path: The prompt's file.
+        labels: Words of labels as NAME=WORD, where the file lacks them.
+        zero_shot: Labels.
+        hypothesis: The template of their hypotheses.
+
+    Raises:
+        InputError: If a label has no "=" or comes twice, or as `as_prompt` and `zero_shot_of` do.
     """
     from expnet.text.prompts import as_prompt
+    from expnet.text.zero_shot import zero_shot_of
 
     words = dict(label.split("=", 1) for label in labels or () if "=" in label)
     if len(words) != len(labels or ()):
         raise InputError(f"Expected labels as NAME=WORD, each name once; got {list(labels or ())}.")
-    return as_prompt(path, words)
+    return as_prompt(path, words, zero_shot_of(zero_shot or None, hypothesis))

@@ -48,6 +48,21 @@ PromptOption = Annotated[
         "file with the template alone. It holds {text}, and {pair} for pairs.",
     ),
 ]
+ZeroShotOption = Annotated[
+    list[str] | None,
+    _model(
+        "--zero-shot",
+        help="A label, which makes a model of natural language inference a classifier of such labels; repeat it for "
+        "each.",
+    ),
+]
+HypothesisOption = Annotated[
+    str | None,
+    _model(
+        "--hypothesis",
+        help="Template with {} where the label goes; by default 'This example is {}.', as in transformers.",
+    ),
+]
 LabelOption = Annotated[
     list[str] | None,
     _model(

@@ -9,7 +9,7 @@ import typer
 
 from expnet.cli import options
 from expnet.cli.hosts import served_names
-from expnet.cli.inputs import by_name
+from expnet.cli.inputs import by_name, lists_by_name
 from expnet.cli.outputs import say
 from expnet.errors import InputError, require_extra
 
@@ -32,6 +32,14 @@ def serve(
     prompt: Annotated[
         list[str] | None,
         typer.Option(help="NAME=FILE: prompt, with labels, of the language model of this name; repeat it."),
+    ] = None,
+    zero_shot: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=LABEL: label for the model of natural language inference of this name; repeat it."),
+    ] = None,
+    hypothesis: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=TEMPLATE: template, with {} for a label, of the model of this name; repeat it."),
     ] = None,
     method: options.MethodsOption = None,
     host: options.HostOption = "127.0.0.1",
@@ -61,6 +69,8 @@ def serve(
     networks = by_name(explainer or [], kind="explainer", names=list(named))
     revisions = by_name(revision or [], kind="revision", names=list(named))
     prompts = by_name(prompt or [], kind="file", names=list(named))
+    labels = lists_by_name(zero_shot or [], kind="label", names=list(named))
+    hypotheses = by_name(hypothesis or [], kind="template", names=list(named))
     from expnet.explainer import load
     from expnet.serve.app import create_app
     from expnet.web.limits import Limits
@@ -83,6 +93,8 @@ def serve(
             device=device,
             dtype=dtype,
             prompt=Path(prompts[name]) if name in prompts else None,
+            zero_shot=labels.get(name),
+            hypothesis=hypotheses.get(name),
         )
         for name, model in named.items()
     }

@@ -53,6 +53,8 @@ def studio(
     threads: options.ThreadsOption = 0,
     prompt: options.PromptOption = None,
     label: options.LabelOption = None,
+    zero_shot: options.ZeroShotOption = None,
+    hypothesis: options.HypothesisOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -84,7 +86,12 @@ def studio(
     options.set_threads(threads)
     desk = Desk(
         load(
-            model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+            model,
+            explainer=explainer,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            prompt=prompt_of(prompt, label, zero_shot, hypothesis),
         ),
         records,
         file,

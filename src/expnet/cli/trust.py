@@ -38,6 +38,8 @@ def trust(
     seed: options.SeedOption = 0,
     prompt: options.PromptOption = None,
     label: options.LabelOption = None,
+    zero_shot: options.ZeroShotOption = None,
+    hypothesis: options.HypothesisOption = None,
     revision: options.RevisionOption = None,
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
@@ -47,7 +49,12 @@ def trust(
     from expnet.text.prompts import save_prompt
 
     loaded = load(
-        model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label)
+        model,
+        explainer=explainer,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        prompt=prompt_of(prompt, label, zero_shot, hypothesis),
     )
     check = loaded.check(records_of(texts, offsets=offsets.value, text=text), seed=seed, progress=True)
     if json_:

@@ -250,7 +250,7 @@ class Explainer:
             threshold=self._network().config.threshold if call.learned else None,
             provenance=self._provenance(call),
             kind=self.classifier.kind,
-            uses_target=call.method.uses_target,
+            uses_target=call.method.uses_target or self.classifier.hypotheses is not None,
             against=None if against is None else names[against],
         )
 

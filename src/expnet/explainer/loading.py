@@ -1,6 +1,6 @@
 """Load a classifier and the ExpNet that explains it, by their names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from expnet.model.loading import dtype_named
 from expnet.network.trust import trust_in
 from expnet.network.universal import named
 from expnet.text.prompts import Prompt, as_prompt, saved_prompt
+from expnet.text.zero_shot import ZeroShot, zero_shot_of
 
 
 def load(
@@ -22,8 +23,11 @@ def load(
     revision: str | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
-    prompt: str | Path | Prompt | None = None,
+    prompt: str | Path | Prompt | ZeroShot | None = None,
     labels: Mapping[str, str] | None = None,
+    zero_shot: Sequence[str] | None = None,
+    hypothesis: str | None = None,
+    multi_label: bool = False,
 ) -> Explainer:
     """Load a classifier and its ExpNet.
 
@@ -43,14 +47,19 @@ def load(
             of a file with one, or a `Prompt`. By default the one saved beside the model or the ExpNet.
         labels: The word that stands for each label, exactly as it would continue the prompt: `{"unsafe": " yes"}`. The
             label's logit is that of the word as the next token (docs/how-to.md).
+        zero_shot: Labels that make a model of natural language inference a classifier of them, as transformers'
+            pipeline "zero-shot-classification" does: the text is the premise, and a label's logit that of entailment.
+        hypothesis: The template of their hypotheses; "This example is {}." by default.
+        multi_label: Whether each of these labels is judged by itself, entailment against contradiction.
 
     Raises:
-        InputError: If there is no such demo, or the prompt is not valid or does not suit the tokenizer.
+        InputError: If there is no such demo, or the prompt or the labels are not valid or do not suit the tokenizer.
         ModelError: If there is no such type, or something cannot be loaded.
         MismatchError: If the explainer does not fit the classifier.
         MissingExtraError: If a demo is asked for and the extra is not installed.
     """
-    asked = as_prompt(prompt, labels) or saved_prompt(model) or saved_prompt(explainer)
+    given = as_prompt(prompt, labels, zero_shot_of(zero_shot, hypothesis, multi_label=multi_label))
+    asked = given or saved_prompt(model) or saved_prompt(explainer)
     classifier = load_classifier(model, revision=revision, device=device, dtype=dtype, prompt=asked)
     if explainer is None and str(model).startswith("demo/"):
         network = demo_network(str(model))
@@ -66,12 +75,15 @@ def load_classifier(
     revision: str | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
-    prompt: str | Path | Prompt | None = None,
+    prompt: str | Path | Prompt | ZeroShot | None = None,
     labels: Mapping[str, str] | None = None,
+    zero_shot: Sequence[str] | None = None,
+    hypothesis: str | None = None,
+    multi_label: bool = False,
 ) -> Classifier:
     """Load a demo classifier by name, or any other from a folder or the hub; the arguments are those of `load`."""
     kind = dtype_named(dtype) if isinstance(dtype, str) else dtype
-    asked = as_prompt(prompt, labels)
+    asked = as_prompt(prompt, labels, zero_shot_of(zero_shot, hypothesis, multi_label=multi_label))
     if str(model).startswith("demo/"):
         if asked is not None:
             raise InputError(f"{model} has a head and takes no prompt: leave out the prompt.")

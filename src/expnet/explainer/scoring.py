@@ -37,9 +37,10 @@ def score(
         call: What is asked for.
         network: The ExpNet, if it explains: its pass gives prediction and scores together.
     """
-    if network is None:
-        return _after_prediction(classifier, encoding, call)
-    check_tier(network, gradient=call.method.uses_target)
+    if network is not None:
+        check_tier(network, gradient=call.method.uses_target)
+    if network is None or classifier.hypotheses is not None:  # zero-shot labels are read one by one
+        return _after_prediction(classifier, encoding, call, network)
     if call.question.classes is not None and network.uses_target:
         return _all_with_prediction(classifier, encoding, call, network)
     return _with_prediction(classifier, encoding, call, network)
@@ -82,16 +83,24 @@ def _all_with_prediction(
     return prediction, [Scored(row[None], of_class) for row, of_class in zip(chosen, scores, strict=True)]
 
 
-def _after_prediction(classifier: Classifier, encoding: Encoding, call: Call) -> tuple[Prediction, list[Scored]]:
+def _after_prediction(
+    classifier: Classifier, encoding: Encoding, call: Call, network: ExpNet | None
+) -> tuple[Prediction, list[Scored]]:
     prediction = classifier.predict(encoding)
     chosen, target = _chosen(prediction, call), call.question.target
-    groups = chosen.split(1) if call.method.uses_target else (chosen,)
+    zero_shot = classifier.hypotheses is not None  # the label is part of what is read
+    groups = chosen.split(1) if call.method.uses_target or zero_shot else (chosen,)
     scored = []
-    with shared_logits() if len(groups) > 1 else nullcontext():
+    with shared_logits() if len(groups) > 1 and not zero_shot else nullcontext():
         for group in groups:
             of_texts = group[0] if target is None else torch.full_like(group[0], target)
             scores = call.method.attribute(
-                classifier, encoding, of_texts[encoding.text_of], options=call.options, seed=call.seed
+                classifier,
+                encoding,
+                of_texts[encoding.text_of],
+                options=call.options,
+                seed=call.seed,
+                network=network,
             )
             scored.append(Scored(group, scores))
     return prediction, scored

@@ -74,6 +74,8 @@ def export(explainer: "Explainer", folder: str | Path, *, int8: bool = False) ->
 
 def _exportable(explainer: "Explainer") -> "ExpNet":
     network, model = explainer.network, explainer.classifier.model
+    if explainer.classifier.hypotheses is not None:
+        raise InputError("Zero-shot labels are read in a pass each, and cannot be exported as one graph: use torch.")
     if explainer.classifier.prompt is not None:
         raise InputError("A language model with a prompt cannot be exported: run it with torch.")
     if network is None:

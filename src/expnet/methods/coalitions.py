@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from expnet.methods.passes import generator_of, score_parts
 from expnet.methods.replacement import Replacement, baseline_embedding, pad_id
 from expnet.model.capacity import budget
 from expnet.model.classifier import Classifier
+from expnet.model.entailment import Hypotheses
 from expnet.text.encoding import Encoding
 
 Output = Literal["logit", "probability"]
@@ -104,6 +106,12 @@ def values(game: Game, coalitions: Bool[Tensor, "batch coalitions players"]) -> 
     With "mask", "pad" and "zero" the embedding of a missing token is replaced. With "delete" the tokens that stay move
     up; where nothing stays, not even a special token, the model reads a single padding token.
     """
+    hypotheses = game.classifier.hypotheses
+    if hypotheses is not None:
+        label = game.target if game.part.asked is None else game.part.asked
+        if game.output == "probability" and not game.classifier.multi_label:
+            return _among_labels(game, label, hypotheses, coalitions)
+        game = _about(game, label, hypotheses)
     window = torch.arange(len(coalitions))[:, None, None].expand(-1, coalitions.shape[1], 1)
     table = torch.cat([window.short(), coalitions.short()], dim=2).flatten(0, 1)
     # Sorted rows also bring the rows of a window together.
@@ -146,16 +154,38 @@ def players(part: Encoding, unit: Unit) -> Int[Tensor, "batch tokens"]:
         reached = torch.zeros_like(stop)
         for segment in (0, 1):
             mine = part.segment == segment
-            before = torch.nn.functional.pad(stop.masked_fill(~mine, 0).cummax(1).values, (1, -1))
+            before = F.pad(stop.masked_fill(~mine, 0).cummax(1).values, (1, -1))
             reached = torch.where(mine, before, reached)
         first = first & ((start >= reached) | (stop == start))
     return (first.cumsum(1) - 1).masked_fill(~part.real, -1)
 
 
+def _about(game: Game, label: Int[Tensor, " batch"], hypotheses: Hypotheses) -> Game:
+    """Return a game with the hypotheses of zero-shot labels; it is worth their logits, or what these alone tell."""
+    part = hypotheses.ask(game.part, label)
+    player_of = F.pad(game.player_of, (0, part.ids.shape[1] - game.player_of.shape[1]), value=-1)
+    return replace(game, part=part, player_of=player_of, target=torch.full_like(label, hypotheses.target))
+
+
+def _among_labels(
+    game: Game,
+    label: Int[Tensor, " batch"],
+    hypotheses: Hypotheses,
+    coalitions: Bool[Tensor, "batch coalitions players"],
+) -> Float[Tensor, "batch coalitions"]:
+    """Return the probability of a zero-shot label among the others, which takes the passes of all of them."""
+    of_logits = replace(game, output="logit")
+    of_labels = [
+        _about(of_logits, torch.full_like(label, other), hypotheses) for other in range(len(hypotheses.lengths))
+    ]
+    outputs = game.classifier.outputs(torch.stack([values(of_label, coalitions) for of_label in of_labels], -1))
+    return outputs.gather(-1, label[:, None, None].expand(*outputs.shape[:2], 1)).squeeze(-1)
+
+
 def _at_tokens(of_players: Tensor, player_of: Tensor, otherwise: bool | float) -> Tensor:
     """Give each token what its player has; special tokens and padding get `otherwise`."""
     # One more column, which -1 points at.
-    widened = torch.nn.functional.pad(of_players, (0, 1), value=otherwise)
+    widened = F.pad(of_players, (0, 1), value=otherwise)
     return widened.gather(1, player_of.remainder(widened.shape[1]))
 
 

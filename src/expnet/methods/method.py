@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -144,12 +145,17 @@ class Method:
 
         Raises:
             OptionError: If an option is unknown, missing or of the wrong type, or the network is missing.
+            UnsupportedModelError: If the method does not suit the classifier; or a zero-shot classifier is to contrast
+                two labels.
         """
         self.check(options)
         if "network" in self.supplied and network is None:
             raise OptionError(f"The method {self.name!r} needs a trained network, and there is none.")
+        asked, target = classifier.about(encoding, target)
         offered = {"generator": torch.Generator().manual_seed(seed), "network": network}
-        return self.function(classifier, encoding, target, **options, **{name: offered[name] for name in self.supplied})
+        supplied = {name: offered[name] for name in self.supplied}
+        scores = self.function(classifier, asked, target, **options, **supplied)
+        return F.pad(scores, (0, encoding.ids.shape[1] - scores.shape[1]))  # a hypothesis may be shorter than another
 
     def check(self, options: Mapping[str, Any]) -> None:
         """Check names and types of options; the function itself checks their values.

@@ -134,10 +134,16 @@ def _probabilities(
     chance[:, on_word] = keep[:, players(part, "word")[0, on_word].unique(return_inverse=True)[1]]
     drawn = torch.rand(samples, len(on_word), classifier.embeddings.shape[1], generator=generator_of(part, 0, seed))
     rows = torch.cartesian_prod(torch.arange(len(keep)), torch.arange(samples))
-    logits = []
-    for some in rows.split(max(1, budget(model.device, copies=True) // len(on_word))):
-        kept = (drawn[some[:, 1]] < chance[some[:, 0], :, None]).to(model.device)
-        inputs = {name: tensor.expand(len(some), -1) for name, tensor in part.inputs(model.device).items()}
-        with torch.inference_mode():
-            logits.append(run(model, inputs, embed=kept.mul).logits.float().cpu())
-    return classifier.outputs(torch.cat(logits))[:, int(target)].double().reshape(len(keep), samples).numpy()
+
+    def logits(window: Encoding) -> Tensor:
+        length, parts = int(window.mask.sum()), list[Tensor]()  # a zero-shot label's hypothesis may be a shorter one
+        for some in rows.split(max(1, budget(model.device, copies=True) // length)):
+            kept = (drawn[some[:, 1], :length] < chance[some[:, 0], :length, None]).to(model.device)
+            whole = window.rows(0, 1, length).inputs(model.device)
+            inputs = {name: tensor.expand(len(some), -1) for name, tensor in whole.items()}
+            with torch.inference_mode():
+                parts.append(run(model, inputs, embed=kept.mul).logits.float().cpu())
+        return torch.cat(parts)
+
+    every = classifier.of_every_label(part, logits)
+    return classifier.outputs(every)[:, int(target)].double().reshape(len(keep), samples).numpy()

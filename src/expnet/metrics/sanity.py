@@ -45,7 +45,8 @@ def randomised(classifier: Classifier, *, layers: int, seed: int) -> Classifier:
         fresh = type(model)(copy.deepcopy(model.config))
     for trained, new in zip(_parts(model, layers), _parts(fresh, layers), strict=True):
         trained.load_state_dict(new.state_dict())
-    return Classifier(model, classifier.tokenizer, name=classifier.name, max_length=classifier.max_length)
+    limit, prompt = classifier.max_length, classifier.prompt
+    return Classifier(model, classifier.tokenizer, name=classifier.name, max_length=limit, prompt=prompt)
 
 
 def _parts(model: PreTrainedModel, layers: int) -> list[nn.Module]:

@@ -1,32 +1,31 @@
 """One Hugging Face classifier with its tokenizer: load, encode, predict, trace."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from expnet.attention.borrow import borrow, class_logits, declared_pad, pooled_end
 from expnet.attention.capture import Trace, capture
 from expnet.attention.probe import Support, probe
-from expnet.errors import ExpnetError, InputError, ModelError
+from expnet.errors import InputError, ModelError
 from expnet.model.capacity import batches, budget, embedding_rows, known_id, token_limit
 from expnet.model.loading import load_model
 from expnet.model.prediction import Prediction, mean_of_windows, refuse_not_finite
-from expnet.model.prompted import with_prompt
-from expnet.model.weights import state_bytes
+from expnet.model.question import Question, check_names
+from expnet.model.weights import hash_of
 from expnet.model.wrappers import inner_model
 from expnet.runtime.ambient import torch_defaults
-from expnet.runtime.memory import exhausted
 from expnet.text.encoding import Encoding, TextTokenizer, encode, pack
-from expnet.text.labels import OutputKind, class_index, class_names, output_index
+from expnet.text.labels import class_index, output_index
 from expnet.text.prompts import Prompt, saved_prompt
 from expnet.text.texts import Text, as_texts
 from expnet.text.windows import TokenizedText, read_texts
+from expnet.text.zero_shot import ZeroShot
 
 
 class Classifier:
@@ -40,7 +39,9 @@ class Classifier:
             taken, as transformers' own pipeline does.
         max_length: Most tokens in one window, special tokens included.
         mask_id: Id of the tokenizer's [MASK], or None if it has none that the model knows.
-        prompt: What a language model is asked; None for a classifier with a head.
+        prompt: What a language model, or a model of natural language inference, is asked; None for a classifier whose
+            head has the labels.
+        hypotheses: Those of zero-shot labels; None where one pass gives the logits of all labels.
         pad_id: Id of the padding token from the model's config, else from the tokenizer; None likewise. Texts of
             different lengths share a batch only if it is in the config.
     """
@@ -52,31 +53,27 @@ class Classifier:
         *,
         name: str = "",
         max_length: int | None = None,
-        prompt: Prompt | None = None,
+        prompt: Prompt | ZeroShot | None = None,
     ) -> None:
         """Wrap live objects; the wrappers of `torch.compile` and `DataParallel` are removed.
 
-        With a prompt the model is a causal language model.
+        With a prompt the model is a causal language model, with zero-shot labels one of natural language inference.
 
         Raises:
-            InputError: If the words of the prompt's labels cannot follow it.
+            InputError: If the words of the prompt's labels cannot follow it, or the tokenizer cannot tell labels apart.
             ModelError: If the model is not a transformers model, has adapters that are not merged or weights that are
                 offloaded, fails on a short text, the tokenizer has no offsets, the limit exceeds what the model can
                 read, or the classes are not numbered from 0 on, share a name, or are more or fewer than the model's
                 logits.
         """
-        self.model, reader = with_prompt(inner_model(model), tokenizer, prompt)
+        question = Question.of(inner_model(model), tokenizer, prompt)
+        self.model = question.model
+        self.labels, self.kind, self.multi_label = question.labels, question.kind, question.multi_label
+        self.prompt, self.hypotheses = question.prompt, question.hypotheses
         self.tokenizer = tokenizer
-        self.prompt = None if reader is None else reader.prompt
         self.name = name
         self._support: Support | None = None
         self._budget: int | None = None
-        self.labels = class_names(self.model.config.id2label, self.model.config.label2id)
-        problem = self.model.config.problem_type
-        self.kind: OutputKind = "value" if problem == "regression" else "probability"
-        self.multi_label = problem == "multi_label_classification" or (
-            self.kind == "probability" and len(self.labels) == 1
-        )
         limit = token_limit(self.model, tokenizer)
         if max_length is not None and not 1 <= max_length <= limit:
             raise ModelError(f"max_length is {max_length}, but {type(self.model).__name__} reads 1 to {limit} tokens.")
@@ -84,12 +81,12 @@ class Classifier:
         rows = embedding_rows(self.model)
         # What counts as padding is for the model to say: a decoder looks for this id to find the last token.
         pad, end = known_id(declared_pad(self.model), rows), pooled_end(self.model)
-        self.text_tokenizer = replace(TextTokenizer.of(tokenizer, reader), pad=pad, vocabulary=rows, end=end)
+        self.text_tokenizer = replace(TextTokenizer.of(tokenizer, question.reader), pad=pad, vocabulary=rows, end=end)
         self.mask_id = known_id(tokenizer.mask_token_id, rows)
         self.pad_id = pad
         if self.pad_id is None:
             self.pad_id = known_id(tokenizer.pad_token_id, rows)
-        self._check_names()
+        check_names(type(self.model).__name__, self.labels, lambda: self._logits(self.encode([self.example()])))
 
     @classmethod
     def from_pretrained(
@@ -100,7 +97,7 @@ class Classifier:
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         max_length: int | None = None,
-        prompt: Prompt | None = None,
+        prompt: Prompt | ZeroShot | None = None,
     ) -> "Classifier":
         """Load a classifier from a folder or the Hugging Face hub; safetensors only, no remote code.
 
@@ -110,7 +107,8 @@ class Classifier:
             device: The accelerator if there is one, else the CPU.
             dtype: float32 on the CPU, elsewhere what the weights are stored in.
             max_length: Most tokens in a window; by default what the model can read.
-            prompt: Makes a causal language model a classifier; by default the one saved in the folder, if any.
+            prompt: Makes a causal language model, or one of natural language inference, a classifier of its labels; by
+                default the one saved in the folder, if any.
 
         Raises:
             InputError: If the words of the prompt's labels cannot follow it.
@@ -119,7 +117,7 @@ class Classifier:
         """
         prompt = prompt or saved_prompt(name_or_path)
         model, tokenizer = load_model(
-            name_or_path, revision=revision, device=device, dtype=dtype, language=prompt is not None
+            name_or_path, revision=revision, device=device, dtype=dtype, language=isinstance(prompt, Prompt)
         )
         return cls(model, tokenizer, name=str(name_or_path), max_length=max_length, prompt=prompt)
 
@@ -162,11 +160,7 @@ class Classifier:
             ModelError: If the model's state holds something that cannot be hashed.
         """
         asked = "" if self.prompt is None else self.prompt.to_json()
-        digest = hashlib.sha256(f"{self.architecture} {self.max_length}{asked}".encode())
-        for name, value in sorted(self.model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(state_bytes(value))
-        return digest.hexdigest()
+        return hash_of(self.model, f"{self.architecture} {self.max_length}{asked}")
 
     def example(self, text: str = "A short text.") -> Text:
         """Return a text that every model can read; a pair where the prompt asks for one."""
@@ -212,9 +206,33 @@ class Classifier:
 
     @torch_defaults()
     def _logits(self, encoding: Encoding) -> Float[Tensor, "batch classes"]:
+        def once(windows: Encoding) -> Tensor:
+            return torch.cat(
+                [class_logits(self.model, part.inputs(self.model.device)).cpu() for part in batches(windows)]
+            )
+
         with torch.inference_mode(), borrow(self.model, compiled=True):
-            logits = [class_logits(self.model, part.inputs(self.model.device)).cpu() for part in batches(encoding)]
-        return torch.cat(logits)
+            return self.of_every_label(encoding, once)
+
+    def about(self, encoding: Encoding, target: Int[Tensor, " batch"]) -> tuple[Encoding, Int[Tensor, " batch"]]:
+        """Return what the model reads for a target of each window, and the target among the model's own outputs.
+
+        For a zero-shot classifier: the windows with the hypotheses of their targets, unless they have one already, and
+        entailment. For any other, both as they are.
+
+        Raises:
+            UnsupportedModelError: If a zero-shot classifier is to contrast labels.
+        """
+        if self.hypotheses is None:
+            return encoding, target
+        asked = self.hypotheses.ask(encoding, target.cpu()) if encoding.asked is None else encoding
+        return asked, torch.full_like(target, self.hypotheses.target)
+
+    def of_every_label(
+        self, encoding: Encoding, run: Callable[[Encoding], Float[Tensor, "..."]]
+    ) -> Float[Tensor, "... labels"]:
+        """Return the logits of all labels: what `run` gives, of a zero-shot classifier one label a run."""
+        return run(encoding) if self.hypotheses is None else self.hypotheses.logits(encoding, run)
 
     @torch_defaults()
     def trace(self, encoding: Encoding, *, received: bool = False) -> Trace:
@@ -225,8 +243,11 @@ class Classifier:
             received: As for `capture`.
 
         Returns:
-            Logits and log-attention on the CPU, one row per window; see `Trace`.
+            Logits and log-attention on the CPU, one row per window; see `Trace`. Of a zero-shot classifier the logits
+            are the model's own, and the windows must be `about` a label.
         """
+        if self.hypotheses is not None and encoding.asked is None:
+            raise InputError("Zero-shot labels are read one by one: trace the windows that `about` returns for one.")
         support = self.support
         parts = [
             capture(self.model, inputs, anchor=support.anchor, backend=support.backend, received=received)
@@ -277,23 +298,4 @@ class Classifier:
             raise InputError(
                 f"{what} needs the probability of a class, and this model is a regression, which gives values "
                 f"({', '.join(self.labels[:5])}). Choose another method or measure."
-            )
-
-    def _check_names(self) -> None:
-        """Check by a short text that each logit has a name: a wrong number might not show until much later."""
-        encoding = self.encode([self.example()])
-        try:
-            logits = self._logits(encoding)
-        except Exception as error:  # raised again
-            if isinstance(error, ExpnetError) or exhausted(error):
-                raise
-            raise ModelError(
-                f"{type(self.model).__name__} fails on a short text: {type(error).__name__}: {error}. It must run by "
-                "itself, its weights all of one type, without autocast around it."
-            ) from error
-        if logits.shape[1:] != (len(self.labels),):
-            raise ModelError(
-                f"{type(self.model).__name__} gives {logits.shape[-1]} logits, but its config names "
-                f"{len(self.labels)} classes: {', '.join(map(repr, self.labels[:20]))}. Name each logit: id2label and "
-                "label2id in config.json, or on model.config."
             )

@@ -1,12 +1,27 @@
 """A model's state as bytes, for hashing."""
 
+import hashlib
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from expnet.errors import ModelError
 
 _BY_CHANNEL = (torch.per_channel_affine, torch.per_channel_affine_float_qparams)
+
+
+def hash_of(model: nn.Module, settings: str) -> str:
+    """Return a hash of settings and of every weight of a model.
+
+    Raises:
+        ModelError: If the model's state holds something that cannot be hashed.
+    """
+    digest = hashlib.sha256(settings.encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(state_bytes(value))
+    return digest.hexdigest()
 
 
 def state_bytes(value: object) -> bytes:

@@ -139,7 +139,7 @@ def read_features(
         encoding: Windows.
         config: Which features.
         target: A class for each window, or "predicted" for the class with the largest logit there; needed by features
-            with gradients, not used by the others.
+            with gradients and by zero-shot classifiers, whose logits are then the model's own; not used by the others.
 
     Raises:
         InputError: If features with gradients get no target.
@@ -147,6 +147,10 @@ def read_features(
     """
     if config.uses_target and target is None:
         raise InputError("Features with gradients are those of a class: pass a target for each window.")
+    if isinstance(target, Tensor):
+        encoding, target = classifier.about(encoding, target)
+    elif classifier.hypotheses is not None and encoding.asked is None:
+        raise InputError("Zero-shot labels are read one by one: pass a label for each window as target.")
     model, logits, parts, start = classifier.model, list[Tensor](), list[tuple[Encoding, Any]](), 0
     for part in batches(encoding):
         of_part = target[start : start + len(part)].to(model.device) if isinstance(target, Tensor) else None

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from expnet.errors import InputError, ModelError
+from expnet.text.hypotheses import HypothesisTokenizer
 from expnet.text.prompted import PromptTokenizer
 from expnet.text.texts import Text
 from expnet.text.windows import TokenizedText, read_texts
@@ -32,15 +33,17 @@ class TextTokenizer:
         end: Id of the end of a text, if the model only reads windows together that hold it equally often.
     """
 
-    backend: Tokenizer | PromptTokenizer
+    backend: Tokenizer | PromptTokenizer | HypothesisTokenizer
     pad: int | None
     typed: bool
     vocabulary: int | None = None
     end: int | None = None
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase, prompt: PromptTokenizer | None = None) -> "TextTokenizer":
-        """Copy the engine of a fast tokenizer, or take the one that puts texts into a prompt.
+    def of(
+        cls, tokenizer: PreTrainedTokenizerBase, prompt: PromptTokenizer | HypothesisTokenizer | None = None
+    ) -> "TextTokenizer":
+        """Copy the engine of a fast tokenizer, or take the one that puts texts into a prompt or before a hypothesis.
 
         Raises:
             ModelError: If it is a slow one, which cannot say which characters a token covers.
@@ -50,12 +53,15 @@ class TextTokenizer:
                 f"{type(tokenizer).__name__} is a slow tokenizer, which cannot say which characters a token covers. "
                 "Load or convert a fast one (a folder with tokenizer.json)."
             )
-        if prompt is not None:
+        if isinstance(prompt, PromptTokenizer):
             return cls(prompt, tokenizer.pad_token_id, typed=False)
+        typed = "token_type_ids" in tokenizer.model_input_names
+        if prompt is not None:
+            return cls(prompt, tokenizer.pad_token_id, typed)
         backend = copy.deepcopy(tokenizer.backend_tokenizer)
         backend.no_truncation()
         backend.no_padding()
-        return cls(backend, tokenizer.pad_token_id, "token_type_ids" in tokenizer.model_input_names)
+        return cls(backend, tokenizer.pad_token_id, typed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,8 @@ class Encoding:
     -1 for special tokens and padding. `read` holds for each text how many characters of it and of its pair were read:
     all, unless truncation was asked for. `pad` is the id that the model treats as padding; None if it has none, so that
     only windows of equal length can share a batch. `end` is the id, if there is one, that windows must hold equally
-    often to share a batch.
+    often to share a batch. `asked` is the label whose hypothesis each window holds, where a zero-shot classifier is
+    asked about one (`Classifier.about`).
     """
 
     texts: tuple[Text, ...]
@@ -84,6 +91,7 @@ class Encoding:
     read: tuple[tuple[int, int], ...]
     pad: int | None = 0
     end: int | None = None
+    asked: Int[Tensor, " batch"] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -104,7 +112,8 @@ class Encoding:
             for name in ("ids", "mask", "special", "offsets", "segment", "covers", "token_of", "type_ids")
             for value in [getattr(self, name)]
         }
-        return replace(self, text_of=self.text_of[start:stop], **tensors)
+        asked = None if self.asked is None else self.asked[start:stop]
+        return replace(self, text_of=self.text_of[start:stop], asked=asked, **tensors)
 
     def inputs(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
         """Return the model's keyword arguments."""

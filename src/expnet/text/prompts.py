@@ -1,4 +1,7 @@
-"""Prompts that make a language model a classifier: a template around the text, and a word for each label."""
+"""Prompts that make a language model a classifier: a template around the text, and a word for each label.
+
+Their file may hold zero-shot labels of a model of natural language inference instead.
+"""
 
 import json
 import re
@@ -9,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from expnet.errors import InputError, did_you_mean
-from expnet.files.parsing import FLAG, TEXT, check_fields, optional, parse_json, table
+from expnet.files.parsing import FLAG, TEXT, check_fields, listed, optional, parse_json, table
+from expnet.text.zero_shot import ZeroShot
 
 FILE = "expnet_prompt.json"  # beside a saved model or ExpNet
 FIELDS = ("text", "pair")
 FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
 _KINDS = {"template": TEXT, "labels": table(TEXT), "chat": FLAG, "reply": optional(TEXT)}
+_ZERO_SHOT_KINDS = {"hypothesis": TEXT, "labels": listed(TEXT), "multi_label": FLAG}
 _LONGEST = 1_000_000  # bytes of a file, and characters of a template
 
 
@@ -82,8 +87,10 @@ class Prompt:
                 yield f"the labels {first!r} and {label!r} have the same word, {word!r}"
 
 
-def read_prompt(path: Path, labels: Mapping[str, str] | None = None) -> Prompt:
+def read_prompt(path: Path, labels: Mapping[str, str] | None = None) -> Prompt | ZeroShot:
     """Read a prompt from a .toml or .json file with its fields, or a template from any other text file.
+
+    A .toml or .json file with the field `hypothesis` holds zero-shot labels.
 
     Args:
         path: The file, UTF-8.
@@ -99,26 +106,39 @@ def read_prompt(path: Path, labels: Mapping[str, str] | None = None) -> Prompt:
         if "labels" in data:
             raise InputError(f"{path} has labels already: leave them out there, or in the call.")
         data |= {"labels": dict(labels)}
+    zero_shot = "hypothesis" in data
+    defaults: dict[str, Any] = {"multi_label": False} if zero_shot else {"chat": False, "reply": None, "labels": {}}
+    given = defaults | data
     try:
-        check_fields({"chat": False, "reply": None, "labels": {}} | data, _KINDS)
+        check_fields(given, _ZERO_SHOT_KINDS if zero_shot else _KINDS)
     except ValueError as error:
         raise InputError(f"{path} is not a prompt: {error}.") from error
     try:
-        return Prompt(**{"labels": {}} | data)
+        return ZeroShot(**given) if zero_shot else Prompt(**given)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def as_prompt(prompt: "Prompt | Path | str | None", labels: Mapping[str, str] | None = None) -> Prompt | None:
+def as_prompt(
+    prompt: "Prompt | ZeroShot | Path | str | None",
+    labels: Mapping[str, str] | None = None,
+    zero_shot: ZeroShot | None = None,
+) -> Prompt | ZeroShot | None:
     """Return a prompt as it is, one read from a file, or one made of a template; None if there is none.
 
     Args:
         prompt: The prompt, its file, or the template as a string.
         labels: The words of the labels, unless the prompt has them.
+        zero_shot: Zero-shot labels, instead of a prompt.
 
     Raises:
-        InputError: If there are labels without a prompt or twice, or as `read_prompt` and `Prompt` do.
+        InputError: If there are labels without a prompt or twice, zero-shot labels beside a prompt, or as `read_prompt`
+            and `Prompt` do.
     """
+    if zero_shot is not None:
+        if prompt is not None or labels:
+            raise InputError("Zero-shot labels are for a model of natural language inference: leave out the prompt.")
+        return zero_shot
     if isinstance(prompt, str):
         return Prompt(template=prompt, labels=labels or {})
     if isinstance(prompt, Path):
@@ -132,7 +152,7 @@ def as_prompt(prompt: "Prompt | Path | str | None", labels: Mapping[str, str] | 
     return prompt
 
 
-def saved_prompt(folder: str | Path | None) -> Prompt | None:
+def saved_prompt(folder: str | Path | None) -> Prompt | ZeroShot | None:
     """Return the prompt saved beside a model or an ExpNet; None if there is none, or the name is no folder.
 
     Raises:
@@ -142,7 +162,7 @@ def saved_prompt(folder: str | Path | None) -> Prompt | None:
     return read_prompt(file) if file is not None and file.is_file() else None
 
 
-def save_prompt(prompt: Prompt | None, folder: str | Path) -> None:
+def save_prompt(prompt: Prompt | ZeroShot | None, folder: str | Path) -> None:
     """Write a prompt, if there is one, beside a saved model or ExpNet."""
     if prompt is not None:
         (Path(folder) / FILE).write_text(prompt.to_json(), encoding="utf-8")

@@ -11,6 +11,7 @@ from expnet.text.texts import Text
 from expnet.text.words import Span, words_of_tokens
 
 if TYPE_CHECKING:
+    from expnet.text.hypotheses import HypothesisTokenizer
     from expnet.text.prompted import PromptTokenizer
 
 # Most texts, and characters, that are tokenized together: enough to find texts of similar length among them, few enough
@@ -41,7 +42,7 @@ class TokenizedText:
 
 
 def read_texts(
-    tokenizer: "Tokenizer | PromptTokenizer",
+    tokenizer: "Tokenizer | PromptTokenizer | HypothesisTokenizer",
     texts: Sequence[Text],
     *,
     max_length: int,
@@ -111,7 +112,7 @@ class _Tokens:
     type_ids: list[int]
 
 
-def _tokenize(tokenizer: "Tokenizer | PromptTokenizer", texts: Sequence[Text]) -> list[_Tokens]:
+def _tokenize(tokenizer: "Tokenizer | PromptTokenizer | HypothesisTokenizer", texts: Sequence[Text]) -> list[_Tokens]:
     try:
         encoded = tokenizer.encode_batch([text.text if text.pair is None else (text.text, text.pair) for text in texts])
     except BaseException as error:

@@ -91,7 +91,7 @@ def adapt(
     if not config.steps:
         raise InputError("Expected a configuration that trains by steps, got steps=0.")
     explained = None
-    if target is not None or ask.uses_target or student.uses_target:
+    if target is not None or ask.uses_target or student.uses_target or classifier.hypotheses is not None:
         explained = classifier.output_index(target)
     windows, scores = _distillation_windows(classifier, ask, texts, student, explained, progress=progress)
     if not windows:
@@ -170,11 +170,12 @@ def _distillation_windows(
         batches, "asking the teacher", show=progress, total=len(texts), size=lambda batch: len(batch[0])
     ):
         target = None
-        if teaching.uses_target or student.uses_target:
+        if teaching.uses_target or student.uses_target or classifier.hypotheses is not None:
             if explained is None:
                 target = classifier.predict(encoding).chosen[encoding.text_of]
             else:
                 target = torch.full_like(encoding.text_of, explained)
+            encoding, target = classifier.about(encoding, target)
         _, features = read_features(classifier, encoding, student.config.features, target=target)
         wanted, level = teaching.ask(classifier, encoding, target)
         wanted = wanted.masked_fill(~encoding.real, torch.nan)

@@ -61,7 +61,7 @@ def extract(
         progress: Whether to show one.
     """
     key = _key(classifier, config, explain) if cache is not None else ""
-    labels = config.uses_target and explain == "label"
+    labels = _of_class(classifier, config) and explain == "label"
     examples: list[TrainingWindow] = []
     starts = range(0, len(records), _SHARD)
     for start in track(starts, title, show=progress):
@@ -89,8 +89,9 @@ def _extract_shard(
     # Sorted by length; `text` restores the order.
     for chosen, encoding in encoded(classifier, [record.text for record in records], size=TOGETHER):
         target = None
-        if config.uses_target:
+        if _of_class(classifier, config):
             target = _explained(classifier, encoding, [records[i] for i in chosen], explain)
+            encoding, target = classifier.about(encoding, target)
         _, features = read_features(classifier, encoding, config, target=target)
         targets = token_targets(encoding, [records[i] for i in chosen])
         for row, length in enumerate(encoding.mask.sum(1).tolist()):
@@ -100,6 +101,11 @@ def _extract_shard(
                 encoding.covers[row, :length],
                 chosen[int(encoding.text_of[row])],
             )
+
+
+def _of_class(classifier: Classifier, config: NetworkInput[Any]) -> bool:
+    """Say whether features are those of one class: gradients are, and all that reads a zero-shot label."""
+    return config.uses_target or classifier.hypotheses is not None
 
 
 def _explained(classifier: Classifier, encoding: Encoding, records: Sequence[Record], explain: Explain) -> Tensor:
@@ -112,7 +118,7 @@ def _explained(classifier: Classifier, encoding: Encoding, records: Sequence[Rec
 
 def _key(classifier: Classifier, config: NetworkInput[Any], explain: Explain) -> str:
     settings = json.dumps(config.cached_by(), sort_keys=True)
-    of_class = f" {explain}" if config.uses_target else ""
+    of_class = f" {explain}" if _of_class(classifier, config) else ""
     return f"{classifier.fingerprint()} {settings}{of_class} 2"  # 2: version of what is kept
 
 

@@ -80,7 +80,7 @@ def word_scores(
         kept = cache.batches((id(classifier), tuple(target), tuple(r.text for r in records), network.config.features))
     scores_of: dict[int, ndarray] = {}
     for number, (chosen, encoding) in enumerate(encoded(classifier, [record.text for record in records])):
-        wanted = torch.tensor([target[i] for i in chosen])[encoding.text_of]
+        encoding, wanted = classifier.about(encoding, torch.tensor([target[i] for i in chosen])[encoding.text_of])
         if network is None:
             scores = job.method.attribute(classifier, encoding, wanted, options=job.options, seed=job.seed)
         else:
