@@ -61,9 +61,10 @@ def finetune(
 ) -> dict[str, float]:
     """Fine-tune a sequence classifier and save the epoch that is best on the development split.
 
-    Writes a model folder (with `lora_rank`, a PEFT adapter folder), its tokenizer and `finetune.json` with the
-    configuration, the sizes of the splits and the figures. Texts are cut to `max_length` tokens; how many is logged
-    and written there, too. Checkpoints lie in `output/checkpoints`.
+    Writes a model folder (with `lora_rank`, a PEFT adapter folder, or the merged model if the base lacks weights that
+    an adapter does not hold, such as a pooler's), its tokenizer and `finetune.json` with the configuration, the sizes
+    of the splits and the figures. Texts are cut to `max_length` tokens; how many is logged and written there, too.
+    Checkpoints lie in `output/checkpoints`.
 
     Args:
         base: Folder or hub id of the pretrained model.
@@ -99,7 +100,7 @@ def finetune(
     if len(set(names)) < len(names):
         raise InputError(f"The labels {labels} get the names {names}; each needs a name of its own.")
     tokenizer = load_tokenizer(str(base), revision)
-    model = _build(base, revision, names, config)
+    model, drawn = _build(base, revision, names, config)
     (train_rows, train_cut), (dev_rows, dev_cut) = (
         _rows(records, labels, tokenizer, config.max_length) for records in (train, dev)
     )
@@ -119,6 +120,7 @@ def finetune(
     trainer.train(resume_from_checkpoint=resume or None)
     evaluated = trainer.evaluate()
     reached = {name: evaluated[f"eval_{name}"] for name in FIGURES}
+    model = _whole(model, drawn)
     model.save_pretrained(output)  # not Trainer.save_model, which adds a pickle of its arguments
     model.config.save_pretrained(output)  # an adapter's folder would lack the names of the classes
     tokenizer.save_pretrained(output)
@@ -139,7 +141,10 @@ def _labels(train: Sequence[Record], dev: Sequence[Record]) -> list[str]:
     return labels
 
 
-def _build(base: str | Path, revision: str | None, names: list[str], config: FinetuneConfig) -> "PreTrainedModel":
+def _build(
+    base: str | Path, revision: str | None, names: list[str], config: FinetuneConfig
+) -> tuple["PreTrainedModel", set[str]]:
+    """Return the model to be trained, and the names of the weights that the base lacks, which were drawn."""
     import torch
     from transformers import set_seed
 
@@ -149,9 +154,10 @@ def _build(base: str | Path, revision: str | None, names: list[str], config: Fin
     settings = safe_config(str(base), revision)
     settings.id2label, settings.label2id = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
     set_seed(config.seed)  # the head is initialised here, before the Trainer seeds
-    model, _, _ = load_weights(str(base), revision, settings, torch.float32)
+    model, missing, mismatched = load_weights(str(base), revision, settings, torch.float32)
+    drawn = missing | {name for name, _, _ in mismatched}
     if not config.lora_rank:
-        return model
+        return model, drawn
     from peft import LoraConfig, TaskType, get_peft_model
 
     lora = LoraConfig(
@@ -162,7 +168,21 @@ def _build(base: str | Path, revision: str | None, names: list[str], config: Fin
         exclude_modules=None if config.lora_pooler else r".*pooler.*",
     )
     adapted: PreTrainedModel = get_peft_model(model, lora)  # type: ignore[assignment]  # it stands in for the model
-    return adapted
+    return adapted, drawn
+
+
+def _whole(model: "PreTrainedModel", drawn: set[str]) -> "PreTrainedModel":
+    """Merge an adapter into its model where neither it nor the base would hold some weights, such as a pooler's."""
+    from peft import PeftModel, get_peft_model_state_dict
+
+    if not isinstance(model, PeftModel):
+        return model
+    brought = {key.removeprefix("base_model.model.") for key in get_peft_model_state_dict(model)}
+    if not drawn - brought:
+        return model
+    logger.warning("The base lacks %s, so that the whole model is saved, not an adapter.", ", ".join(sorted(drawn)))
+    merged: PreTrainedModel = model.merge_and_unload()
+    return merged
 
 
 def _arguments(folder: Path, config: FinetuneConfig) -> Any:

@@ -49,7 +49,7 @@ stability_texts = 3
 cost = true
 examples = 1
 [methods]
-whole = ["random", "raw_attention", "raw_attention:column", "inverse_document_frequency", "at2"]
+whole = ["random", "raw_attention", "raw_attention:column", "inverse_document_frequency", "attribution_with_attention"]
 sample = ["leave_one_out"]
 sample_texts = 4
 options = { "raw_attention:column" = { direction = "column" } }
@@ -187,7 +187,9 @@ class TestRows:
         np.testing.assert_allclose(human.values["soft_average_precision"], expected, atol=1e-4)
 
     def test_heads_weights_are_learned_once_from_texts_that_are_not_tested(self, rows, place):
-        (row,) = only(rows, kind="plausibility", set="films/test", method="at2", marks="majority")
+        (row,) = only(
+            rows, kind="plausibility", set="films/test", method="attribution_with_attention", marks="majority"
+        )
         (path,) = (place / "runs/head_weights").iterdir()  # both tasks share a classifier
         weights = json.loads(path.read_text())
         texts = [record.text for record in Data(place / "data", read_plan(place / "plan.toml")).records("films/train")]

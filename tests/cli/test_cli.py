@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import expnet
@@ -221,6 +221,22 @@ def test_finetune_writes_a_classifier_that_loads(tmp_path, rank):
     assert not list(tuned.glob("*.bin"))
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own
+def test_an_adapter_on_a_base_without_a_pooler_is_merged_into_the_whole_model(tmp_path, caplog):
+    base = pretrained(tmp_path / "base")
+    weights = {name: weight for name, weight in load_file(base / "model.safetensors").items() if "pooler" not in name}
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    data, tuned = records(tmp_path / "data.jsonl", labels=("0", "1")), tmp_path / "tuned"
+    run("finetune", base, data, data, "--output", tuned, "--epochs", "1", "--lora-rank", 4, "--max-length", "16")
+    assert "so that the whole model is saved, not an adapter" in caplog.text
+    assert not (tuned / "adapter_config.json").exists()
+    labelled, explainer = expnet.read_records(data), expnet.load(tuned)
+    predicted = [explainer.explain(record.text, method="random").label for record in labelled]
+    correct = sum(name == record.label for name, record in zip(predicted, labelled, strict=True))
+    reached = json.loads((tuned / "finetune.json").read_text())["dev_figures"]["accuracy"]
+    assert correct / len(labelled) == pytest.approx(reached)
+
+
 def test_finetune_refuses_a_base_that_is_a_pickle_or_loads_code(tmp_path):
     base, data = pretrained(tmp_path / "base"), records(tmp_path / "data.jsonl", labels=("0", "1"))
     torch.save(load_file(base / "model.safetensors"), base / "pytorch_model.bin")
@@ -333,7 +349,16 @@ class TestMethods:
         heads = expnet.load(folders[0] if not str(folders[0]).startswith("-") else folders[1]).classifier.support
         path = tmp_path / "weights.txt"
         path.write_text("1\n" + "0\n" * (heads.layers * heads.heads - 1))
-        given = ["explain", "good film", *folders, "--method", "at2", "--format", "json", "--option"]
+        given = [
+            "explain",
+            "good film",
+            *folders,
+            "--method",
+            "attribution_with_attention",
+            "--format",
+            "json",
+            "--option",
+        ]
         explanation = expnet.Explanation.from_json(run(*given, f"weights={path}"))
         assert all(0 < word.score < 1 for word in explanation.words)  # the attention of the one head
         path.write_text("1\none\n")

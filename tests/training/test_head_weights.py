@@ -1,4 +1,4 @@
-"""Weights of heads: what at2 sums, and that what is learned is what random removals say."""
+"""Weights of heads: what AT2 sums, and that what is learned is what random removals say."""
 
 from itertools import product
 
@@ -9,7 +9,7 @@ from scipy.stats import pearsonr
 
 import expnet
 from expnet.errors import InputError, OptionError
-from expnet.methods.families.head_weights import AT2
+from expnet.methods.families.head_weights import ATTRIBUTION_WITH_ATTENTION
 from expnet.text.texts import Text
 from expnet.training import head_weights
 from expnet.training.head_weights import correlation, learn_head_weights
@@ -28,7 +28,9 @@ def test_scores_are_the_weighted_sum_over_heads_of_eager_attention(architecture)
     classifier = tiny_classifier(architecture)
     encoding = classifier.encode([Text.of(TEXTS[2])])
     weights = np.random.default_rng(0).normal(size=heads_of(classifier))
-    scores = AT2.attribute(classifier, encoding, torch.tensor([0]), options={"weights": weights.tolist()})
+    scores = ATTRIBUTION_WITH_ATTENTION.attribute(
+        classifier, encoding, torch.tensor([0]), options={"weights": weights.tolist()}
+    )
     model = classifier.model
     model.set_attn_implementation("eager")
     outputs = model(**encoding.inputs(), output_attentions=True)
@@ -47,7 +49,7 @@ def test_weights_of_another_classifier_are_refused(weights):
         weights = weights[:1] * heads_of(classifier)
     encoding = classifier.encode([Text.of("a good film")])
     with pytest.raises(OptionError, match=r"expected a finite one for each of the \d+ heads"):
-        AT2.attribute(classifier, encoding, torch.tensor([0]), options={"weights": weights})
+        ATTRIBUTION_WITH_ATTENTION.attribute(classifier, encoding, torch.tensor([0]), options={"weights": weights})
 
 
 def test_correlation_is_scipy_s():

@@ -172,7 +172,7 @@ class Plan:
             in domain.
         tiers: Which ExpNets: on attention alone, on attention and gradients.
         shots: How many marked texts are few.
-        unmarked: Training texts of the task to distil on, and for at2 to learn from, without their marks.
+        unmarked: Training texts of the task to distil on, and for AT2 to learn from, without their marks.
         seeds: One ExpNet of each kind per seed.
         seed: Of samples, floors and stochastic methods.
         cross, student, few, own: How the ExpNets of these experiments are trained from scratch; `for_warm_start`

@@ -34,7 +34,7 @@ def learn_head_weights(
     seed: int = 0,
     progress: bool = False,
 ) -> list[float]:
-    """Learn the option `weights` of the method `at2`, as Cohen-Wang et al. 2025 (arXiv:2504.13752) do.
+    """Learn the option `weights` of `attribution_with_attention`, as Cohen-Wang et al. 2025 (arXiv:2504.13752) do.
 
     Of each text, random halves of the words are removed. The weights are those with which the sum of the scores of the
     words that stay, less that of the others, correlates best with the log odds of the class predicted for the text: the

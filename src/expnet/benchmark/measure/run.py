@@ -110,7 +110,7 @@ def _cell(
             depends += [asdict(config) for config in (plan.cross, plan.student, plan.few, plan.own)]
             depends.append(plan.unmarked)
             depends += [asdict(replace(other, tests=())) for other in plan.tasks]
-        elif contestant.label.split(":")[0] == "at2":  # it learns from unmarked texts
+        elif contestant.label.split(":")[0] == "attribution_with_attention":  # it learns from unmarked texts
             depends.append(plan.unmarked)
     if not what.startswith(("floors", "plausibility")):
         depends += [asdict(plan.faithfulness), plan.stability_texts]

@@ -22,10 +22,10 @@ def anchor_attention(classifier: Classifier, part: Encoding) -> Float[Tensor, "b
 
 
 @by_part()
-def at2(
+def attribution_with_attention(
     classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, weights: Sequence[float]
 ) -> Float[Tensor, "batch tokens"]:
-    """Sum the anchor's attention to each token over all heads, each with its weight; signed.
+    """Sum the anchor's attention to each token over all heads, each with its weight (AT2); signed.
 
     `expnet.learn_head_weights` learns the weights from a classifier's answers to texts with words removed. They belong
     to that classifier.
@@ -49,10 +49,10 @@ def at2(
     return torch.einsum("bht,h->bt", attention, weight)
 
 
-AT2 = Method(
-    name="at2",
+ATTRIBUTION_WITH_ATTENTION = Method(
+    name="attribution_with_attention",
     family="attention",
-    function=at2,
+    function=attribution_with_attention,
     paper="Cohen-Wang et al. 2025, arXiv:2504.13752",
     forward="1",
     signed=True,
