@@ -1,4 +1,4 @@
-"""Rows kept in Parquet are the rows that were there, and nothing else is taken for them."""
+"""Rows kept in Parquet are the rows that were there, nothing else is taken for them, and their figures are exact."""
 
 import math
 from dataclasses import replace
@@ -9,9 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from expnet.benchmark.present.summary import by_text
 from expnet.benchmark.rows import Row, RowFile, keep_rows, read_rows
-from expnet.errors import BenchmarkError
+from expnet.cli.app import app
+from expnet.errors import BenchmarkError, InputError
+from expnet.metrics.statistics import bootstrap
 from tests.benchmark_rows import plausibility, row
 
 five_digits = st.one_of(
@@ -132,3 +136,36 @@ class TestDamage:
         pq.write_table(pa.Table.from_pylist(lines, schema=table.schema), path)
         with pytest.raises(BenchmarkError, match=f"damaged.*{message}" if message != "damaged" else message):
             read_rows([path])
+
+
+def test_a_report_of_one_plan_leaves_out_the_rows_of_others(tmp_path):
+    rows = [plausibility("saliency", [0.2, 0.4], provenance={"plan": plan}) for plan in ("ring", "paper")]
+    keep_rows(tmp_path / "rows.parquet", rows)
+    arguments = ["report", str(tmp_path), "--output", str(tmp_path / "report.html")]
+    run = CliRunner().invoke
+    assert run(app, [*arguments, "--plan", "ring"], catch_exceptions=False).exit_code == 0
+    with pytest.raises(InputError, match=r"no rows of the plan 'rings'; there are those of paper, ring\."):
+        run(app, [*arguments, "--plan", "rings"], catch_exceptions=False)
+    with pytest.raises(BenchmarkError, match="--plan NAME"):
+        run(app, arguments, catch_exceptions=False)
+
+
+@given(st.lists(st.lists(five_digits, min_size=4, max_size=4), min_size=1, max_size=5), st.permutations(range(4)))
+@settings(max_examples=50, deadline=None)
+def test_means_over_seeds_are_those_of_a_plain_loop_in_the_same_order(columns, texts):
+    rows = [plausibility("a", column, texts=tuple(texts)) for column in columns]
+    values_of: dict[int, list[float]] = {}
+    for column in columns:
+        for text, value in zip(texts, column, strict=True):
+            if not math.isnan(value):
+                values_of.setdefault(text, []).append(value)
+    means = {text: sum(values) / len(values) for text, values in values_of.items()}
+    assert list(by_text(rows, "average_precision").items()) == list(means.items())
+
+
+def test_remembered_draws_are_those_of_numpys_choice():
+    for n in (1, 7, 1048, 1100):  # the last is too large to be remembered
+        values = np.random.default_rng(n).random(n)
+        means = np.random.default_rng(3).choice(values, (1000, n)).mean(1)
+        for _ in range(2):
+            assert bootstrap(values, seed=3) == tuple(np.quantile(means, [0.025, 0.975]))
