@@ -168,4 +168,4 @@ def test_remembered_draws_are_those_of_numpys_choice():
         values = np.random.default_rng(n).random(n)
         means = np.random.default_rng(3).choice(values, (1000, n)).mean(1)
         for _ in range(2):
-            assert bootstrap(values, seed=3) == tuple(np.quantile(means, [0.025, 0.975]))
+            assert bootstrap(values, seed=3) == tuple(np.quantile(means, [(1 - 0.95) / 2, (1 + 0.95) / 2]))
