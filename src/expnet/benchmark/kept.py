@@ -101,7 +101,7 @@ def read_kept(path: Path) -> Iterator[dict[str, Any]]:
             table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise BenchmarkError(f"{path} is damaged, or not a Parquet file: {error}") from error
-    if not table.schema.equals(_schema()) or (table.schema.metadata or {}).items() < _VERSION.items():
+    if not (table.schema.equals(_schema()) and _VERSION.items() <= (table.schema.metadata or {}).items()):
         raise BenchmarkError(
             f"{path} does not hold benchmark rows that this version of expnet can read; its columns are "
             f"{', '.join(table.schema.names)}. Expected a file that scripts/keep_rows.py wrote."
