@@ -25,7 +25,7 @@ _LEVEL = 15  # of zstd; higher ones take minutes for the rows of two plans, to s
 
 
 @dataclass
-class _Block:
+class _SharedTexts:
     """Texts, names of figures, and the values of each place as float32 [figures texts], in the order of arrival."""
 
     number: int
@@ -56,12 +56,12 @@ def write_kept(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     import pyarrow.parquet as pq
 
     lines: list[dict[str, Any]] = []
-    blocks: dict[tuple[tuple[int, ...], tuple[str, ...]], _Block] = {}
-    first: dict[int, _Block] = {}  # by number of line
+    blocks: dict[tuple[tuple[int, ...], tuple[str, ...]], _SharedTexts] = {}
+    first: dict[int, _SharedTexts] = {}  # by number of line
     for row in rows:
         key = tuple(row["texts"]), tuple(row["values"])
         if key not in blocks:
-            blocks[key] = first[len(lines)] = _Block(len(blocks), *key)
+            blocks[key] = first[len(lines)] = _SharedTexts(len(blocks), *key)
         block = blocks[key]
         line = {name: row[name] for name in (*_NAMES, "sample")}
         line |= {name: json.dumps(row[name], ensure_ascii=False, allow_nan=False) for name in _JSON}
