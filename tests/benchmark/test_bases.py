@@ -11,8 +11,9 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, MPNetModel
 
-from expnet.benchmark.prepare.bases.made import BASES, Base, made
+from expnet.benchmark.prepare.bases.made import BASES, Base, lower_half, made
 from expnet.benchmark.prepare.bases.packages import Package, check, download
+from expnet.demo import base_model
 from expnet.errors import BenchmarkError
 
 
@@ -55,6 +56,18 @@ class TestPackages:
     def test_a_release_that_cannot_be_downloaded_is_named(self, tmp_path):
         with pytest.raises(BenchmarkError, match=r"could not download tiny-weights==2\.0"):
             download(Package("tiny-weights", "2.0", "0" * 64), tmp_path / "downloads")
+
+
+def test_the_lower_half_of_the_demos_base_is_its_first_layers(tmp_path):
+    folder = lower_half(tmp_path)
+    half, whole = (AutoModel.from_pretrained(path, use_safetensors=True) for path in (folder, base_model()))
+    tokens = AutoTokenizer.from_pretrained(folder)("a good film", return_tensors="pt")
+    with torch.no_grad():
+        ours = half(**tokens).last_hidden_state
+        theirs = whole(**tokens, output_hidden_states=True).hidden_states
+    assert len(theirs) == 7
+    torch.testing.assert_close(ours, theirs[3], atol=0, rtol=0)
+    assert lower_half(tmp_path) == folder
 
 
 class TestMade:

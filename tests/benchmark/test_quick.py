@@ -22,6 +22,8 @@ def test_the_quick_benchmark_runs_and_its_report_can_be_read(tmp_path):
     rows = read_rows([tmp_path / "quick.jsonl"])
     plausible = {name: _mean(rows, name) for name in ("in-domain", "control", "floor")}
     assert plausible["in-domain"] > max(plausible["control"], plausible["floor"]) + 0.1
+    across = {row.classifier for row in rows if row.experiment == "cross-base"}
+    assert across == {"sentiment on half the layers"}  # the others are on one base
     said = done.stdout.splitlines()[-1].removeprefix("Read them with: ")
     assert said.startswith("expnet report ")
     command = [*expnet, *said.split()[1:-1], str(tmp_path / "report.html")]

@@ -40,8 +40,8 @@ class ClassifierPlan:
     Attributes:
         load: Demo, folder or hub id; the first classifier of the task.
         of: Name of another task whose classifier this one shares.
-        base: Pretrained model to fine-tune: folder, hub id, "demo/base", or one that is made from packages at the start
-            of a run: "l3", "e5" or "mpnet".
+        base: Pretrained model to fine-tune: folder, hub id, "demo/base", its three lower layers "demo/lower-half", or
+            one that is made from packages at the start of a run: "l3", "e5" or "mpnet".
         train: Labelled texts, `set/split` below the data folder; `+` joins several.
         dev: Labelled texts that choose the epoch; "" holds a tenth of `train` out.
         texts: Most texts to train on, a stratified draw; 0 takes all.

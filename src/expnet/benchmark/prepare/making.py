@@ -10,7 +10,7 @@ from typing import Any
 from expnet._version import __version__
 from expnet.benchmark.measure.scores import FeatureCache, Scores, ScoringJob, keep, kept, targets, word_scores
 from expnet.benchmark.plan import DOCUMENTS, HELD_OUT, WEIGHTS, Experiment, Measured, Plan, TaskPlan
-from expnet.benchmark.prepare.bases.made import BASES, made
+from expnet.benchmark.prepare.bases.made import BASES, lower_half, made
 from expnet.benchmark.prepare.data import Data, TestSet, draw
 from expnet.demo import base_model
 from expnet.explainer import load_classifier
@@ -188,6 +188,8 @@ class Workshop:
     def _base(self, name: str) -> str | Path:
         if name in BASES:
             return made(name, self.work.resolve() / "bases")  # an adapter remembers where its base is
+        if name == "demo/lower-half":
+            return lower_half(self.work.resolve() / "bases")
         return base_model() if name == "demo/base" else name
 
     def fingerprint(self, classifier: Classifier) -> str:
