@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from expnet.benchmark.present import comparison
 from expnet.benchmark.present.summary import HEADLINE, by_text, group, main_marks, mean, system
@@ -9,7 +10,7 @@ from expnet.benchmark.present.table import Cell, Table, markdown
 from expnet.benchmark.rows import EXPNETS, Row
 
 _FAITHFUL = "comprehensiveness"
-_NORMALISED = "normalised_comprehensiveness"
+_UNMEASURED = "Not measured in this run."
 
 
 def tables(rows: Sequence[Row]) -> dict[str, str]:
@@ -18,8 +19,7 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
     faithful = [row for row in rows if row.kind == "faithfulness" and not row.sample]
     return {
         "bases": markdown(by_base(plausible, HEADLINE, "average precision")),
-        "bases removal": markdown(by_base(faithful, _FAITHFUL, "comprehensiveness")),
-        "bases normalised": markdown(by_base(faithful, _NORMALISED, "normalised comprehensiveness")),
+        "bases removal": markdown(by_base(faithful, _FAITHFUL, "comprehensiveness")) if faithful else _UNMEASURED,
         "left out": markdown(left_out(plausible)),
     }
 
@@ -34,7 +34,7 @@ def by_base(rows: Sequence[Row], metric: str, title: str) -> Table:
     places = group(rows, base_of)
     measured: list[tuple[str, list[float]]] = []
     for name, same in group(rows, system).items():
-        figures = [mean_over_tasks(same, base, metric) for base in places]
+        figures = [mean_over_tasks(same, base, metric, _tasks(here)) for base, here in places.items()]
         bases = [figure for figure, base in zip(figures, places, strict=True) if _tasks(places[base]) > 1]
         measured.append((name, [*figures, math.nan if any(map(math.isnan, bases)) else mean(bases)]))
     measured.sort(key=lambda line: (math.isnan(line[1][-1]), -line[1][-1]))
@@ -52,10 +52,11 @@ def by_base(rows: Sequence[Row], metric: str, title: str) -> Table:
     )
 
 
-def mean_over_tasks(rows: Sequence[Row], base: str, metric: str) -> float:
-    """Return the mean over tasks of the means over texts; NaN if a task is missing."""
+def mean_over_tasks(rows: Sequence[Row], base: str, metric: str, tasks: int) -> float:
+    """Return the mean over so many tasks of the means over texts; NaN if one is missing."""
     here = group((row for row in rows if base_of(row) == base), lambda row: row.classifier)
-    return mean([mean(by_text(of_task, metric).values()) for of_task in here.values()])
+    means = [mean(by_text(of_task, metric).values()) for of_task in here.values()]
+    return mean(means) if len(means) == tasks else math.nan
 
 
 def left_out(rows: Sequence[Row]) -> Table:
@@ -76,6 +77,20 @@ def left_out(rows: Sequence[Row]) -> Table:
     order = {name: place for place, name in enumerate(EXPNETS)}
     lines.sort(key=lambda line: order.get(str(line[0]).partition(", ")[2], len(order)))
     return Table("Every ExpNet against the best rule of each set", header, tuple(lines), notes)
+
+
+def verdicts(report: dict[str, Any]) -> str:
+    """Return what a check without marks said, and what people say of the same explainers."""
+    lines = ["| verdict | cells | mean lead over the best rule | behind it |", "|---|---|---|---|"]
+    for level, of_level in report["levels"].items():
+        lines.append(
+            f"| {level} | {of_level['cells']} | {of_level['mean lead']:+.3f} | {of_level['below the best rule']} |"
+        )
+    said = f"Over {report['cells']} cells, the rank correlation of the share of the best rule's gain over random words "
+    said += f"that an explainer reaches with its lead is {report['rank correlation']:.2f} (p = {report['p']:.2g})."
+    wrong = report["wrong"]
+    said += f" Good, but more than {report['tolerated']} below the best rule: {'; '.join(wrong) or 'none'}."
+    return "\n".join([*lines, "", said])
 
 
 def _tasks(rows: Sequence[Row]) -> int:

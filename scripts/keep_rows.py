@@ -9,6 +9,7 @@ Also keeps how well the fine-tuned classifiers do on their development splits.
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from expnet.benchmark.plan import read_plan
 from expnet.benchmark.present.summary import check_rows
@@ -33,9 +34,22 @@ def main() -> None:
         check_rows(plans[name])
         print(name, len(plans[name]), "rows")
     keep_rows(ROWS, [row for rows in plans.values() for row in rows])
-    reports = {path.parent.name: json.loads(path.read_text()) for path in args.runs.glob("classifiers/*/finetune.json")}
-    kept = json.dumps(dict(sorted(reports.items())), indent=1) + "\n"
-    (ROOT / "rows" / "classifiers.json").write_text(kept)
+    path = ROOT / "rows" / "classifiers.json"
+    reports: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+    for name in args.plans:
+        reports[name] = classifiers(args.runs, name)
+    path.write_text(json.dumps(reports, indent=1) + "\n")
+
+
+def classifiers(runs: Path, name: str) -> dict[str, Any]:
+    """Return what `finetune.json` says of each classifier of a plan, by its folder."""
+    folders = sorted(path.parent for path in runs.glob("classifiers/*/finetune.json"))
+    tasks = {task.name.replace(" ", "-").replace("/", "-") for task in read_plan(ROOT / f"{name}.toml").tasks}
+    return {
+        folder.name: json.loads((folder / "finetune.json").read_text())
+        for folder in folders
+        if folder.name.rsplit("-", 2)[0] in tasks
+    }
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import backbone_tables
 import cost_tables
 import limits
 import research_tables
@@ -56,7 +57,11 @@ def pages() -> dict[Path, str]:
     tables[ROOT / "docs" / "limits.md"]["elsewhere"] = limits.elsewhere(read("elsewhere"))
     for plan in PLANS:
         tables[ROOT / "docs" / "results.md"] |= benchmark(plan, sections[plan])
-    tables[ROOT / "docs" / "results.md"]["classifiers of the ring"] = fine_tuned()
+    tables[ROOT / "docs" / "results.md"]["classifiers of the ring"] = fine_tuned("ring")
+    tables[ROOT / "docs" / "backbones.md"] = backbone_tables.tables(rows["backbones-small"]) | {
+        "verdicts": backbone_tables.verdicts(read("verdicts")),
+        "classifiers of the backbones": fine_tuned("backbones-small"),
+    }
     tables[ROOT / "docs" / "research.md"] = {
         "ablation": research_tables.ablation(read("ablation")),
         "models": research_tables.models(read("models")),
@@ -132,12 +137,13 @@ def benchmark(plan: str, sections: dict[str, list[Table]]) -> dict[str, str]:
     return {f"{plan} {name}": joined(sections[name]) for name in names if name in sections}
 
 
-def fine_tuned() -> str:
-    """Return the figures of each fine-tuned classifier of the benchmark on its development split."""
-    lines = ["| classifier | trained on | accuracy | macro-F1 | MCC |", "|---|---|---|---|---|"]
-    for name, report in json.loads((ROOT / "benchmarks" / "rows" / "classifiers.json").read_text()).items():
+def fine_tuned(plan: str) -> str:
+    """Return the figures of each fine-tuned classifier of a plan on its development split."""
+    lines = ["| classifier | trained on | with masked words | accuracy | macro-F1 | MCC |", "|---|---|---|---|---|---|"]
+    for name, report in json.loads((ROOT / "benchmarks" / "rows" / "classifiers.json").read_text())[plan].items():
         figures = " | ".join(f"{report['dev_figures'][key]:.3f}" for key in ("accuracy", "macro_f1", "mcc"))
-        lines.append(f"| {name.rsplit('-', 1)[0]} | {report['train']} texts | {figures} |")
+        masked = f"{share:.0%}" if (share := report["config"].get("mask_robust", 0)) else "none"
+        lines.append(f"| {name.rsplit('-', 1)[0]} | {report['train']} texts | {masked} | {figures} |")
     return "\n".join(lines)
 
 
