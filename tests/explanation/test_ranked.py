@@ -14,7 +14,7 @@ OUTPUTS = {"up": 0.7, "down": 0.2, "<i>side": 0.1}
 
 
 def of(label, scores, **changes):
-    words = tuple(Word(TEXT[a:b], a, b, 0, score) for (a, b), score in zip(PLACES, scores, strict=True))
+    words = tuple(Word(TEXT[a:b], a, b, 0, float(score)) for (a, b), score in zip(PLACES, scores, strict=True))
     told = Explanation(TEXT, None, words, label, OUTPUTS[label], OUTPUTS, "deeplift", signed=True, threshold=0.5)
     return replace(told, **changes)
 

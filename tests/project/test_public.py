@@ -80,6 +80,7 @@ def test_the_public_names_are_exactly_these():
         "finetune",
         "fit",
         "fit_mixture",
+        "learn_head_weights",
         "list_methods",
         "load",
         "read_records",

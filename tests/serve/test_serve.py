@@ -812,6 +812,8 @@ def test_the_description_names_every_endpoint_with_examples_that_work(client):
         for example in schemas[kind]["examples"]:
             if "target" in example:
                 example["target"] = "LABEL_0"
+            if "against" in example:
+                example["against"] = "LABEL_1"
             assert client.post(path, json=example).status_code == 200
     for kind, path in (("Predictions", PREDICT), ("Explanations", EXPLAIN)):
         (example,) = schemas[kind]["examples"]

@@ -12,7 +12,7 @@ from expnet.text.labels import asks_for_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class AskedClasses:
     """Which classes are explained.
 
     Attributes:
@@ -36,7 +36,7 @@ class Call:
     method: Method
     options: Mapping[str, Any]
     seed: int
-    question: Question
+    question: AskedClasses
     truncate: bool
 
     @property
@@ -51,15 +51,15 @@ def question(
     *,
     against: str | int | None = None,
     classes: int | None = None,
-) -> Question:
+) -> AskedClasses:
     """Check what is asked for; the arguments and errors are those of `Explainer.explain`."""
     if asks_for_all(classifier.labels, target):
-        return Question(classes=_how_many(classifier, against, classes))
+        return AskedClasses(classes=_how_many(classifier, against, classes))
     if classes is not None:
         raise InputError(f"classes={classes!r} says how many classes target='all' explains; the target is {target!r}.")
     label = classifier.output_index(target)
     if against is None:
-        return Question(label=label, target=label)
+        return AskedClasses(label=label, target=label)
     classifier.check_probabilities("A contrast of two classes")
     other = classifier.target_index(against)
     if label is None or label == other:
@@ -67,7 +67,7 @@ def question(
             f"Expected two classes to contrast, target=... and against=..., got {target!r} and {against!r}. "
             f"Classes: {', '.join(classifier.labels[:20])}."
         )
-    return Question(label=label, against=other, target=contrast(label, other, len(classifier.labels)))
+    return AskedClasses(label=label, against=other, target=contrast(label, other, len(classifier.labels)))
 
 
 def _how_many(classifier: Classifier, against: str | int | None, classes: int | None) -> int:
