@@ -810,11 +810,12 @@ def test_the_description_names_every_endpoint_with_examples_that_work(client):
     schemas = described["components"]["schemas"]
     for kind, path in (("PredictRequest", PREDICT), ("ExplainRequest", EXPLAIN)):
         for example in schemas[kind]["examples"]:
-            if "target" in example:
+            if example.get("target", "all") != "all":
                 example["target"] = "LABEL_0"
             if "against" in example:
                 example["against"] = "LABEL_1"
-            assert client.post(path, json=example).status_code == 200
+            answer = client.post(path, json=example)
+            assert answer.status_code == 200, answer.text
     for kind, path in (("Predictions", PREDICT), ("Explanations", EXPLAIN)):
         (example,) = schemas[kind]["examples"]
         answered = client.post(path, json={"instances": ["A touching, funny film."]}).json()
