@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from expnet.attention.signals import GradientPass
 from expnet.errors import OptionError
 from expnet.methods.method import Method
 from expnet.model.capacity import batches
@@ -102,20 +103,16 @@ def score_classes(
 def _score_part(
     classifier: Classifier, part: Encoding, choose: Callable[[Encoding, Tensor], Tensor], network: ExpNet
 ) -> tuple[Tensor, Tensor, Tensor]:
-    targets: list[Tensor] = []
-
-    def choose_here(logits: Tensor) -> Tensor:
-        targets.append(choose(part, logits.cpu()))
-        return targets[0].to(logits.device)
-
-    inputs, real = part.inputs(classifier.model.device), part.real.to(classifier.model.device)
-    logits, features = network.config.features.compute_each(
-        classifier.model, inputs, real, support=classifier.support, choose=choose_here
-    )
-    with torch.inference_mode():
-        # Scored as they come, because the features of all targets together could take a hundred times the memory.
-        scores = torch.stack([network.score(of_target).masked_fill(~part.real, 0.0) for of_target in features])
-    return logits.cpu(), targets[0], scores
+    model = classifier.model
+    inputs, real = part.inputs(model.device), part.real.to(model.device)
+    done, mask = GradientPass(model, inputs, anchor=classifier.support.anchor), inputs["attention_mask"].bool()
+    targets, scores = choose(part, done.logits.cpu()), []
+    # Scored as they come, because the features of all targets together could take a hundred times the memory.
+    for signals in done.of_each(targets.to(model.device)):
+        features = network.config.features.of_signals(signals, mask, real)
+        with torch.inference_mode():
+            scores.append(network.score(features).masked_fill(~part.real, 0.0))
+    return done.logits.cpu(), targets, torch.stack(scores)
 
 
 def method_of(network: ExpNet) -> Method:

@@ -1,7 +1,7 @@
 """Input of the network, first kind: a vector for each token, with every head of one classifier in its place."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from expnet.attention.capture import Trace, capture
 from expnet.attention.probe import Support
-from expnet.attention.signals import Evidence, GradientPass, Signals, gradient_signals
+from expnet.attention.signals import Evidence, Signals, gradient_signals
 from expnet.errors import InputError, MismatchError
 from expnet.files.parsing import check_config, listed, one_of
 from expnet.network.channels import FLOOR, PATTERNS, TIERS, Pattern, Tier
@@ -94,25 +94,15 @@ class FeatureConfig:
         mask = inputs["attention_mask"].bool()
         if self.uses_target:
             signals = gradient_signals(model, inputs, target, anchor=support.anchor)
-            return signals.logits, self._of_signals(signals, mask, real)
+            return signals.logits, self.of_signals(signals, mask, real)
         received = "received" in self.patterns
         trace = capture(model, inputs, anchor=support.anchor, backend=support.backend, received=received)
         return trace.logits, attention_features(trace, mask, real, self).cpu()
 
-    def compute_each(
-        self,
-        model: PreTrainedModel,
-        inputs: Mapping[str, Tensor],
-        real: Bool[Tensor, "batch tokens"],
-        *,
-        support: Support,
-        choose: Callable[[Tensor], Tensor],
-    ) -> tuple[Float[Tensor, "batch classes"], Iterator[Tensor]]:
-        """Run one forward pass for several targets; see `NetworkInput.compute_each`."""
-        done, mask = GradientPass(model, inputs, anchor=support.anchor), inputs["attention_mask"].bool()
-        return done.logits, (self._of_signals(signals, mask, real) for signals in done.of_each(choose(done.logits)))
-
-    def _of_signals(self, signals: Signals, mask: Tensor, real: Tensor) -> Tensor:
+    def of_signals(
+        self, signals: Signals, mask: Bool[Tensor, "batch tokens"], real: Bool[Tensor, "batch tokens"]
+    ) -> Float[Tensor, "batch tokens features"]:
+        """Return the features of a pass with gradients; see `NetworkInput.of_signals`."""
         trace = Trace(signals.logits, signals.rows, signals.columns, signals.received.exp())
         return attention_features(trace, mask, real, self, signals.evidence).cpu()
 

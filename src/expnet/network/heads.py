@@ -3,7 +3,7 @@
 Nothing here depends on how many heads and layers a classifier has, nor on their order within a layer.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from expnet.attention.probe import Support
-from expnet.attention.signals import GradientPass, Signals, attention_signals, gradient_signals
+from expnet.attention.signals import Signals, attention_signals, gradient_signals
 from expnet.files.parsing import check_config, number, one_of, whole
 from expnet.network.channels import FLOOR, TIERS, RelativeSignals, Tier, TokenRule
 from expnet.network.features import normalise_within_text
@@ -118,18 +118,11 @@ class HeadSetConfig:
             signals = attention_signals(model, inputs, anchor=support.anchor, backend=support.backend)
         return signals.logits, head_features(signals, inputs["attention_mask"].bool(), real, self)
 
-    def compute_each(
-        self,
-        model: PreTrainedModel,
-        inputs: Mapping[str, Tensor],
-        real: Bool[Tensor, "batch tokens"],
-        *,
-        support: Support,
-        choose: Callable[[Tensor], Tensor],
-    ) -> tuple[Float[Tensor, "batch classes"], Iterator[HeadFeatures]]:
-        """Run one forward pass for several targets; see `NetworkInput.compute_each`."""
-        done, mask = GradientPass(model, inputs, anchor=support.anchor), inputs["attention_mask"].bool()
-        return done.logits, (head_features(signals, mask, real, self) for signals in done.of_each(choose(done.logits)))
+    def of_signals(
+        self, signals: Signals, mask: Bool[Tensor, "batch tokens"], real: Bool[Tensor, "batch tokens"]
+    ) -> HeadFeatures:
+        """Return the features of a pass with gradients; see `NetworkInput.of_signals`."""
+        return head_features(signals, mask, real, self)
 
     def window(self, features: HeadFeatures, row: int, length: int) -> HeadFeatures:
         """Return the first tokens of one window of a batch."""

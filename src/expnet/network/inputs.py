@@ -1,6 +1,6 @@
 """The inputs of the network: what each kind can do, how they are told apart in files, and how they are read."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from expnet.attention.probe import Support
+from expnet.attention.signals import Signals
 from expnet.errors import InputError
 from expnet.model.capacity import batches
 from expnet.model.classifier import Classifier
@@ -77,21 +78,8 @@ class NetworkInput(Protocol[F]):
         """
         ...
 
-    def compute_each(
-        self,
-        model: PreTrainedModel,
-        inputs: Mapping[str, Tensor],
-        real: Bool[Tensor, "batch tokens"],
-        *,
-        support: Support,
-        choose: Callable[[Tensor], Tensor],
-    ) -> tuple[Float[Tensor, "batch classes"], Iterator[F]]:
-        """Run one forward pass over a batch, and a backward pass for each of several targets as features are read.
-
-        Args:
-            model: As for `compute`, and so are `inputs`, `real` and `support`.
-            choose: Takes the logits and returns the targets, [targets, batch].
-        """
+    def of_signals(self, signals: Signals, mask: Bool[Tensor, "batch tokens"], real: Bool[Tensor, "batch tokens"]) -> F:
+        """Return the features that follow from a pass with gradients; `mask` is False on padding."""
         ...
 
     def window(self, features: F, row: int, length: int) -> F:
