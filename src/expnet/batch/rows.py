@@ -11,7 +11,7 @@ from expnet.batch.added_columns import FAILED, OK, Outcome, added_fields, added_
 from expnet.batch.settings import Settings
 from expnet.errors import ExpnetError, InputError, ModelError, NonFiniteError, TextTooLongError, did_you_mean
 from expnet.explainer import Explainer
-from expnet.explainer.asking import question
+from expnet.explainer.asking import asked_classes
 from expnet.explanation.result import Explanation
 from expnet.runtime.memory import bisect_on_error, exhausted
 from expnet.text.labels import OutputKind, as_target
@@ -143,7 +143,7 @@ def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> 
         return Outcome("too long", f"{count:,} characters are more than {limit}: split the text, or raise the limit.")
     try:
         wanted = explainer.classifier.output_index(None if target is None else as_target(target))
-        question(explainer.classifier, wanted, against=settings.against)
+        asked_classes(explainer.classifier, wanted, against=settings.against)
     except InputError as error:
         return Outcome("unknown target", str(error))
     try:

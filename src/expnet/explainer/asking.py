@@ -36,7 +36,7 @@ class Call:
     method: Method
     options: Mapping[str, Any]
     seed: int
-    question: AskedClasses
+    asked: AskedClasses
     truncate: bool
 
     @property
@@ -45,7 +45,7 @@ class Call:
         return "network" in self.method.supplied
 
 
-def question(
+def asked_classes(
     classifier: Classifier,
     target: str | int | None,
     *,

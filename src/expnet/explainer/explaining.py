@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 from expnet._version import __version__
 from expnet.checking import TrustCheck, measure, verdict_on, with_check
 from expnet.errors import InputError
-from expnet.explainer.asking import Call, question
+from expnet.explainer.asking import Call, asked_classes
 from expnet.explainer.scoring import score
 from expnet.explanation.result import Explanation, Word, scored
 from expnet.methods.learned import method_of
@@ -161,7 +161,7 @@ class Explainer:
         """
         attribution = find_method(method) if method != _LEARNED or self.network is None else method_of(self.network)
         attribution.check(options)
-        asked = question(self.classifier, target, against=against, classes=classes)
+        asked = asked_classes(self.classifier, target, against=against, classes=classes)
         call, alone = Call(attribution, options, seed, asked, truncate), isinstance(texts, str | Text)
         items = [as_text(texts)] if isinstance(texts, str | Text) else as_texts(texts)
         by_text = self._all(items, call, progress=progress and not alone)
@@ -235,7 +235,7 @@ class Explainer:
     def _explanation(
         self, text: Text, label: int, words: tuple[Word, ...], outputs: Mapping[str, float], windows: int, call: Call
     ) -> Explanation:
-        names, against = self.classifier.labels, call.question.against
+        names, against = self.classifier.labels, call.asked.against
         return Explanation(
             text=text.text,
             pair=text.pair,

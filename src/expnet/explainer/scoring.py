@@ -41,7 +41,7 @@ def score(
         check_tier(network, gradient=call.method.uses_target)
     if network is None or classifier.hypotheses is not None:  # zero-shot labels are read one by one
         return _after_prediction(classifier, encoding, call, network)
-    if call.question.classes is not None and network.uses_target:
+    if call.asked.classes is not None and network.uses_target:
         return _all_with_prediction(classifier, encoding, call, network)
     return _with_prediction(classifier, encoding, call, network)
 
@@ -52,8 +52,8 @@ def _with_prediction(
     target: Tensor | Literal["predicted"] | None
     if not network.uses_target:
         target = None
-    elif call.question.target is not None:
-        target = torch.full_like(encoding.text_of, call.question.target)
+    elif call.asked.target is not None:
+        target = torch.full_like(encoding.text_of, call.asked.target)
     elif _single_windows(encoding):
         target = "predicted"
     else:  # only all windows of a text together say which class it is
@@ -67,7 +67,7 @@ def _with_prediction(
 def _all_with_prediction(
     classifier: Classifier, encoding: Encoding, call: Call, network: ExpNet
 ) -> tuple[Prediction, list[Scored]]:
-    count = call.question.classes or 1
+    count = call.asked.classes or 1
     everything = count == len(classifier.labels)
     before = None if everything or _single_windows(encoding) else classifier.predict(encoding).outputs
 
@@ -87,7 +87,7 @@ def _after_prediction(
     classifier: Classifier, encoding: Encoding, call: Call, network: ExpNet | None
 ) -> tuple[Prediction, list[Scored]]:
     prediction = classifier.predict(encoding)
-    chosen, target = _chosen(prediction, call), call.question.target
+    chosen, target = _chosen(prediction, call), call.asked.target
     zero_shot = classifier.hypotheses is not None  # the label is part of what is read
     groups = chosen.split(1) if call.method.uses_target or zero_shot else (chosen,)
     scored = []
@@ -107,11 +107,11 @@ def _after_prediction(
 
 
 def _chosen(prediction: Prediction, call: Call) -> Int[Tensor, "classes texts"]:
-    question = call.question
-    if question.classes is not None:
-        return _most_probable(prediction.outputs, question.classes)
-    if question.label is not None:
-        return torch.full((1, len(prediction.outputs)), question.label)
+    asked = call.asked
+    if asked.classes is not None:
+        return _most_probable(prediction.outputs, asked.classes)
+    if asked.label is not None:
+        return torch.full((1, len(prediction.outputs)), asked.label)
     return prediction.chosen[None]
 
 

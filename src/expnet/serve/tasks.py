@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from expnet.errors import InputError, RefusedError
 from expnet.explainer import Explainer
-from expnet.explainer.asking import question
+from expnet.explainer.asking import asked_classes
 from expnet.explanation.result import Explanation
 from expnet.methods.learned import method_of
 from expnet.methods.registry import find_method
@@ -76,7 +76,7 @@ class Explain:
             ExpnetError: As `Explainer.explain` raises for them.
         """
         find_method(self.method).check(self.options)
-        asked = question(explainer.classifier, self.target, against=self.against, classes=self.classes)
+        asked = asked_classes(explainer.classifier, self.target, against=self.against, classes=self.classes)
         classes = asked.classes or 1
         if classes > 1 and len(items) * classes > limits.texts:
             raise RefusedError(
