@@ -89,6 +89,7 @@ def finetune(
         require_extra(package, "train")
     from transformers import DataCollatorWithPadding, Trainer
 
+    from expnet.model.adapters import savable
     from expnet.model.loading import load_tokenizer
 
     if config.select_by not in FIGURES:
@@ -120,7 +121,7 @@ def finetune(
     trainer.train(resume_from_checkpoint=resume or None)
     evaluated = trainer.evaluate()
     reached = {name: evaluated[f"eval_{name}"] for name in FIGURES}
-    model = _whole(model, drawn)
+    model = savable(model, drawn)
     model.save_pretrained(output)  # not Trainer.save_model, which adds a pickle of its arguments
     model.config.save_pretrained(output)  # an adapter's folder would lack the names of the classes
     tokenizer.save_pretrained(output)
@@ -169,20 +170,6 @@ def _build(
     )
     adapted: PreTrainedModel = get_peft_model(model, lora)  # type: ignore[assignment]  # it stands in for the model
     return adapted, drawn
-
-
-def _whole(model: "PreTrainedModel", drawn: set[str]) -> "PreTrainedModel":
-    """Merge an adapter into its model where neither it nor the base would hold some weights, such as a pooler's."""
-    from peft import PeftModel, get_peft_model_state_dict
-
-    if not isinstance(model, PeftModel):
-        return model
-    brought = {key.removeprefix("base_model.model.") for key in get_peft_model_state_dict(model)}
-    if not drawn - brought:
-        return model
-    logger.warning("The base lacks %s, so that the whole model is saved, not an adapter.", ", ".join(sorted(drawn)))
-    merged: PreTrainedModel = model.merge_and_unload()
-    return merged
 
 
 def _arguments(folder: Path, config: FinetuneConfig) -> Any:

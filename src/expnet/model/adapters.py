@@ -1,9 +1,12 @@
 """Merge a PEFT adapter into its base model, checking that each of its tensors has a place there and none is missing."""
 
+import logging
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from expnet.errors import ModelError, UnsafeModelError, require_extra
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
 
 WEIGHTS = "adapter_model.safetensors"
+logger = logging.getLogger("expnet")
 # Types of adapter that need no other file and can be merged exactly.
 _MERGED = {
     *("LORA", "ADALORA", "BOFT", "C3A", "DELORA", "FOURIERFT", "GRALORA", "HIRA", "HRA", "IA3", "LN_TUNING"),
@@ -68,8 +72,7 @@ def merge(
     from peft import get_peft_model
 
     stored = shapes([folder / WEIGHTS])
-    brought = {key.removeprefix("base_model.model.") for key in stored}
-    if lacking := sorted(drawn - brought):
+    if lacking := _lacking(drawn, stored):
         raise ModelError(
             f"Neither the adapter in {folder} nor its base {source} holds the weights {', '.join(lacking[:4])} in the "
             "shape of the config."
@@ -83,6 +86,26 @@ def merge(
         adapted.load_adapter(str(folder), "default", torch_device=str(model.device))
         merged = adapted.merge_and_unload(safe_merge=True)
     return cast(PreTrainedModel, merged)
+
+
+def savable(model: nn.Module, drawn: set[str]) -> Any:
+    """Return a model as it is, but an adapted one merged if neither base nor adapter would hold all weights.
+
+    Args:
+        model: A model, or one with a PEFT adapter that is being trained.
+        drawn: Weights that the base lacks, such as those of a pooler.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+
+    if not isinstance(model, PeftModel) or not (lacking := _lacking(drawn, get_peft_model_state_dict(model))):
+        return model
+    logger.warning("The base lacks %s, so that the whole model is saved, not an adapter.", ", ".join(lacking))
+    return model.merge_and_unload()
+
+
+def _lacking(drawn: set[str], stored: Iterable[str]) -> list[str]:
+    """Return the drawn weights that an adapter with these tensors does not hold whole."""
+    return sorted(drawn - {name.removeprefix("base_model.model.") for name in stored})
 
 
 def _check_tensors(adapted: "PeftModel", stored: dict[str, tuple[int, ...]], problem: str) -> None:
