@@ -31,7 +31,8 @@ def base_of(row: Row) -> str:
 
 def by_base(rows: Sequence[Row], metric: str, title: str) -> Table:
     """Return the mean over the tasks of each base for every system, the best on average first."""
-    places = group(rows, base_of)
+    # Bases of several tasks first, whatever was measured first.
+    places = dict(sorted(group(rows, base_of).items(), key=lambda place: (-_tasks(place[1]), place[0])))
     measured: list[tuple[str, list[float]]] = []
     for name, same in group(rows, system).items():
         figures = [mean_over_tasks(same, base, metric, _tasks(here)) for base, here in places.items()]

@@ -346,7 +346,7 @@ class TestMethods:
             run(*given, "--option", "documents=nowhere.txt")
 
     def test_weights_are_the_numbers_on_the_lines_of_a_file(self, folders, tmp_path):
-        heads = expnet.load(folders[0] if not str(folders[0]).startswith("-") else folders[1]).classifier.support
+        heads = expnet.load(folders[1]).classifier.support
         path = tmp_path / "weights.txt"
         path.write_text("1\n" + "0\n" * (heads.layers * heads.heads - 1))
         given = [

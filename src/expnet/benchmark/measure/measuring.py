@@ -42,17 +42,15 @@ class Bench:
                 everything = [np.zeros(len(word_marks)) for word_marks in texts.marks()]
                 floor = measures.against_each(everything, texts.annotators(), 1.0)
             elif marks == "shares":
-                floor = measures.against_shares([np.zeros(len(share)) for share in texts.shares()], texts.shares())
+                shares = texts.shares()
+                floor = measures.against_shares([np.zeros(len(of_text)) for of_text in shares], shares)
             else:
                 floor = measures.mark_all(texts.marks(marks))
             rows.append(self._reference("floor", "mark_all", task, texts, floor, marks))
             people = texts.annotators()
-            # Nothing below three annotators.
-            if (
-                ceiling := measures.people_against_shares(people)
-                if marks == "shares"
-                else measures.people(people, share)
-            ):
+            soft = marks == "shares"
+            ceiling = measures.people_against_shares(people) if soft else measures.people(people, share)
+            if ceiling:  # nothing below three annotators
                 rows.append(self._reference("human", "human", task, texts, ceiling, marks))
         return rows
 

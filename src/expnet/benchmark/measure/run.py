@@ -10,12 +10,13 @@ from typing import Any
 
 from expnet._version import __version__
 from expnet.benchmark.measure.measuring import Bench
-from expnet.benchmark.plan import Plan, SetPlan, TaskPlan
+from expnet.benchmark.plan import WEIGHTS, Plan, SetPlan, TaskPlan
 from expnet.benchmark.prepare.contestants import Contestant, contestants
 from expnet.benchmark.prepare.data import Data
 from expnet.benchmark.prepare.making import Workshop, fingerprint
 from expnet.benchmark.rows import EXPNETS, Row, RowFile
 from expnet.errors import BenchmarkError
+from expnet.methods.registry import find_method
 from expnet.runtime.progress import track
 from expnet.runtime.versions import versions
 from expnet.timing.clock import Stopwatch
@@ -110,7 +111,7 @@ def _cell(
             depends += [asdict(config) for config in (plan.cross, plan.student, plan.few, plan.own)]
             depends.append(plan.unmarked)
             depends += [asdict(replace(other, tests=())) for other in plan.tasks]
-        elif contestant.label.split(":")[0] == "attribution_with_attention":  # it learns from unmarked texts
+        elif WEIGHTS in find_method(contestant.label.split(":")[0]).options:  # learned from unmarked texts
             depends.append(plan.unmarked)
     if not what.startswith(("floors", "plausibility")):
         depends += [asdict(plan.faithfulness), plan.stability_texts]
