@@ -37,6 +37,8 @@ def by_base(rows: Sequence[Row], metric: str, title: str) -> Table:
     for name, same in group(rows, system).items():
         figures = [mean_over_tasks(same, base, metric, _tasks(here)) for base, here in places.items()]
         bases = [figure for figure, base in zip(figures, places, strict=True) if _tasks(places[base]) > 1]
+        if all(map(math.isnan, figures)):
+            continue  # measured on some tasks of each base only
         measured.append((name, [*figures, math.nan if any(map(math.isnan, bases)) else mean(bases)]))
     measured.sort(key=lambda line: (math.isnan(line[1][-1]), -line[1][-1]))
     columns = zip(*(figures for _, figures in measured), strict=True)
