@@ -102,9 +102,11 @@ def speed(methods: list[expnet.Method], repeats: int, seconds: float, peers: boo
     predict = bare(explainer, texts)
     report: dict[str, Any] = {"model": "demo/sentiment", "batch": BATCH, "tokens": TOKENS, "threads": 1}
     report |= {"versions": versions(), "methods": [], "peers": []}
+    heads = explainer.classifier.support.layers * explainer.classifier.support.heads
     for method in methods:
         for options in [{}, *SETTINGS.get(method.name, [])]:
-            needed = {"documents": texts} if "documents" in method.options else {}
+            given = {"documents": texts, "weights": [1 / heads] * heads}
+            needed = {name: value for name, value in given.items() if name in method.options}
             # No demo has a network with gradients; its weights do not affect the time.
             network = expnet.ExpNet(GRADIENT).eval() if method.uses_target else explainer.network
 

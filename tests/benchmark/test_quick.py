@@ -33,4 +33,4 @@ def test_the_quick_benchmark_runs_and_its_report_can_be_read(tmp_path):
 
 def _mean(rows: list[Row], experiment: str) -> float:
     chosen = [row for row in rows if row.kind == "plausibility" and row.experiment == experiment]
-    return float(np.nanmean([row.values["average_precision"] for row in chosen]))
+    return float(np.nanmean(np.concatenate([row.values["average_precision"] for row in chosen])))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expnet.errors import InputError, ModelError
+from expnet.explainer import explaining
 from expnet.runtime import memory
 from expnet.runtime.memory import bisect_on_error, exhausted
 from expnet.text import windows
@@ -134,15 +135,15 @@ class TestHalves:
         explainer = tiny_explainer(tiny_classifier())
         texts = ["good", "bad film", "one two three", "a", "b c"]
         expected = explainer.explain(texts)
-        whole, sizes = explainer._with_prediction, []
+        whole, sizes = explaining.score, []
 
-        def scarce(encoding, job):
+        def scarce(classifier, encoding, call, network):
             sizes.append(len(encoding))
             if len(encoding) > 2:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            return whole(encoding, job)
+            return whole(classifier, encoding, call, network)
 
-        monkeypatch.setattr(explainer, "_with_prediction", scarce)
+        monkeypatch.setattr(explaining, "score", scarce)
         explanations = explainer.explain(texts)
         assert sizes == [5, 2, 3, 1, 2]
         for one, other in zip(explanations, expected, strict=True):

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from expnet.methods.method import Method
 
 
-_WIDE = 170  # characters of a terminal in which the whole table fits
-
-
 class ListFormat(StrEnum):
     """How the table is shown."""
 
@@ -56,7 +53,7 @@ def _default(parameter: Any) -> Any:
 
 def _print_all(methods: "Sequence[Method]") -> None:
     header = ("method", "family", "signed", "target", "complete", "random", "passes", "paper")
-    print_table(header, [_cells(method) for method in methods], narrow_width=_WIDE)  # `expnet methods NAME` has papers
+    print_table(header, [_cells(method) for method in methods], last_if_room=True)  # `expnet methods NAME` has papers
 
 
 def _cells(method: "Method") -> tuple[str, ...]:

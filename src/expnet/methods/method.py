@@ -155,7 +155,8 @@ class Method:
         offered = {"generator": torch.Generator().manual_seed(seed), "network": network}
         supplied = {name: offered[name] for name in self.supplied}
         scores = self.function(classifier, asked, target, **options, **supplied)
-        return F.pad(scores, (0, encoding.ids.shape[1] - scores.shape[1]))  # a hypothesis may be shorter than another
+        shorter = encoding.ids.shape[1] - asked.ids.shape[1]  # a hypothesis may be shorter than another
+        return F.pad(scores, (0, shorter)) if shorter else scores
 
     def check(self, options: Mapping[str, Any]) -> None:
         """Check names and types of options; the function itself checks their values.
