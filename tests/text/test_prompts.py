@@ -223,6 +223,23 @@ def test_a_file_that_is_no_prompt_is_refused(name, content, message, tmp_path):
         read_prompt(file)
 
 
+@pytest.mark.parametrize("name", ["llama-guard-3", "granite-guardian", "qwen3guard"])
+def test_a_guard_model_is_prompted_by_its_name(name):
+    """Its own chat template gets the message alone, or the message and the answer; only the labels are ours."""
+    alone, reply = as_prompt(name), as_prompt(Path(name) / "reply")
+    assert (alone.chat, alone.pairs, alone.messages) == (True, False, [{"role": "user", "content": "{text}"}])
+    assert reply.pairs
+    assert reply.messages == [*alone.messages, {"role": "assistant", "content": "{pair}"}]
+    assert reply.labels == alone.labels
+    with pytest.raises(InputError, match="has labels already"):
+        as_prompt(name, LABELS)
+
+
+def test_a_guard_model_that_is_not_known_is_no_file_either():
+    with pytest.raises(InputError, match=r"llama-guard cannot be read.*Did you mean 'llama-guard-3'"):
+        as_prompt(Path("llama-guard"))
+
+
 def test_labels_are_given_once_and_with_a_prompt(tmp_path):
     file = tmp_path / "prompt.toml"
     file.write_text(TOML)

@@ -44,7 +44,8 @@ def load(
         dtype: Type of the weights, such as "bfloat16": faster where the processor supports it, with slightly different
             scores (docs/speed.md); by default float32 on the CPU, elsewhere what they are stored in.
         prompt: Makes a causal language model a classifier: a template with `{text}` (and `{pair}` for pairs), the path
-            of a file with one, or a `Prompt`. By default the one saved beside the model or the ExpNet.
+            of a file with one, a `Prompt`, or the name of a guard model, such as "llama-guard-3" (docs/how-to.md). By
+            default the one saved beside the model or the ExpNet.
         labels: The word that stands for each label, exactly as it would continue the prompt: `{"unsafe": " yes"}`. The
             label's logit is that of the word as the next token (docs/how-to.md).
         zero_shot: Labels that make a model of natural language inference a classifier of them, as transformers'

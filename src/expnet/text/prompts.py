@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ FIELDS = ("text", "pair")
 FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
 _KINDS = {"template": TEXT, "labels": table(TEXT), "chat": FLAG, "reply": optional(TEXT)}
 _ZERO_SHOT_KINDS = {"hypothesis": TEXT, "labels": listed(TEXT), "multi_label": FLAG}
+_GUARDS = Path(__file__).parent / "guards.toml"
 _LONGEST = 1_000_000  # bytes of a file, and characters of a template
 
 
@@ -127,7 +129,7 @@ def as_prompt(
     """Return a prompt as it is, one read from a file, or one made of a template; None if there is none.
 
     Args:
-        prompt: The prompt, its file, or the template as a string.
+        prompt: The prompt, its file, the template as a string, or the name of one of `guards`.
         labels: The words of the labels, unless the prompt has them.
         zero_shot: Zero-shot labels, instead of a prompt.
 
@@ -139,9 +141,11 @@ def as_prompt(
         if prompt is not None or labels:
             raise InputError("Zero-shot labels are for a model of natural language inference: leave out the prompt.")
         return zero_shot
-    if isinstance(prompt, str):
+    if str(prompt) in guards():
+        prompt = guards()[str(prompt)]  # its labels are checked below
+    elif isinstance(prompt, str):
         return Prompt(template=prompt, labels=labels or {})
-    if isinstance(prompt, Path):
+    elif isinstance(prompt, Path):
         return read_prompt(prompt, labels)
     if labels:
         raise InputError(
@@ -150,6 +154,20 @@ def as_prompt(
             else "The prompt has labels already: leave out the others."
         )
     return prompt
+
+
+@cache
+def guards() -> dict[str, Prompt]:
+    """Return prompts of well-known guard models by name: for a user's message and, with "/reply", for the answer to it.
+
+    They use the chat template of the model's tokenizer, which holds its policy; a reply is the second text of a pair.
+    """
+    table = tomllib.loads(_GUARDS.read_text(encoding="utf-8"))
+    return {
+        name + suffix: Prompt(template="{text}", labels=guard["labels"], chat=True, reply=reply)
+        for name, guard in table.items()
+        for suffix, reply in (("", None), ("/reply", "{pair}"))
+    }
 
 
 def saved_prompt(folder: str | Path | None) -> Prompt | ZeroShot | None:
@@ -176,7 +194,10 @@ def _content(path: Path) -> str:
             raise InputError(f"{path} has more than {_LONGEST:,} bytes; expected a prompt.")
         return content.decode("utf-8-sig")
     except OSError as error:
-        raise InputError(f"The prompt {path} cannot be read: {error.strerror or error}.") from error
+        raise InputError(
+            f"The prompt {path} cannot be read: {error.strerror or error}.{did_you_mean(str(path), guards())} "
+            f"Expected a file, or one of {', '.join(guards())}."
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8: byte {error.start} cannot be read.") from error
 
