@@ -118,7 +118,9 @@ def measured(
             some = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:count]]
             yield (
                 name,
-                of_network(workshop, task, held, adapt(workshop.classifier(task, 0), teacher, some, config=config)),
+                of_network(
+                    workshop, task, held, adapt(workshop.classifier(task, 0), teacher, some, removals=0, config=config)
+                ),
             )
 
 

@@ -65,7 +65,7 @@ def measured(workshop: Workshop, task: TaskPlan, held: Sequence[Record]) -> dict
         return ScoringJob(method_of(network), {}, 0, network)
 
     makers["human marks of other tasks"] = lambda: learned(teacher)
-    makers["distilled from that"] = lambda: learned(adapt(classifier, teacher, texts, config=gradient))
+    makers["distilled from that"] = lambda: learned(adapt(classifier, teacher, texts, removals=0, config=gradient))
     for share in (1 / 3, 2 / 3):
         makers[f"{share:.0%} leave-one-out"] = lambda share=share: learned(
             adapt(classifier, teacher, texts, target_method=TOWARD, method_weight=share, config=gradient)

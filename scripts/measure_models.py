@@ -111,11 +111,11 @@ def measured(
             "other families": lambda tier=tier: workshop.cross_task(task, 0, tier),
             "transferred": lambda tier=tier: workshop.universal(tier),
             "adapted": lambda student=student: adapt(
-                classifier, workshop.universal("gradient"), unmarked, config=student
+                classifier, workshop.universal("gradient"), unmarked, removals=0, config=student
             ),
             "transferred, this task alone": lambda tier=tier: specialist(workshop, task, tier),
             "adapted, this task alone": lambda student=student: adapt(
-                classifier, specialist(workshop, task, "gradient"), unmarked, config=student
+                classifier, specialist(workshop, task, "gradient"), unmarked, removals=0, config=student
             ),
             "in-domain": lambda tier=tier: fit_mixture(
                 [Source(classifier=classifier, train=marked)], config=with_tier(workshop.plan.own, tier), cache=cache

@@ -53,7 +53,7 @@ def test_imitation_counts_differences_from_the_mean_of_each_text():
 def pair(request):
     teacher = random_network(replace(HEAD_SET, threshold=0.37, features=HeadSetConfig(tier=request.param)))
     config = replace(STUDENT, steps=150, dropout=0.0, feature_dropout=0.0)
-    return teacher, adapt(CLASSIFIER, teacher, texts(150), config=config)
+    return teacher, adapt(CLASSIFIER, teacher, texts(150), removals=0, config=config)
 
 
 def test_the_pupil_ranks_the_tokens_of_new_texts_as_its_teacher_does(pair):
@@ -99,7 +99,7 @@ class TestTowardAMethod:
         config = with_tier(self.LONG, "gradient")
         pure = adapt(CLASSIFIER, None, texts(150), target_method="saliency", config=config)
         mixed = adapt(CLASSIFIER, teacher, texts(150), target_method="saliency", method_weight=0.5, config=config)
-        taught = adapt(CLASSIFIER, teacher, texts(150), config=config)
+        taught = adapt(CLASSIFIER, teacher, texts(150), removals=0, config=config)
         method, other = self.rule(new), scored(teacher, new)
         like = {
             name: (spearmanr(method, found).statistic, spearmanr(other, found).statistic)
@@ -123,7 +123,7 @@ class TestTowardAMethod:
 
     def test_what_does_not_suit_is_an_error(self):
         with pytest.raises(InputError, match="nobody to learn from"):
-            adapt(CLASSIFIER, None, texts(2), config=BRIEF)
+            adapt(CLASSIFIER, None, texts(2), removals=0, config=BRIEF)
         with pytest.raises(InputError, match=r"between 0 and 1, got 1\.0"):
             adapt(CLASSIFIER, None, texts(2), target_method="saliency", method_weight=1.0, config=BRIEF)
         with pytest.raises(MethodError, match="saliency"):
@@ -139,7 +139,7 @@ def test_a_pupil_over_sets_of_heads_learns_too():
 def test_what_does_not_suit_is_an_error():
     teacher = random_network(HEAD_SET)
     with pytest.raises(InputError, match="None of the 2 texts has a word"):
-        adapt(CLASSIFIER, teacher, [Text.of(""), Text.of(" ")], config=BRIEF)
+        adapt(CLASSIFIER, teacher, [Text.of(""), Text.of(" ")], removals=0, config=BRIEF)
     with pytest.raises(InputError, match="got steps=0"):
         adapt(CLASSIFIER, teacher, texts(2), config=replace(STUDENT, steps=0))
     flat = random_network(replace(HEAD_SET, architecture="gpt2", layers=1, heads=1, features=FeatureConfig()))
@@ -175,7 +175,7 @@ class TestOneClass:
         network = adapt(classifier, None, texts(8), target_method="saliency", config=BRIEF, target="age")
         assert network.config.provenance["target"] == "age"
         attention = random_network(replace(HEAD_SET, features=HeadSetConfig(tier="attention")))
-        assert "target" not in adapt(classifier, attention, texts(8), config=BRIEF).config.provenance
+        assert "target" not in adapt(classifier, attention, texts(8), removals=0, config=BRIEF).config.provenance
 
     def test_a_name_that_no_class_has_is_refused_even_where_nothing_looks_at_it(self):
         attention = random_network(replace(HEAD_SET, features=HeadSetConfig(tier="attention")))

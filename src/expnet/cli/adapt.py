@@ -19,11 +19,20 @@ def adapt(
     teacher: Annotated[
         str, typer.Option(help="ExpNet to distil: universal, universal/attention, a folder or a hub id; or none.")
     ] = "universal",
+    removals: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Random removals of words of each text, from which it learns what the classifier depends on; 0 to "
+            "learn from the teacher alone.",
+        ),
+    ] = 16,
     target_method: Annotated[
-        str | None, typer.Option(help="Attribution method to distil, such as leave_one_out: its scores in one pass.")
+        str | None,
+        typer.Option(help="Attribution method to distil, such as leave_one_out, in place of the random removals."),
     ] = None,
     method_weight: Annotated[
-        float, typer.Option(help="Weight of the method's scores if there is a teacher as well; between 0 and 1.")
+        float, typer.Option(help="Weight of removals or method if there is a teacher as well; between 0 and 1.")
     ] = 0.5,
     tier: options.TierOption = options.TierName.attention,
     offsets: options.OffsetsOption = options.OffsetsName.auto,
@@ -37,7 +46,7 @@ def adapt(
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
 ) -> None:
-    """Train an ExpNet on texts without marks, by distilling another ExpNet, an attribution method, or both."""
+    """Train an ExpNet on texts without marks: from another ExpNet, and from what the classifier depends on in them."""
     from expnet.explainer import load_classifier
     from expnet.network.universal import named
     from expnet.text.prompts import save_prompt
@@ -50,6 +59,7 @@ def adapt(
         classifier,
         None if teacher == "none" else named(teacher),
         texts_of(texts, offsets=offsets.value, text=text),
+        removals=removals,
         target_method=target_method,
         method_weight=method_weight,
         tier=tier.value,

@@ -179,7 +179,7 @@ class Fitting:
             return "universal"
         # As `fit` does, but once for all folds.
         config = with_tier(STUDENT, self.wanted.tier)
-        return adapt(explainer.classifier, universal("gradient"), texts, config=config)
+        return adapt(explainer.classifier, universal("gradient"), texts, removals=0, config=config)
 
     def _fit(self, train: list[Record]) -> ExpNet:
         return fit(self.wanted.explainer.classifier, train, start=self._known, tier=self.wanted.tier, name="studio")

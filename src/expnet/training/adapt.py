@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from expnet.errors import InputError, NonFiniteError
-from expnet.methods.method import Method
+from expnet.methods.method import Method, at_least
 from expnet.methods.registry import find_method
 from expnet.model.batches import encoded
 from expnet.model.classifier import Classifier
@@ -26,6 +26,7 @@ from expnet.training.evaluation import platt
 from expnet.training.examples import TOGETHER, TrainingWindow, collate
 from expnet.training.loops import draw, one_cycle
 from expnet.training.loss import imitation_loss
+from expnet.training.removals import learn_removals
 
 _ONE_DEVIATION = torch.tensor(1.0).sigmoid().item()
 
@@ -36,6 +37,7 @@ def adapt(
     teacher: ExpNet | None,
     texts: Iterable[str | Text],
     *,
+    removals: int = 16,
     target_method: str | None = None,
     method_weight: float = 0.5,
     tier: Tier = "attention",
@@ -44,23 +46,26 @@ def adapt(
     target: str | int | None = None,
     progress: bool = False,
 ) -> ExpNet:
-    """Train an ExpNet of one classifier to say of its texts what another or a method does.
+    """Train an ExpNet of one classifier to say of its texts what another says and what the classifier depends on.
 
     The teacher sees the heads as a set; the student sees each head of this classifier separately, and may use attention
     alone where the teacher takes gradients. The calibration is copied: the student's scores are fitted to those of the
     teacher.
 
-    With `target_method`, and no teacher, it learns from no marks to say in one pass what a method says in many, as
-    FastSHAP does (Jethani et al. 2022, arXiv:2107.07436); scores then lie above 0.73, the threshold, where the
-    method's lie more than a standard deviation above their mean over the text. With both, it learns the mixture.
+    Half of what it learns is what this classifier does: from its answers to the texts with words removed at random, a
+    network is trained first (`learn_removals`), and the student imitates the mixture of the two, both standardised
+    within each text. Without a teacher it learns from no marks at all; scores then lie above 0.73, the threshold, where
+    what is imitated lies more than a standard deviation above its mean over the text. With `target_method` the scores
+    of a method, of as many passes as it takes, stand in place of the removals.
 
     Args:
         classifier: The classifier.
         teacher: A network that fits it, or None.
         texts: Texts like those to explain, unmarked; some hundred.
+        removals: Random removals of words of each text, 2 at least, each a forward pass; 0 to learn from the teacher
+            alone. Not used with `target_method`.
         target_method: Name of a method to learn from, such as "leave_one_out" or "shapley_sampling".
-        method_weight: Weight of the method's scores beside the teacher's, in (0, 1); both are standardised within each
-            text before.
+        method_weight: Weight of removals or method beside the teacher's, in (0, 1).
         tier: "attention" makes an explainer that comes with the prediction, "gradient" one that takes a backward pass
             as well. Not used with `config`.
         config: Of the new network, instead of what suits the tier; it must train by steps.
@@ -70,29 +75,39 @@ def adapt(
         progress: Show progress bars.
 
     Raises:
-        InputError: If there is no text with a word, nobody to learn from, or no such class, a regression with several
-            outputs is given no target, or the configuration does not suit.
+        InputError: If there is no text with a word (two words, for removals), nobody to learn from, or no such class, a
+            regression with several outputs is given no target, or the configuration does not suit.
+        OptionError: If there is one removal, or fewer than none.
         MethodError: If there is no such method.
         MismatchError: If the teacher does not fit the classifier.
         NonFiniteError: If the teacher or the method returns NaN or infinity.
     """
     config = replace(with_tier(STUDENT, tier), seed=seed) if config is None else config
-    if teacher is None and target_method is None:
+    if removals:
+        at_least(2, removals=removals)
+    if teacher is None and target_method is None and not removals:
         raise InputError(
-            "There is nobody to learn from: pass a teacher, the name of a method as `target_method`, or both."
+            "There is nobody to learn from: pass a teacher, the name of a method as `target_method`, or `removals`."
         )
     if not 0 < method_weight < 1:
         raise InputError(f"Expected a method_weight between 0 and 1, got {method_weight}.")
     if teacher is not None:
         teacher.check_fits(classifier.architecture, classifier.support)
     texts = as_texts(texts)
-    ask = _Teaching(teacher, None if target_method is None else find_method(target_method), method_weight, config.seed)
+    method = None if target_method is None else find_method(target_method)
     student = new_network(classifier, config)
     if not config.steps:
         raise InputError("Expected a configuration that trains by steps, got steps=0.")
-    explained = None
-    if target is not None or ask.uses_target or student.uses_target or classifier.hypotheses is not None:
+    effects, explained = bool(removals) and method is None, None
+    by_class = effects or method is not None or student.uses_target or (teacher is not None and teacher.uses_target)
+    if target is not None or by_class or classifier.hypotheses is not None:
         explained = classifier.output_index(target)
+    removed = None
+    if effects:
+        removed = learn_removals(
+            classifier, texts, config=config, removals=removals, target=explained, progress=progress
+        )
+    ask = _Teaching(teacher, removed or method, method_weight, config.seed)
     windows, scores = _distillation_windows(classifier, ask, texts, student, explained, progress=progress)
     if not windows:
         raise InputError(f"None of the {len(texts)} texts has a word, so there is nothing to learn from.")
@@ -109,8 +124,9 @@ def adapt(
     counts = [~window.targets.isnan() for window in windows]
     platt(student, torch.cat([a[b] for a, b in zip(logits, counts, strict=True)]), torch.cat(scores))
     learned: dict[str, Any] = {} if teacher is None else {"teacher": dict(teacher.config.provenance)}
-    if target_method is not None:
-        learned |= {"target_method": target_method} | ({} if teacher is None else {"method_weight": method_weight})
+    if ask.method is not None:
+        learned |= {"removals": removals} if effects else {"target_method": target_method}
+        learned |= {} if teacher is None else {"method_weight": method_weight}
     if target is not None:
         learned |= {"target": classifier.labels[classifier.target_index(target)]}
     learned |= {"classifiers": [classifier.name or classifier.architecture], "texts": len(texts), "fit": asdict(config)}
@@ -124,30 +140,39 @@ class _Teaching:
     """Who says what the scores should be."""
 
     teacher: ExpNet | None
-    method: Method | None
+    method: Method | ExpNet | None
     method_weight: float
     seed: int
 
     @property
     def uses_target(self) -> bool:
-        return self.method is not None or (self.teacher is not None and self.teacher.uses_target)
+        """Whether somebody asks which class: a method always does."""
+        takers = [who for who in (self.teacher, self.method) if isinstance(who, ExpNet)]
+        return isinstance(self.method, Method) or any(who.uses_target for who in takers)
 
     def ask(self, classifier: Classifier, encoding: Encoding, target: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return what to imitate, standardised within each window, and scores in [0, 1]; both [windows tokens]."""
         real, parts, scores = encoding.real, list[Tensor](), None
         if self.teacher is not None:
-            _, seen = read_features(classifier, encoding, self.teacher.config.features, target=target)
-            with torch.no_grad():
-                logits = self.teacher(seen)
+            logits = _logits(self.teacher, classifier, encoding, target)
             scores = self.teacher.calibrate(logits)
             parts.append((1 - self.method_weight) * _standard(logits, real))
-        if self.method is not None and target is not None:
+        if isinstance(self.method, ExpNet):
+            parts.append(self.method_weight * _standard(_logits(self.method, classifier, encoding, target), real))
+        elif self.method is not None and target is not None:
             values = self.method.attribute(classifier, encoding, target, options={}, seed=self.seed)
             parts.append(self.method_weight * _standard(values, real))
         wanted = _standard(torch.stack(parts).sum(0), real)
         if not wanted[real].isfinite().all():  # NaN means further on that nobody could say
             raise NonFiniteError("The explainer or method to imitate returned NaN or infinity for some of the texts.")
         return wanted, wanted.sigmoid() if scores is None else scores
+
+
+def _logits(network: ExpNet, classifier: Classifier, encoding: Encoding, target: Tensor | None) -> Tensor:
+    _, features = read_features(classifier, encoding, network.config.features, target=target)
+    with torch.no_grad():
+        logits: Tensor = network(features)
+    return logits
 
 
 def _standard(values: Tensor, real: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -102,11 +103,13 @@ def _known(
     gradient = config.features.uses_target
     if len(texts) < ENOUGH_TO_ADAPT:
         return universal("gradient" if gradient else "attention")
+    # Marks follow: what random removals teach beside them has not been measured.
     student = replace(STUDENT, features=config.features, context=config.context, hidden=config.hidden, seed=config.seed)
+    adapted = partial(adapt, classifier, texts=texts, removals=0, config=student, target=target, progress=progress)
     try:
-        return adapt(classifier, universal("gradient"), texts, config=student, target=target, progress=progress)
+        return adapted(teacher=universal("gradient"))
     except UnsupportedModelError:
         if gradient:
             raise
         # Where gradients cannot be had, the teacher makes do with attention, too.
-        return adapt(classifier, universal("attention"), texts, config=student, target=target, progress=progress)
+        return adapted(teacher=universal("attention"))

@@ -17,6 +17,7 @@ from expnet.model.classifier import Classifier
 from expnet.runtime.ambient import torch_defaults
 from expnet.runtime.progress import track
 from expnet.text.texts import Text, as_texts
+from expnet.training.loss import correlation
 
 _KEPT = 0.5
 _RATE = 1e-3
@@ -66,12 +67,6 @@ def learn_head_weights(
     evidence, effect = (torch.stack(parts) for parts in zip(*examples, strict=True))
     with torch.inference_mode(False), torch.enable_grad():
         return _fitted(evidence.clone(), effect.clone(), steps, batch_size, seed)
-
-
-def correlation(first: Float[Tensor, "*batch n"], second: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
-    """Return Pearson's correlation along the last dimension; about 0 where a side is constant."""
-    a, b = (side - side.mean(-1, keepdim=True) for side in (first, second))
-    return (a * b).mean(-1) / (a.square().mean(-1).sqrt() * b.square().mean(-1).sqrt() + 1e-8)
 
 
 def _examples(

@@ -48,3 +48,9 @@ def imitation_loss(logits: Float[Tensor, "batch tokens"], targets: Float[Tensor,
     counts = ~targets.isnan()
     mean = logits.masked_fill(~counts, 0).sum(1, keepdim=True) / counts.sum(1, keepdim=True).clamp(min=1)
     return (logits - mean - targets)[counts].square().mean()
+
+
+def correlation(first: Float[Tensor, "*batch n"], second: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
+    """Return Pearson's correlation along the last dimension; about 0 where a side is constant."""
+    a, b = (side - side.mean(-1, keepdim=True) for side in (first, second))
+    return (a * b).mean(-1) / (a.square().mean(-1).sqrt() * b.square().mean(-1).sqrt() + 1e-8)

@@ -107,7 +107,9 @@ class Workshop:
         config = self._seeded(config, round)
         asked = [asdict(config), __version__, fingerprint(teacher), self.fingerprint(classifier)]
         inputs = [record.text for record in texts]
-        return self._network(_digest(asked, texts), lambda: adapt(classifier, teacher, inputs, config=config))
+        return self._network(
+            _digest(asked, texts), lambda: adapt(classifier, teacher, inputs, removals=0, config=config)
+        )
 
     def marked(self, task: TaskPlan, round: int, tier: Tier, shots: int, *, warm: bool) -> ExpNet:
         """Return an ExpNet trained on `shots` marked texts of the task (0: all), drawn anew for each round.

@@ -1,0 +1,134 @@
+"""Learn what a classifier depends on from its answers to texts with words removed at random, without marks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from expnet.errors import InputError
+from expnet.methods.coalitions import Game, draw, players, values
+from expnet.methods.replacement import replacement_for_words
+from expnet.model.batches import encoded
+from expnet.model.capacity import batches
+from expnet.model.classifier import Classifier
+from expnet.network.expnet import ExpNet
+from expnet.network.inputs import read_features
+from expnet.network.sets import HeadFeatures
+from expnet.runtime.ambient import torch_defaults
+from expnet.runtime.progress import track
+from expnet.text.texts import Text
+from expnet.training.build import new_network
+from expnet.training.config import FitConfig
+from expnet.training.examples import TOGETHER
+from expnet.training.loops import one_cycle
+from expnet.training.loss import correlation
+
+
+@dataclass(frozen=True, slots=True)
+class Removals:
+    """One window: its features (half precision), which word each token is, which words stayed, and the target's logit.
+
+    Tokens of no word are -1.
+    """
+
+    features: Tensor | HeadFeatures
+    word_of: Int[Tensor, " tokens"]
+    kept: Bool[Tensor, "removals words"]
+    logits: Float[Tensor, " removals"]
+
+
+@torch_defaults()
+def learn_removals(
+    classifier: Classifier,
+    texts: Sequence[Text],
+    *,
+    config: FitConfig,
+    removals: int,
+    target: int | None = None,
+    progress: bool = False,
+) -> ExpNet:
+    """Train a network so that the scores of the words that stay add up to what the classifier says of them.
+
+    The sums need only correlate with the target's logit over the removals of a text, as in AT2 (Cohen-Wang et al. 2025,
+    arXiv:2504.13752): one answer to each removal is enough, where a Shapley value, which FastSHAP's networks predict
+    (Jethani et al. 2022, arXiv:2107.07436), takes hundreds. Nothing is learned from labels or marks.
+
+    Args:
+        classifier: The classifier.
+        texts: Texts like those to explain.
+        config: Of the new network; it must train by steps.
+        removals: Random removals of each text: the first leaves the fewest words, the last the most.
+        target: A class for all texts; by default each text's predicted class.
+        progress: Show progress bars.
+
+    Returns:
+        A network whose logits are such scores, up to their scale.
+
+    Raises:
+        InputError: If no text has two words.
+    """
+    network = new_network(classifier, config)
+    windows = list(answers(classifier, texts, network, removals, config.seed, target, progress=progress))
+    if not windows:
+        raise InputError(
+            f"None of the {len(texts)} texts has two words, so there is nothing to learn from removing some of them."
+        )
+
+    def loss(generator: torch.Generator) -> Tensor:
+        places = torch.randint(len(windows), (min(config.batch_size, len(windows)),), generator=generator)
+        return removal_loss(network, [windows[place] for place in places.tolist()])
+
+    one_cycle(network, loss, config, progress=progress)
+    return network
+
+
+def removal_loss(network: ExpNet, windows: Sequence[Removals]) -> Float[Tensor, ""]:
+    """Return 1 less the correlation of summed scores and logits over the removals of each window, on average."""
+    logits = network(network.config.features.collate([window.features for window in windows]))
+    lost = []
+    for window, of_tokens in zip(windows, logits, strict=True):
+        real = window.word_of >= 0
+        scores = logits.new_zeros(window.kept.shape[1])
+        scores = scores.index_add(0, window.word_of[real], of_tokens[: len(real)][real])
+        lost.append(1 - correlation(window.kept.to(scores.dtype) @ scores, window.logits))
+    return torch.stack(lost).mean()
+
+
+def answers(
+    classifier: Classifier,
+    texts: Sequence[Text],
+    network: ExpNet,
+    removals: int,
+    seed: int,
+    target: int | None,
+    *,
+    progress: bool = False,
+) -> Iterator[Removals]:
+    """Yield each window of two words or more; what exceeds the classifier's limit is cut off."""
+    config, replacement = network.config.features, replacement_for_words(classifier)
+    shares = (torch.arange(removals) + 0.5) / removals
+    read = encoded(classifier, texts, size=TOGETHER, truncate=True)
+    for _, encoding in track(read, "removing words", show=progress, total=len(texts), size=lambda batch: len(batch[0])):
+        explained = torch.full_like(encoding.text_of, target or 0)
+        if target is None:
+            explained = classifier.predict(encoding).chosen[encoding.text_of]
+        start = 0
+        for part in batches(encoding):
+            chosen = explained[start : start + len(part)]
+            start += len(part)
+            if not part.real.any():
+                continue
+            game = Game(classifier, part, chosen, players(part, "word"), replacement, "logit")
+            kept = game.everyone[:, None] & (draw(game, removals, seed) < shares[:, None])
+            logits = values(game, kept)
+            asked, of_class = classifier.about(part, chosen)  # a hypothesis stands behind the text
+            word_of = F.pad(game.player_of, (0, asked.ids.shape[1] - part.ids.shape[1]), value=-1)
+            _, features = read_features(classifier, asked, config, target=of_class)
+            for row, words in enumerate(game.count.tolist()):
+                if words > 1:
+                    length = int(asked.mask[row].sum())
+                    window = config.window(features, row, length).half()
+                    yield Removals(window, word_of[row, :length], kept[row, :, :words], logits[row])
