@@ -9,7 +9,7 @@ families of tasks. No test set is read. Resumes where it stopped; one seed.
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from on_ring import ROOT, opened
@@ -23,6 +23,7 @@ from expnet.benchmark.prepare.making import Workshop
 from expnet.methods.learned import method_of
 from expnet.methods.registry import find_method
 from expnet.metrics.statistics import estimate
+from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
 from expnet.rationales import Record
 from expnet.training.adapt import adapt
@@ -57,13 +58,7 @@ def measured(workshop: Workshop, task: TaskPlan, held: Sequence[Record]) -> dict
     texts = [record.text for record in workshop.data.unmarked(task, 0) if record.text not in judged]
     texts = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:UNMARKED]]
     gradient = with_tier(STUDENT, "gradient")
-    makers: dict[str, Callable[[], ScoringJob]] = {
-        name: lambda name=name: ScoringJob(find_method(name), {}) for name in RULES
-    }
-
-    def learned(network: ExpNet) -> ScoringJob:
-        return ScoringJob(method_of(network), {}, 0, network)
-
+    makers = rules(RULES)
     makers["human marks of other tasks"] = lambda: learned(teacher)
     makers["distilled from that"] = lambda: learned(adapt(classifier, teacher, texts, removals=0, config=gradient))
     for share in (1 / 3, 2 / 3):
@@ -74,11 +69,18 @@ def measured(workshop: Workshop, task: TaskPlan, held: Sequence[Record]) -> dict
         adapt(classifier, None, texts, target_method=TOWARD, config=gradient)
     )
     makers["leave-one-out alone, attention"] = lambda: learned(adapt(classifier, None, texts, target_method=TOWARD))
+    return compared(classifier, held, makers, task.name)
+
+
+def compared(
+    classifier: Classifier, held: Sequence[Record], makers: Mapping[str, Callable[[], ScoringJob]], title: str
+) -> dict[str, dict[str, list[float]]]:
+    """Return for each explainer mean, interval and number of texts of each figure."""
     target = [classifier.target_index(str(record.label)) for record in held]
     scores = {}
     for name, make in makers.items():
         scores[name] = word_scores(classifier, held, target, make())
-        print(task.name, name, flush=True)
+        print(title, name, flush=True)
     words = [np.array(record.judged_words(), bool) for record in held]
     marks = [np.array(record.word_marks(), bool)[w] for record, w in zip(held, words, strict=True)]
     faithful = faithfulness(classifier, [record.text for record in held], target, scores, "mask")
@@ -88,6 +90,16 @@ def measured(workshop: Workshop, task: TaskPlan, held: Sequence[Record]) -> dict
         values = plausible | faithful[name][0]
         by_name[name] = {metric: rounded(values[metric]) for metric in METRICS}
     return by_name
+
+
+def rules(names: Sequence[str]) -> dict[str, Callable[[], ScoringJob]]:
+    """Return what makes a job of each method."""
+    return {name: lambda name=name: ScoringJob(find_method(name), {}) for name in names}
+
+
+def learned(network: ExpNet) -> ScoringJob:
+    """Return the job of a network."""
+    return ScoringJob(method_of(network), {}, 0, network)
 
 
 def rounded(values: Sequence[float]) -> list[float]:

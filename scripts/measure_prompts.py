@@ -1,16 +1,17 @@
 """A small language model, trained here to answer a prompt, and how its explanations compare with raw attention.
 
     python scripts/measure_prompts.py ../shared/data FOLDER
+    python scripts/tables.py
 
 Trains a tokenizer (byte-level BPE) and a GPT-2 of two layers from scratch on SST-2, whose phrases it reads in a prompt
 and answers with " good" or " bad"; some minutes on one idle core. FOLDER keeps the model, which a second run
 measures without training. Everything is seeded. Development splits only: accuracy on SST-2, explanations on the marked
-sentences of the sentiment treebank.
+sentences of the sentiment treebank, of whose training split some are read without marks to adapt explainers.
 """
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from expnet.metrics.faithfulness import comprehensiveness, perturbation_curves
 from expnet.metrics.plausibility import average_precision
 from expnet.metrics.statistics import estimate, paired_test
 from expnet.model.batches import predict_texts
-from expnet.network.universal import named
+from expnet.network.channels import Tier
+from expnet.network.universal import universal
 from expnet.rationales import Record, read_records
 from expnet.text.prompts import Prompt
 
@@ -44,7 +46,8 @@ METHODS = (
 )
 VOCABULARY, WIDTH, LAYERS, HEADS, POSITIONS = 8000, 128, 2, 4, 160
 STEPS, BATCH, RATE, SEED = 1000, 64, 3e-3, 0
-TEXTS = 100
+TEXTS, UNMARKED = 100, 200
+OUTPUT = Path(__file__).parents[1] / "docs" / "prompts.json"
 
 
 def main() -> None:
@@ -56,11 +59,19 @@ def main() -> None:
     if not (args.folder / "config.json").is_file():
         train(read_records(args.data / "sst2" / "train.jsonl.gz"), args.folder, args.steps)
     explainer = expnet.load(args.folder, prompt=PROMPT)
-    report = {
+    report: dict[str, Any] = {
         "accuracy": accuracy(explainer, read_records(args.data / "sst2" / "dev.jsonl.gz")),
-        "explanations": compared(explainer, marked(args.data / "sst_tree" / "dev.jsonl.gz")),
+        "texts": TEXTS,
+        "seed": SEED,
+        "expnet": expnet.__version__,
     }
-    print(json.dumps(report, indent=1))
+    unmarked = [record.text for record in marked(args.data / "sst_tree" / "train.jsonl.gz", UNMARKED)]
+    networks = {"universal": universal("gradient"), "universal/attention": universal("attention")}
+    tiers: tuple[Tier, ...] = ("gradient", "attention")
+    for tier in tiers:
+        networks[f"adapted, {tier}"] = expnet.adapt(explainer.classifier, universal("gradient"), unmarked, tier=tier)
+    report["explanations"] = compared(explainer, marked(args.data / "sst_tree" / "dev.jsonl.gz", TEXTS), networks)
+    OUTPUT.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def train(records: Sequence[Record], folder: Path, steps: int) -> None:
@@ -144,18 +155,18 @@ def accuracy(explainer: expnet.Explainer, records: Sequence[Record]) -> float:
     return float(np.mean(chosen == [int(str(record.label) in ("1", "positive")) for record in records]))
 
 
-def marked(path: Path) -> list[Record]:
+def marked(path: Path, count: int) -> list[Record]:
     """Draw records that have a marked and an unmarked word."""
     records = [record for record in read_records(path) if record.rationale and len(set(record.word_marks())) == 2]
-    return [records[place] for place in draw(records, TEXTS, SEED)]
+    return [records[place] for place in draw(records, count, SEED)]
 
 
-def compared(explainer: expnet.Explainer, records: Sequence[Record]) -> dict[str, dict[str, object]]:
+def compared(
+    explainer: expnet.Explainer, records: Sequence[Record], networks: Mapping[str, expnet.ExpNet]
+) -> dict[str, dict[str, object]]:
     """Return for each method its agreement with marks and what its top words are worth, and p against raw attention."""
     texts, scores = [record.text for record in records], {}
-    explainers = {
-        name: expnet.Explainer(explainer.classifier, named(name)) for name in ("universal", "universal/attention")
-    }
+    explainers = {name: expnet.Explainer(explainer.classifier, network) for name, network in networks.items()}
     for method in METHODS:
         options = {"replacement": "pad"} if method == "leave_one_out" else {}
         for name, one in explainers.items() if method == "expnet" else [(method, explainer)]:

@@ -41,6 +41,18 @@ def front(measured: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def prompts(measured: dict[str, Any]) -> str:
+    """Return agreement with people and faithfulness on a prompted language model, and p against raw attention."""
+    lines = ["| explainer | average precision ↑ | p | comprehensiveness ↑ | p |", "|---|---|---|---|---|"]
+    for name, figures in measured["explanations"].items():
+        cells = [f"{mean:.3f} [{low:.3f}, {high:.3f}] | {p:.3f}" for mean, low, high, p in figures.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    note = f"{measured['texts']} development texts, seed {measured['seed']}, expnet {measured['expnet']}."
+    return "\n".join(
+        [*lines, "", f"Accuracy of the model on SST-2's development split {measured['accuracy']:.3f}. {note}"]
+    )
+
+
 def models(measured: dict[str, Any]) -> str:
     """Return average precision of each explainer on each classifier."""
     lines = []

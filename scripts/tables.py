@@ -67,6 +67,8 @@ def pages() -> dict[Path, str]:
         "models": research_tables.models(read("models")),
         "people": research_tables.people(rows["ring"]),
         "front": research_tables.front(read("front")),
+        "adaptation": research_tables.front(read("adapt")),
+        "prompts": research_tables.prompts(read("prompts")),
     }
     pages = {ROOT / "docs" / f"{plan}-tables.md": whole(plan, sections[plan]) for plan in PLANS}
     for path, parts in tables.items():
