@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from expnet.cli import options
 from expnet.cli.inputs import prompt_of, standard_input_text
-from expnet.cli.outputs import check_folder_of
+from expnet.cli.outputs import check_folder_of, say_written
 from expnet.errors import InputError, require_extra
 from expnet.explanation.escape import printable
 
@@ -222,5 +222,6 @@ def _check_outputs(outputs: list[Path]) -> None:
 def _write(record: "AuditRecord | FileRecord", page: "Callable[[Any], str]", outputs: list[Path]) -> None:
     for output in outputs:
         output.write_text(page(record) if output.suffix == ".html" else record.to_json(), encoding="utf-8")
+    say_written(outputs)
     if not outputs:
         sys.stdout.write(record.to_json())
