@@ -94,7 +94,11 @@ def test_side_by_side_without_colours_stays_within_the_terminal_and_no_word_is_c
     lines = shown.splitlines()
     assert max(map(cell_len, lines)) <= max(width, len("discretized_integrated_gradients"))
     assert len(re.findall(r"\b0\.\d\d fantastic\b", shown)) == 2 * 5
-    assert all(line.startswith(("    ", "discretized", "deeplift")) for line in lines if "fantastic" in line and "," not in line)
+    assert all(
+        line.startswith(("    ", "discretized", "deeplift"))
+        for line in lines
+        if "fantastic" in line and "," not in line
+    )
     assert "\x1b" not in shown
 
 

@@ -171,7 +171,8 @@ def verify(
     """Compute a recorded decision again and name every field that differs. Exit status 1 if one of them matters.
 
     Two fields are not compared: `created`, which cannot be computed, and `asked`, which says how to compute the
-    others. Differences in names, devices, versions and `trust` are printed as notes and do not matter.
+    others. Differences in names, devices, versions and sentences (`trust`, on scores) are printed as notes and do not
+    matter.
     """
     if pair is not None and text is None:
         raise InputError("--pair needs --text as well.")

@@ -53,7 +53,7 @@ def side_by_side(explanations: "Sequence[Explanation]") -> Group:
     for explanation in rows:
         for segment, name in comparison.row_names(explanation):
             grid.add_row(Text(printable(name)), _shaded(explanation, segment))
-    foot = Text("\n").join(Text(_line(note, 1000), "dim") for note in comparison.notes(rows, comparison.caption(rows)))
+    foot = Text("\n").join(Text(note, "dim") for note in _below(rows, comparison.caption(rows)))
     return Group(_head(rows[0]), Text(), grid, Text(), foot)
 
 
@@ -74,7 +74,7 @@ def plain_side_by_side(explanations: "Sequence[Explanation]", *, width: int | No
         f'Every method has units of its own. Scores with a sign {up} "{label}" (+) or {down} (-), those '
         "without tell only how much a word matters."
     )
-    foot = [_line(note, 1000) for note in comparison.notes(rows, caption)]
+    foot = _below(rows, caption)
     texts = [printable(text) for text in (rows[0].text, rows[0].pair) if text is not None]
     return "\n\n".join([_head(rows[0]).plain, "\n\npair\n".join(texts), "\n".join(lines), "\n".join(foot)])
 
@@ -161,7 +161,7 @@ def _layout(explanation: "Explanation", paragraphs: list[Text], *, coloured: boo
     mark = "bold" if coloured else "followed by their score"
     foot = [Text(_line(note, 1000), "dim") for note in colour.notes(explanation, mark=mark)]
     if explanation.words:
-        foot.insert(0, Text(_line(colour.caption(explanation, scale), 1000), "dim"))
+        foot[:0] = [Text(_line(line, 1000), "dim") for line in colour.legend(explanation, scale)]
         if coloured:
             foot.insert(0, _swatches(scale))
     blocks = [head, *paragraphs[:1], *pair, Text("\n").join(top), Text("\n").join(foot)]
@@ -191,6 +191,11 @@ def _ranked(explanations: "Sequence[Explanation]", *, coloured: bool, width: int
     return Text("\n\n").join(block for block in blocks if block)
 
 
+def _below(rows: "Sequence[Explanation]", caption: str) -> list[str]:
+    means = [f"{name}: {meaning}" for name, meaning in comparison.meanings(rows)]
+    return [_line(note, 1000) for note in [*comparison.notes(rows, caption), *means]]
+
+
 def _head(explanation: "Explanation") -> Text:
     return Text.assemble(
         (_line(explanation.question), "bold"), f"  {colour.amount(explanation.output, explanation.kind)}"
@@ -212,7 +217,7 @@ def _row(word: "Word", scale: colour.Scale, bar: str) -> Text:
     # The word stands last: its width, and the direction it is written in, cannot shift the columns.
     return Text.assemble(
         f"  {colour.number(word.score, scale):>5}  ",
-        ((bar * max(1, round(_BAR * abs(share)))).ljust(_BAR), colour.hue(share)),
+        ((bar * max(1, round(_BAR * abs(share)))).ljust(_BAR), colour.hue(share, scale)),
         f"  {_line(word.text)}",
     )
 
