@@ -56,7 +56,8 @@ def test_the_terminal_and_a_page_rank_the_classes_for_each_method(folders, tmp_p
     ]
     shown = run(*asked)
     assert shown.count("2 of 3 classes") == 2
-    assert shown.count("do not depend on the class") == 1
+    assert shown.count("the same for every class") == 1
+    assert shown.count("depends on the class") == 1
     run(*asked, "--format", "html", "--output", tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text().count("2 of 3 classes</strong>") == 2
 

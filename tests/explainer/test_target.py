@@ -20,6 +20,7 @@ from tests.models import build, save
 from tests.studios import desk
 
 TEXT = "the good film"
+MEANING = "How likely people would mark the word as the reason; no sign; the same for every class."
 NOTE = "These words do not depend on the class: expnet gives the same scores whichever class is asked for."
 
 
@@ -47,13 +48,16 @@ def test_an_explanation_says_of_itself_what_its_method_declares(explainer, metho
 def test_the_network_that_sees_gradients_depends_on_the_class(explainer):
     explanation = Explainer(explainer.classifier, random_network(HEAD_SET)).explain(TEXT, target=1)
     assert explanation.uses_target
-    assert NOTE not in terminal.plain(explanation)
+    shown = terminal.plain(explanation)
+    assert "the same for every class" not in shown
+    assert MEANING.replace("the same for every class", "depends on the class") in shown
 
 
 def test_the_sentence_stands_in_the_terminal_and_in_html_once(explainer):
     explanation = explainer.explain(TEXT, target=1)
     for shown in (terminal.plain(explanation), terminal.render(explanation).plain, explanation.to_html()):
-        assert shown.count(NOTE) == 1
+        assert shown.count(MEANING) == 1
+        assert NOTE not in shown, "the sentence above says it"
 
 
 def test_it_says_nothing_where_there_is_only_one_class_or_no_word():
@@ -93,7 +97,7 @@ def test_the_commands_say_it(folders, tmp_path):
     model, network = folders
     given = ["--model", str(model), "--explainer", str(network), "--target", "1"]
     explained = CliRunner().invoke(app, ["explain", TEXT, *given], catch_exceptions=False).output
-    assert NOTE in explained
+    assert MEANING in explained
     source = write_lines(tmp_path / "in.jsonl", [{"text": TEXT}])
     for extra, told in (([], True), (["--method", "saliency"], False)):
         arguments = ["explain-file", str(source), str(tmp_path / f"out{told}"), *given, *extra]
@@ -114,7 +118,7 @@ def test_the_server_says_it_in_its_answer_and_on_its_page(explainer):
             asked = {"instances": [TEXT], "target": 1, "method": method}
             (explanation,) = client.post("/v1/models/m:explain", json=asked).json()["explanations"]
             assert explanation["uses_target"] is uses_target
-        assert NOTE in client.post("/", data={"text": TEXT, "target": "1", "method": "expnet"}).text
+        assert MEANING in client.post("/", data={"text": TEXT, "target": "1", "method": "expnet"}).text
         page = client.post("/", data={"text": TEXT, "target": "1", "method": ["expnet", "saliency"]}).text
         assert "The words of expnet do not depend on the class" in page
 
@@ -126,13 +130,13 @@ def test_the_studio_says_it_beside_the_explanation(explainer, tmp_path):
     with Browser(studio(at), base_url="http://127.0.0.1:8000") as client:
         client.post("/texts/1", data={"words": "1", "label": "1", "seen": ""})
         client.post("/texts/1/explanation")
-        assert NOTE in client.get("/texts/1?explanation=1").text
+        assert MEANING in client.get("/texts/1?explanation=1").text
 
 
 def test_a_record_of_a_decision_says_it(explainer):
     record = record_decision(explainer, TEXT, asked=Asked(target=1))
     assert record.to_dict()["explanation"]["uses_target"] is False
-    assert NOTE in decision_page(record)
+    assert MEANING in decision_page(record)
 
 
 def test_the_pipeline_says_it_with_each_word(folders):

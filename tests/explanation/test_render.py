@@ -7,6 +7,7 @@ import unicodedata
 from html import unescape
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -260,6 +261,35 @@ def test_every_terminal_shade_has_a_contrast_of_4_5_also_with_256_colours(limit)
             assert contrast(letters, ground) >= 4.5, style
 
 
+# Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
+SIGHT = {
+    "normal": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def seen_by(sight, rgb):
+    """Return CIELAB coordinates (D65) of a colour as somebody with this sight sees it."""
+    linear = np.array([c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.array(rgb) / 255])
+    seen = np.clip(np.array(SIGHT[sight]) @ linear, 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = (t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116 for t in to_xyz @ seen / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("name", GROUNDS)
+def test_scores_without_a_sign_have_a_colour_that_nobody_takes_for_one_that_speaks_for_or_against(name, sight):
+    ground = rgb(GROUNDS[name][0])
+    amount = colour.veil(1.0, colour.Scale(1.0, signed=False))
+    for score in (1.0, -1.0):
+        signed = colour.veil(score, colour.Scale(1.0, signed=True))
+        apart = seen_by(sight, veiled(amount, ground)) - seen_by(sight, veiled(signed, ground))
+        assert np.linalg.norm(apart) > 25  # 2.3 is just noticeable; blue and orange are 67 apart at least
+
+
 @pytest.mark.parametrize("name", GROUNDS)
 def test_a_higher_score_stands_out_more_without_any_colour(name):
     ground = rgb(GROUNDS[name][0])
@@ -421,8 +451,11 @@ def show_in_terminal(monkeypatch, explanation, show=str, **env):
 
 
 def test_a_terminal_gets_colours(monkeypatch):
-    shown = show_in_terminal(monkeypatch, explain("dull gripping", [0.0, 1.0], threshold=0.5))
+    shown = show_in_terminal(monkeypatch, explain("dull gripping", [0.0, 1.0], threshold=0.5, signed=True))
     assert "dull \x1b[1;38;5;231;48;5;26mgripping\x1b[0m" in shown
+    shown = show_in_terminal(monkeypatch, explain("dull gripping", [0.0, 1.0], threshold=0.5))
+    assert re.search(r"dull \x1b\[1;38;5;231;48;5;\d+mgripping\x1b\[0m", shown)
+    assert "48;5;26m" not in shown, "blue speaks for the class, and these scores have no sign"
 
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
@@ -526,10 +559,10 @@ def test_side_by_side_shades_are_relative_to_the_largest_score_of_the_row_or_to_
     ]
     styles = [re.findall("#[0-9a-f]+", span.get("style") or "") for span in spans]
     # Alpha is 0.6 of the share of the scale: 0.8, 0.4; 0.25, 1, 0.5; 1, 0.5.
-    blue, orange = "#0060df", "#c04f00"
+    blue, orange, plum = "#0060df", "#c04f00", "#693c69"
     assert styles == [
-        *([], [f"{blue}7a"], [f"{blue}3d"]),
-        *([f"{blue}26"], [f"{blue}99"], [f"{blue}4c"]),
+        *([], [f"{plum}7a"], [f"{plum}3d"]),
+        *([f"{plum}26"], [f"{plum}99"], [f"{plum}4c"]),
         *([], [f"{blue}99"], [f"{orange}4c"]),
     ]
 
@@ -567,8 +600,9 @@ def test_side_by_side_in_a_terminal_wraps_texts_within_their_column():
 
 def test_side_by_side_in_a_terminal_shades_each_row_on_its_own_scale():
     shown = printed(terminal.side_by_side(METHODS), width=80, color_system="truecolor")
-    full, half = "48;2;0;96;223", "48;2;149;92;53"
-    assert len(re.findall(f"{full}m *gripping", shown)) == 2  # attention and lime; 0.8 of expnet is no full shade
+    full, half, amount = "48;2;0;96;223", "48;2;149;92;53", "48;2;105;60;105"
+    assert len(re.findall(f"{full}m *gripping", shown)) == 1  # lime
+    assert len(re.findall(f"{amount}m *gripping", shown)) == 1  # attention; 0.8 of expnet is no full shade
     assert f"{half}mfilm" in shown
     assert "attention" in shown
     assert "lime\u00a0±" in shown
@@ -644,7 +678,8 @@ def test_only_explanations_of_one_text_and_label_stand_side_by_side(show, explan
 def test_side_by_side_a_terminal_gets_colours_only_if_it_wants_them(monkeypatch):
     show = terminal.plain_or_coloured_side_by_side
     assert re.search(r"\x1b\[[0-9;]+mgripping\x1b\[0m", show_in_terminal(monkeypatch, METHODS, show))
-    assert show_in_terminal(monkeypatch, METHODS, show, NO_COLOR="1") == terminal.plain_side_by_side(METHODS)
+    uncoloured = show_in_terminal(monkeypatch, METHODS, show, NO_COLOR="1")
+    assert uncoloured.split() == terminal.plain_side_by_side(METHODS).split()  # its lines are cut to the terminal
 
 
 def test_a_page_is_a_document_of_one_fragment_for_each_explanation():

@@ -53,20 +53,33 @@ def test_typing_and_a_click_show_the_words_without_leaving_the_page(page, explai
 def test_the_keyboard_alone_chooses_a_class_and_methods(page):
     page.type(TEXT)  # the field has the focus
     page.press("Tab")  # the second text
-    page.press("Tab")
-    page.press("ArrowDown")  # the first class
-    page.press("Tab")
+    page.press("Tab")  # the words to remove, as there is no class to choose yet
     page.press("Tab")
     page.press("Enter")  # open the methods
-    page.press("Tab")
-    page.press("Tab")
-    page.press("Space")  # the method after expnet
-    assert page.value("[...document.querySelectorAll('input:checked')].map(each => each.value)") == ["expnet", "random"]
+    chosen = "[...document.querySelectorAll('input:checked')].map(each => each.value)"
+    while page.value("document.activeElement.value") != "saliency":
+        page.press("Tab")
+    page.press("Space")
+    assert page.value(chosen) == ["expnet", "saliency"]
+    while page.value("document.activeElement.id") != "target":
+        page.press("Tab", modifiers=8)
+    page.press("ArrowDown")  # the first class
     assert page.value("document.querySelector('#target').value") == "0"
     page.click("#text")
     page.press("Enter", modifiers=2)
     page.until("document.querySelectorAll('#result .expnet tr').length === 2")
     assert page.value(STAYED)
+
+
+def test_the_class_can_be_chosen_as_soon_as_a_method_depends_on_it(page):
+    state = "[document.querySelector('#target').disabled, document.querySelector('#fixed').hidden]"
+    assert page.value(state) == [True, False]
+    page.click("#methods summary")
+    page.click("input[value=saliency]")
+    assert page.value(state) == [False, True]
+    page.click("input[value=saliency]")
+    page.click("input[value=rollout]")
+    assert page.value(state) == [True, False]
 
 
 def test_a_new_question_replaces_the_old_answer_and_an_error_takes_its_place(page):

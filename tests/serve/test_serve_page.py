@@ -96,6 +96,28 @@ def test_methods_stand_side_by_side_for_the_class_asked_for(client):
     assert page.one("option", selected=None)[1] == "LABEL_2"
 
 
+@pytest.mark.parametrize(
+    ("methods", "fixed"),
+    [(["expnet"], True), (["saliency"], False), (["expnet", "rollout"], True), (["expnet", "saliency"], False)],
+)
+def test_a_class_can_be_chosen_where_the_words_depend_on_it_and_else_the_page_says_why_not(client, methods, fixed):
+    page = Page(ask(client, method=methods))
+    for name in ("target", "against"):
+        attributes, _ = page.one("select", name=name)
+        assert ("disabled" in attributes) is fixed
+        assert attributes["aria-describedby"] == "fixed"
+    attributes, told = page.one("p", id="fixed")
+    assert ("hidden" in attributes) is not fixed
+    assert "the same score for every class" in told
+
+
+def test_the_output_of_a_regression_can_always_be_chosen():
+    model = tiny_explainer(tiny_classifier(problem_type="regression"))
+    with Browser(create_app({"tiny": model}), base_url="http://127.0.0.1:8000") as client:
+        page = Page(client.get("/").text)
+    assert "disabled" not in page.one("select", name="target")[0]
+
+
 def test_a_method_that_cannot_run_is_named_beside_those_that_can(client):
     page = Page(ask(client, method=["expnet", "alti", "kernel_shap"], text="abcdefghij " * 40))
     (alert, other) = [text for _, text in page.all("p", class_="alert")]

@@ -19,6 +19,7 @@ _GIVEN = {"kind", "schema", "created", "asked", "sha256"}
 _NOTED = {
     *(("models", name) for name in ("classifier", "explainer", "device", "precision")),
     *(("explanation", "provenance", name) for name in ("classifier", "explainer", "expnet", "attention")),
+    *(("explanation", name) for name in ("meaning", "checked")),  # sentences, which older records lack
     ("trust",),
 }
 Path = tuple[str | int, ...]  # of names and, counted from 1, places

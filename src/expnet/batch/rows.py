@@ -52,8 +52,8 @@ def check_columns(names: Sequence[Hashable], settings: Settings, kind: OutputKin
             raise InputError(f"There is no column {name!r}.{hint} Columns: {', '.join(map(str, names))}.")
     if taken := [field.name for field in added_fields(settings.prefix, kind) if field.name in names]:
         raise InputError(
-            f"The input has columns that are to be added: {', '.join(taken)}. Choose a prefix for the added ones, such "
-            "as 'expnet_'."
+            f"The input has columns that are to be added: {', '.join(taken)}. Choose a prefix for the added ones: "
+            "--prefix expnet_ on the command line, prefix='expnet_' in Python."
         )
 
 

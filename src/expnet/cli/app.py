@@ -1,12 +1,16 @@
 """The commands of `expnet`."""
 
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from expnet.cli import (
     adapt,
     audit,
     benchmark,
     data,
+    doctor,
     explain,
     explain_file,
     export,
@@ -20,16 +24,30 @@ from expnet.cli import (
     trust,
 )
 
+
+class _Welcoming(TyperGroup):
+    """Says, without arguments, what one can do."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            from expnet.cli.welcome import welcome
+
+            print(welcome())
+            ctx.exit()
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
+
 app = typer.Typer(
     name="expnet",
+    cls=_Welcoming,
     help="Show which words made a transformer text classifier decide, learned from words that people marked.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 app.command("explain")(explain.explain)
 app.command("explain-file")(explain_file.explain_file)
 app.command("methods")(methods.methods)
+app.command("doctor")(doctor.doctor)
 app.command("fit")(fit.fit)
 app.command("adapt")(adapt.adapt)
 app.command("trust")(trust.trust)

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from expnet.cli import options
 from expnet.cli.inputs import prompt_of, standard_input_text
-from expnet.cli.outputs import check_folder_of
+from expnet.cli.outputs import check_folder_of, say_written
 from expnet.errors import InputError, require_extra
 from expnet.explanation.escape import printable
 
@@ -171,7 +171,8 @@ def verify(
     """Compute a recorded decision again and name every field that differs. Exit status 1 if one of them matters.
 
     Two fields are not compared: `created`, which cannot be computed, and `asked`, which says how to compute the
-    others. Differences in names, devices, versions and `trust` are printed as notes and do not matter.
+    others. Differences in names, devices, versions and sentences (`trust`, on scores) are printed as notes and do not
+    matter.
     """
     if pair is not None and text is None:
         raise InputError("--pair needs --text as well.")
@@ -222,5 +223,6 @@ def _check_outputs(outputs: list[Path]) -> None:
 def _write(record: "AuditRecord | FileRecord", page: "Callable[[Any], str]", outputs: list[Path]) -> None:
     for output in outputs:
         output.write_text(page(record) if output.suffix == ".html" else record.to_json(), encoding="utf-8")
+    say_written(outputs)
     if not outputs:
         sys.stdout.write(record.to_json())

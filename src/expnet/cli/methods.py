@@ -27,6 +27,9 @@ def methods(
     format: Annotated[
         ListFormat, typer.Option(help="json prints an array, or one object if a method is named.")
     ] = ListFormat.terminal,
+    long: Annotated[
+        bool, typer.Option("--long", help="Show every column, even where the terminal is too narrow for them.")
+    ] = False,
 ) -> None:
     """List the attribution methods: what they promise, and what they cost."""
     from expnet.methods.registry import find_method, list_methods
@@ -36,7 +39,7 @@ def methods(
         plain = [_plain(method) for method in chosen]
         print(json.dumps(plain if name is None else plain[0], indent=1, ensure_ascii=False))
     elif name is None:
-        _print_all(chosen)
+        _print_all(chosen, long=long)
     else:
         _print_one(chosen[0])
 
@@ -51,9 +54,15 @@ def _default(parameter: Any) -> Any:
     return "required" if parameter.default is parameter.empty else parameter.default
 
 
-def _print_all(methods: "Sequence[Method]") -> None:
+def _print_all(methods: "Sequence[Method]", *, long: bool) -> None:
     header = ("method", "family", "signed", "target", "complete", "random", "passes", "paper")
-    print_table(header, [_cells(method) for method in methods], last_if_room=True)  # `expnet methods NAME` has papers
+    narrow = ("paper", "family", "complete", "random", "signed", "target")
+    left_out = print_table(header, [_cells(method) for method in methods], optional=narrow, long=long)
+    if left_out:
+        print(
+            f"\nNo room here for {', '.join(left_out)}.\n"
+            "`expnet methods --long` shows every column, `expnet methods NAME` one method."
+        )
 
 
 def _cells(method: "Method") -> tuple[str, ...]:

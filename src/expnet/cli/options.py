@@ -31,6 +31,7 @@ class TierName(StrEnum):
 # Loading a classifier and its ExpNet
 
 ModelArgument = Annotated[str, typer.Argument(help=_MODEL)]
+OptionalModelArgument = Annotated[str | None, typer.Argument(help=_MODEL)]
 ModelOption = Annotated[str, _model("--model", help=_MODEL)]
 ExplainerOption = Annotated[
     str | None,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expnet.cli.outputs import check_folder_of
+from expnet.cli.outputs import check_folder_of, say_written
 from expnet.errors import InputError, require_extra
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def report(
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
         plotting.save(figures, plots)
+    say_written(path for path in (output, tables, plots) if path is not None)
 
 
 def _write(sections: "Mapping[str, Sequence[Table]]", folder: Path) -> None:

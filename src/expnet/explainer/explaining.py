@@ -9,12 +9,14 @@ from expnet.checking import TrustCheck, measure, verdict_on, with_check
 from expnet.errors import InputError
 from expnet.explainer.asking import Call, asked_classes
 from expnet.explainer.scoring import score
+from expnet.explanation.meaning import UNCHECKED, meaning
 from expnet.explanation.result import Explanation, Word, scored
 from expnet.methods.learned import method_of
 from expnet.methods.registry import find_method
 from expnet.model.batches import in_batches
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
+from expnet.network.trust import measured_by
 from expnet.network.universal import trust_of
 from expnet.rationales import Record
 from expnet.runtime.ambient import torch_defaults
@@ -192,8 +194,9 @@ class Explainer:
         return result
 
     def _told(self) -> str:
-        checked = "" if self.network is None else verdict_on(self.network, self.classifier)
-        return " ".join(part for part in (checked, self._learned_from) if part)
+        verdict = "" if self.network is None else verdict_on(self.network, self.classifier)
+        self.checked = verdict or ("" if self.network is None else UNCHECKED)
+        return " ".join(part for part in (verdict, self._learned_from) if part)
 
     def _all(self, texts: Sequence[Text], call: Call, *, progress: bool) -> list[list[Explanation]]:
         """Explain texts of similar length together; return for each the classes asked for."""
@@ -250,9 +253,20 @@ class Explainer:
             threshold=self._network().config.threshold if call.learned else None,
             provenance=self._provenance(call),
             kind=self.classifier.kind,
-            uses_target=call.method.uses_target or self.classifier.hypotheses is not None,
+            uses_target=self._uses_target(call),
             against=None if against is None else names[against],
+            meaning=meaning(
+                measured_by(self._network().config.provenance) if call.learned else call.method.measures,
+                signed=call.method.signed,
+                uses_target=self._uses_target(call),
+                kind=self.classifier.kind,
+                classes=len(names),
+            ),
+            checked=self.checked if call.learned else "",
         )
+
+    def _uses_target(self, call: Call) -> bool:
+        return call.method.uses_target or self.classifier.hypotheses is not None
 
     def _provenance(self, call: Call) -> dict[str, str]:
         classifier = {"classifier": self.classifier.name or type(self.classifier.model).__name__, "expnet": __version__}

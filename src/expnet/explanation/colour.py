@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Every kind of colour blindness tells blue from orange. Both are dark enough for white letters on top.
 _FOR, _AGAINST = (0, 96, 223), (192, 79, 0)
+# For scores without a sign: a plum that no kind of colour blindness takes for either.
+_AMOUNT = (105, 60, 105)
 _GREY, _INK = (106, 106, 106), "#ffffff"
 # The highest opacity at which letters keep a contrast of 4.5, on white paper and on a dark screen.
 _OPACITY = 0.6
@@ -49,15 +51,21 @@ def strength(score: float, scale: Scale) -> float:
     return min(1.0, max(-1.0 if scale.signed else 0.0, share))
 
 
-def hue(score: float) -> str:
-    """Return the full colour that scores of this sign have, for bars."""
-    return _hex(_FOR if score > 0 else _AGAINST)
+def hue(score: float, scale: Scale) -> str:
+    """Return the full colour that scores of this sign have on this scale, for bars."""
+    return _hex(_full(score, scale))
+
+
+def _full(score: float, scale: Scale) -> tuple[int, int, int]:
+    if not scale.signed:
+        return _AMOUNT
+    return _FOR if score > 0 else _AGAINST
 
 
 def veil(score: float, scale: Scale) -> str:
     """Return a translucent CSS colour, which suits light and dark grounds alike, or "" for no shade."""
     alpha = round(255 * _OPACITY * abs(strength(score, scale)))
-    return f"{hue(score)}{alpha:02x}" if alpha else ""
+    return f"{hue(score, scale)}{alpha:02x}" if alpha else ""
 
 
 def block(score: float, scale: Scale) -> str:
@@ -69,7 +77,7 @@ def block(score: float, scale: Scale) -> str:
     share = round(strength(score, scale), 2)
     if abs(share) < _FAINT:
         return ""
-    full = _FOR if share > 0 else _AGAINST
+    full = _full(share, scale)
     mixed = [round(grey + abs(share) * (end - grey)) for grey, end in zip(_GREY, full, strict=True)]
     return f"{_INK} on {_hex(mixed)}"
 
@@ -157,6 +165,11 @@ def caption(explanation: "Explanation", scale: Scale) -> str:
     )
 
 
+def legend(explanation: "Explanation", scale: Scale) -> list[str]:
+    """Return what the scores mean, how the shades show them, and what a check found, in raw lines."""
+    return [line for line in (explanation.meaning, caption(explanation, scale), explanation.checked) if line]
+
+
 def notes(explanation: "Explanation", *, mark: str) -> list[str]:
     """Return what a reader must know beside the scores, in raw lines.
 
@@ -169,7 +182,7 @@ def notes(explanation: "Explanation", *, mark: str) -> list[str]:
         if explanation.outputs[best] > explanation.output:
             chance = percent(explanation.outputs[best])
             lines.append(f'The most probable class is "{best}" ({chance}); another target was asked for.')
-    if explanation.words and explanation.target_note:
+    if explanation.words and explanation.target_note and not explanation.meaning:  # which says the same
         lines.append(explanation.target_note)
     if not explanation.words:
         lines.append("No words to explain.")

@@ -69,7 +69,13 @@ def ranked_notes(explanations: "Sequence[Explanation]", *, shaded: bool) -> list
         meaning = "Scores run from 0 to 1, on the same scale for every text and class."
     else:
         meaning = "Scores tell how much a word matters for a class, not whether it speaks for it."
-    return [shades + meaning, *lines]
+    return [*(line for line in (first.meaning, first.checked) if line), shades + meaning, *lines]
+
+
+def meanings(explanations: "Sequence[Explanation]") -> list[tuple[str, str]]:
+    """Return each method that says what its scores mean, with that and the verdict of its check, raw."""
+    told = {row.method: f"{row.meaning} {row.checked}".strip() for row in explanations if row.meaning and row.words}
+    return list(told.items())
 
 
 def row_names(explanation: "Explanation") -> list[tuple[int, str]]:

@@ -1,9 +1,10 @@
 """An explanation as HTML: no script, nothing from outside, every string escaped."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from expnet.explanation import colour, comparison
+from expnet.explanation import bars, colour, comparison
+from expnet.explanation.bars import MUTED
 from expnet.explanation.escape import escape
 
 if TYPE_CHECKING:
@@ -21,15 +22,9 @@ _CARD = (
 )
 _TEXT = "margin:.8rem 0;font-size:17px;line-height:1.9;white-space:pre-wrap;overflow-wrap:anywhere"
 _SMALL_TEXT = "margin:0;font-size:14px;line-height:1.6;white-space:pre-wrap;overflow-wrap:anywhere"
-_MUTED = "opacity:.75;font-size:13px"
-_CELL = (
-    "padding:.1rem .8rem .1rem 0;border:0;background:none;text-align:start;font-weight:inherit;overflow-wrap:anywhere"
-)
-_BAR = "height:8px;min-width:1px;border-radius:2px"
-_NUMBER = _CELL + ";text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
-_LEVEL = _CELL + ";vertical-align:baseline"
+_LEVEL = bars.CELL + ";vertical-align:baseline"
 # On a narrow screen the name of a method wraps before it takes the room of the text.
-_METHOD = _MUTED + ";width:max-content;max-width:25vw"
+_METHOD = MUTED + ";width:max-content;max-width:25vw"
 _RULE = "border-top:1px solid #80808040"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _PAGE = (
@@ -58,7 +53,7 @@ def reading(explanation: "Explanation") -> str:
         _texts(explanation),
         _tables(explanation),
         _legend(explanation) if explanation.words else "",
-        *(f'<div style="{_MUTED}">{escape(note)}</div>' for note in colour.notes(explanation, mark="underlined")),
+        *(f'<div style="{MUTED}">{escape(note)}</div>' for note in colour.notes(explanation, mark="underlined")),
     )
     return "".join(parts)
 
@@ -81,9 +76,9 @@ def ranked(explanations: "Sequence[Explanation]") -> str:
     """
     first, *_ = rows = comparison.ranked(explanations)
     title, told = comparison.heading(rows), comparison.ranked_notes(rows, shaded=True)
-    classes = _table("Classes", [_class_row(row) for row in rows])
+    classes = bars.table("Classes", [_class_row(row) for row in rows])
     reasons = "" if first.uses_target else f'<div style="margin:.6rem 0">{_reasons(first)}</div>'
-    notes = "".join(f'<div style="{_MUTED}">{escape(note)}</div>' for note in told)
+    notes = "".join(f'<div style="{MUTED}">{escape(note)}</div>' for note in told)
     parts = (_heading(title, "", first.method), _texts(first), classes, reasons, notes, _provenance(first))
     return _section(title, parts, "max-width:46rem")
 
@@ -96,7 +91,9 @@ def headless(explanations: "Sequence[Explanation]") -> str:
     """
     rows = comparison.comparable(explanations)
     notes = comparison.notes(rows, comparison.caption(rows))
-    return table(explanations) + "".join(f'<div style="{_MUTED}">{escape(note)}</div>' for note in notes)
+    told = "".join(f'<div style="{MUTED}">{escape(note)}</div>' for note in notes)
+    means = [(escape(name), escape(meaning)) for name, meaning in comparison.meanings(rows)]
+    return table(explanations) + told + _folded("What the scores of each method mean", means)
 
 
 def table(explanations: "Sequence[Explanation]") -> str:
@@ -146,7 +143,7 @@ def _heading(title: str, amount: str, method: str) -> str:
         '<div style="display:flex;flex-wrap:wrap;gap:0 .8rem;align-items:baseline;overflow-wrap:anywhere">'
         f'<strong dir="auto" style="font-size:20px;font-weight:600">{escape(title)}</strong>'
         f'<span style="font-size:17px;white-space:nowrap">{amount}</span>'
-        f'<span dir="auto" style="{_MUTED};margin-inline-start:auto">{escape(method)}</span>'
+        f'<span dir="auto" style="{MUTED};margin-inline-start:auto">{escape(method)}</span>'
         "</div>"
     )
 
@@ -155,7 +152,7 @@ def _texts(explanation: "Explanation") -> str:
     text = _text(explanation, 0, _TEXT)
     if explanation.pair is None:
         return text
-    return f'{text}<div style="{_MUTED};margin-bottom:-.6rem">pair</div>{_text(explanation, 1, _TEXT)}'
+    return f'{text}<div style="{MUTED};margin-bottom:-.6rem">pair</div>{_text(explanation, 1, _TEXT)}'
 
 
 def _compared(explanation: "Explanation") -> str:
@@ -189,35 +186,26 @@ def _word(piece: str, word: "Word", scale: colour.Scale, marked: bool) -> str:
     return f'<span title="{title}"{style}>{escape(piece)}</span>'
 
 
-class _BarRow(NamedTuple):
-    name: str
-    share: float | None  # of the bar that is filled, in [0, 1]; None for no bar
-    value: str
-    fill: str
-    strong: bool = False
-    after: str = ""  # another cell, as HTML
-
-
 def _tables(explanation: "Explanation") -> str:
     scale = colour.scale_of(explanation)
     words = [
-        _BarRow(
+        bars.BarRow(
             word.text,
             abs(colour.strength(word.score, scale)),
             colour.number(word.score, scale),
-            colour.hue(word.score),
+            colour.hue(word.score, scale),
         )
         for word in colour.strongest(explanation, _TOP)
     ]
     return (
         '<div style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:.8rem 2.5rem;margin:.8rem 0">'
-        f"{_table('Top words', words)}{_outputs(explanation)}</div>"
+        f"{bars.table('Top words', words)}{_outputs(explanation)}</div>"
     )
 
 
-def _class_row(explanation: "Explanation") -> _BarRow:
-    cell = f'<td style="{_CELL}">{_reasons(explanation)}</td>' if explanation.uses_target else ""
-    return _BarRow(explanation.label, explanation.output, colour.percent(explanation.output), "#808080", after=cell)
+def _class_row(explanation: "Explanation") -> bars.BarRow:
+    cell = f'<td style="{bars.CELL}">{_reasons(explanation)}</td>' if explanation.uses_target else ""
+    return bars.BarRow(explanation.label, explanation.output, colour.percent(explanation.output), "#808080", after=cell)
 
 
 def _reasons(explanation: "Explanation") -> str:
@@ -234,7 +222,7 @@ def _outputs(explanation: "Explanation") -> str:
     rated = explanation.kind == "probability"
     ranked = sorted(explanation.outputs.items(), key=lambda item: -item[1] if rated else item[0] != explanation.label)
     rows = [
-        _BarRow(
+        bars.BarRow(
             name,
             output if rated else None,  # values have units of their own, which no bar could show
             colour.amount(output, explanation.kind),
@@ -244,57 +232,39 @@ def _outputs(explanation: "Explanation") -> str:
         for name, output in ranked[:_CLASSES]
     ]
     of_all = f", {_CLASSES} of {len(ranked)}" if len(ranked) > _CLASSES else ""
-    return _table(("Classes" if rated else "Outputs") + of_all, rows)
-
-
-def _table(caption: str, rows: Sequence[_BarRow]) -> str:
-    body = "".join(
-        f'<tr style="background:none;font-weight:{600 if row.strong else 400}">'
-        f'<th scope="row" dir="auto" style="{_CELL}">{escape(colour.shorten(row.name))}</th>{_bar(row)}'
-        f'<td style="{_NUMBER}">{row.value}</td>{row.after}</tr>'
-        for row in rows
-    )
-    if not rows:
-        return ""
-    return (
-        '<table style="border-collapse:collapse;table-layout:auto;margin:0;font-size:14px">'
-        f'<caption style="{_MUTED};text-align:left;caption-side:top;padding:0">{caption}</caption>'
-        f"<tbody>{body}</tbody></table>"
-    )
-
-
-def _bar(row: _BarRow) -> str:
-    if row.share is None:
-        return ""
-    return (
-        f'<td style="{_CELL}"><div aria-hidden="true" style="width:6rem"><div style="{_BAR};'
-        f'width:{100 * row.share:.0f}%;background:{row.fill}"></div></div></td>'
-    )
+    return bars.table(("Classes" if rated else "Outputs") + of_all, rows)
 
 
 def _legend(explanation: "Explanation") -> str:
     scale = colour.scale_of(explanation)
     stops = [(colour.number(stop, scale), colour.veil(stop, scale)) for stop in colour.stops(scale)]
+    lines = colour.legend(explanation, scale)
+    told = "".join(f'<div style="{MUTED};margin-top:.3rem">{escape(line)}</div>' for line in lines)
     swatches = "".join(
         f'<span style="padding:.1rem .6rem;background:{veil or "none"}">{value}</span>' for value, veil in stops
     )
     return (
         '<div style="display:inline-flex;font-size:13px;font-variant-numeric:tabular-nums;'
-        f'border:1px solid #80808066;border-radius:3px">{swatches}</div>'
-        f'<div style="{_MUTED};margin-top:.3rem">{escape(colour.caption(explanation, scale))}</div>'
+        f'border:1px solid #80808066;border-radius:3px">{swatches}</div>{told}'
     )
 
 
 def _provenance(explanation: "Explanation") -> str:
-    if not explanation.provenance:
+    facts = [(escape(str(key)), escape(str(value))) for key, value in explanation.provenance.items()]
+    return _folded("Provenance", facts)
+
+
+def _folded(summary: str, facts: Sequence[tuple[str, str]]) -> str:
+    """Return names with what is said of them, both escaped, folded below a summary; "" without any."""
+    if not facts:
         return ""
     rows = "".join(
-        f'<dt style="font-weight:600">{escape(str(key))}</dt>'
-        f'<dd style="margin:0;overflow-wrap:anywhere">{escape(str(value))}</dd>'
-        for key, value in explanation.provenance.items()
+        f'<dt style="font-weight:600;overflow-wrap:anywhere">{name}</dt>'
+        f'<dd style="margin:0;overflow-wrap:anywhere">{told}</dd>'
+        for name, told in facts
     )
     return (
-        f'<details style="margin-top:.6rem"><summary style="{_MUTED};cursor:pointer">Provenance</summary>'
-        f'<dl style="{_MUTED};display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;'
+        f'<details style="margin-top:.6rem"><summary style="{MUTED};cursor:pointer">{summary}</summary>'
+        f'<dl style="{MUTED};display:grid;grid-template-columns:fit-content(40%) 1fr;gap:.1rem 1rem;'
         f'margin:.4rem 0 0">{rows}</dl></details>'
     )

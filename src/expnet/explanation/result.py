@@ -40,6 +40,8 @@ _FIELDS = {
     "provenance": table(TEXT),
     "uses_target": FLAG,
     "against": optional(TEXT),
+    "meaning": TEXT,
+    "checked": TEXT,
 }
 _WORD_FIELDS = {
     "text": TEXT,
@@ -57,7 +59,11 @@ _DEFAULTS: Mapping[str, Any] = {
     "provenance": {},
     "uses_target": True,
     "against": None,
+    "meaning": "",
+    "checked": "",
 }
+# Left out of JSON where they are empty, as in files from before there were such fields.
+_OPTIONAL = ("against", "meaning", "checked")
 # The keys for `output` and `outputs` in JSON, so that a value cannot be mistaken for a probability.
 _KEYS: dict[OutputKind, tuple[str, str]] = {
     "probability": ("probability", "probabilities"),
@@ -130,6 +136,9 @@ class Explanation:
         uses_target: Whether the scores are those of `label`. If not, the method does not look at the class, and the
             scores are the same whichever class is asked for.
         against: The class against which `label` is explained (why the one rather than the other), or None.
+        meaning: A sentence for readers: what a score measures, whether it has a sign, and whether it depends on the
+            class; "" if the method does not say. Every rendering shows it.
+        checked: The verdict of the explainer's check on this classifier, or that there is none; "" for other methods.
     """
 
     text: str
@@ -147,6 +156,8 @@ class Explanation:
     kind: OutputKind = "probability"
     uses_target: bool = True
     against: str | None = None
+    meaning: str = ""
+    checked: str = ""
 
     @property
     def question(self) -> str:
@@ -200,9 +211,7 @@ class Explanation:
 
         What the model says is under `probability` and `probabilities`, or, of a regression, `value` and `values`.
         """
-        fields = asdict(self)
-        if self.against is None:  # as files from before there were contrasts
-            del fields["against"]
+        fields = {name: value for name, value in asdict(self).items() if value or name not in _OPTIONAL}
         keys = dict(zip(("output", "outputs"), _KEYS[fields.pop("kind")], strict=True))
         return {"schema": SCHEMA, **{keys.get(name, name): value for name, value in fields.items()}}
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _TOP = 8
 _BAR = 16
 _TOP_COMPARED = 5
+_LEAST = 24  # room for a word and its score beside the name of a method
 
 
 def render(explanation: "Explanation") -> Text:
@@ -36,7 +37,7 @@ def plain(explanation: "Explanation") -> str:
 
 def plain_or_coloured(explanation: "Explanation") -> str:
     """Return `render` if stdout is a terminal that wants colours, else `plain`."""
-    return _as_stdout_wants(lambda: render(explanation), lambda: plain(explanation))
+    return _as_stdout_wants(lambda _: render(explanation), lambda _: plain(explanation))
 
 
 def side_by_side(explanations: "Sequence[Explanation]") -> Group:
@@ -52,29 +53,28 @@ def side_by_side(explanations: "Sequence[Explanation]") -> Group:
     for explanation in rows:
         for segment, name in comparison.row_names(explanation):
             grid.add_row(Text(printable(name)), _shaded(explanation, segment))
-    foot = Text("\n").join(Text(_line(note, 1000), "dim") for note in comparison.notes(rows, comparison.caption(rows)))
+    foot = Text("\n").join(Text(note, "dim") for note in _below(rows, comparison.caption(rows)))
     return Group(_head(rows[0]), Text(), grid, Text(), foot)
 
 
-def plain_side_by_side(explanations: "Sequence[Explanation]") -> str:
-    """Return what `side_by_side` shows without colours: the text once, and on a line for each method its top words.
+def plain_side_by_side(explanations: "Sequence[Explanation]", *, width: int | None = None) -> str:
+    """Return what `side_by_side` shows without colours: the text once, and a row for each method with its top words.
+
+    Args:
+        explanations: As for `side_by_side`.
+        width: Characters on a line, from which on a row goes on below itself; None for one line each.
 
     Raises:
         InputError: If there are none, or their texts, pairs or labels differ.
     """
     rows = comparison.comparable(explanations)
-    names = [_line(explanation.method) for explanation in rows]
-    width = max(map(cell_len, names))
-    lines = [
-        f"{name}{' ' * (width - cell_len(name))}  {_top(explanation)}".rstrip()
-        for name, explanation in zip(names, rows, strict=True)
-    ]
+    lines = _rows([_line(explanation.method) for explanation in rows], list(map(_top, rows)), width)
     label, (up, down) = rows[0].question, colour.directions(rows[0].kind, plural=True)
     caption = (
         f'Every method has units of its own. Scores with a sign {up} "{label}" (+) or {down} (-), those '
         "without tell only how much a word matters."
     )
-    foot = [_line(note, 1000) for note in comparison.notes(rows, caption)]
+    foot = _below(rows, caption)
     texts = [printable(text) for text in (rows[0].text, rows[0].pair) if text is not None]
     return "\n\n".join([_head(rows[0]).plain, "\n\npair\n".join(texts), "\n".join(lines), "\n".join(foot)])
 
@@ -85,31 +85,68 @@ def ranked(explanations: "Sequence[Explanation]") -> Text:
     Raises:
         InputError: As `comparison.ranked`.
     """
-    return _ranked(explanations, coloured=True)
+    return _ranked(explanations, coloured=True, width=None)
 
 
-def plain_ranked(explanations: "Sequence[Explanation]") -> str:
-    """Return what `ranked` shows without colours; the text is as it was given."""
-    return _ranked(explanations, coloured=False).plain
+def plain_ranked(explanations: "Sequence[Explanation]", *, width: int | None = None) -> str:
+    """Return what `ranked` shows without colours; the text is as it was given, and `width` as for `plain_side_by_side`.
+
+    Raises:
+        InputError: As `comparison.ranked`.
+    """
+    return _ranked(explanations, coloured=False, width=width).plain
 
 
 def plain_or_coloured_ranked(explanations: "Sequence[Explanation]") -> str:
     """Return `ranked` if stdout is a terminal that wants colours, else `plain_ranked`."""
-    return _as_stdout_wants(lambda: ranked(explanations), lambda: plain_ranked(explanations))
+    return _as_stdout_wants(
+        lambda width: _ranked(explanations, coloured=True, width=width),
+        lambda width: plain_ranked(explanations, width=width),
+    )
 
 
 def plain_or_coloured_side_by_side(explanations: "Sequence[Explanation]") -> str:
     """Return `side_by_side` if stdout is a terminal that wants colours, else `plain_side_by_side`."""
-    return _as_stdout_wants(lambda: side_by_side(explanations), lambda: plain_side_by_side(explanations))
+    return _as_stdout_wants(
+        lambda _: side_by_side(explanations), lambda width: plain_side_by_side(explanations, width=width)
+    )
 
 
-def _as_stdout_wants(coloured: Callable[[], RenderableType], uncoloured: Callable[[], str]) -> str:
+def _as_stdout_wants(coloured: Callable[[int | None], RenderableType], uncoloured: Callable[[int | None], str]) -> str:
+    """Return the one or the other, made for the width of the terminal (None elsewhere), its lines cut between words."""
     console = Console(force_jupyter=False)
+    width = console.width if console.is_terminal else None
     if console.color_system is None or console.no_color:
-        return uncoloured()
+        return "\n".join(part for line in uncoloured(width).split("\n") for part in _wrapped(line, width))
     with console.capture() as capture:
-        console.print(coloured())
+        console.print(coloured(width))
     return capture.get().rstrip("\n")
+
+
+def _wrapped(line: str, width: int | None) -> list[str]:
+    if width is None or cell_len(line) <= width:
+        return [line]
+    return [part.plain.rstrip() for part in Text(line).wrap(Console(), width)]
+
+
+def _rows(names: Sequence[str], cells: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """Return a row for each name, cells after it in a column: none is cut, and those without room stand below."""
+    indent = max(map(cell_len, names)) + 2
+    if width is not None and width < indent + _LEAST:
+        indent = 4  # each name on a line of its own
+    lines = []
+    for name, row in zip(names, cells, strict=True):
+        line, used = name + " " * (indent - cell_len(name)), max(indent, cell_len(name))
+        if used > indent and row:
+            lines.append(name)
+            line, used = " " * indent, indent
+        for place, cell in enumerate(row):
+            if place and width is not None and used + cell_len(cell) > width:
+                lines.append(line.rstrip())
+                line, used = " " * indent, indent
+            line, used = f"{line}{cell}  ", used + cell_len(cell) + 2
+        lines.append(line.rstrip())
+    return lines
 
 
 def _segments(explanation: "Explanation") -> range:
@@ -124,34 +161,39 @@ def _layout(explanation: "Explanation", paragraphs: list[Text], *, coloured: boo
     mark = "bold" if coloured else "followed by their score"
     foot = [Text(_line(note, 1000), "dim") for note in colour.notes(explanation, mark=mark)]
     if explanation.words:
-        foot.insert(0, Text(_line(colour.caption(explanation, scale), 1000), "dim"))
+        foot[:0] = [Text(_line(line, 1000), "dim") for line in colour.legend(explanation, scale)]
         if coloured:
             foot.insert(0, _swatches(scale))
     blocks = [head, *paragraphs[:1], *pair, Text("\n").join(top), Text("\n").join(foot)]
     return Text("\n\n").join(block for block in blocks if block)
 
 
-def _ranked(explanations: "Sequence[Explanation]", *, coloured: bool) -> Text:
+def _ranked(explanations: "Sequence[Explanation]", *, coloured: bool, width: int | None) -> Text:
     rows = comparison.ranked(explanations)
-    first, names = rows[0], [_line(explanation.label) for explanation in rows]
-    width = max(map(cell_len, names))
+    first, labels = rows[0], [_line(explanation.label) for explanation in rows]
+    longest = max(map(cell_len, labels))
     amounts = [colour.amount(explanation.output, explanation.kind) for explanation in rows]
-    # Where the words do not depend on the class they stand once, below the classes.
-    tops = [_top(explanation) if explanation.uses_target else "" for explanation in rows]
-    lines = [
-        f"{name}{' ' * (width - cell_len(name))}  {amount:>7}  {top}".rstrip()
-        for name, amount, top in zip(names, amounts, tops, strict=True)
+    names = [
+        f"{label}{' ' * (longest - cell_len(label))}  {amount:>7}"
+        for label, amount in zip(labels, amounts, strict=True)
     ]
+    # Where the words do not depend on the class they stand once, below the classes.
+    lines = _rows(names, [_top(explanation) if explanation.uses_target else [] for explanation in rows], width)
     texts = [text for text in (first.text, first.pair) if text is not None]
     shown = [_shaded(first, number) if coloured else Text(printable(text)) for number, text in enumerate(texts)]
     blocks = [
         Text.assemble((comparison.heading(rows), "bold"), "   ", (_line(first.method), "dim")),
         Text("\n\npair\n").join(shown),
         Text("\n".join(lines)),
-        Text("" if first.uses_target else _top(first)),
+        Text("" if first.uses_target else "  ".join(_top(first))),
         Text("\n".join(_line(note, 1000) for note in comparison.ranked_notes(rows, shaded=coloured)), "dim"),
     ]
     return Text("\n\n").join(block for block in blocks if block)
+
+
+def _below(rows: "Sequence[Explanation]", caption: str) -> list[str]:
+    means = [f"{name}: {meaning}" for name, meaning in comparison.meanings(rows)]
+    return [_line(note, 1000) for note in [*comparison.notes(rows, caption), *means]]
 
 
 def _head(explanation: "Explanation") -> Text:
@@ -160,10 +202,10 @@ def _head(explanation: "Explanation") -> Text:
     )
 
 
-def _top(explanation: "Explanation") -> str:
+def _top(explanation: "Explanation") -> list[str]:
     scale = colour.scale_of(explanation)
     words = colour.strongest(explanation, _TOP_COMPARED)
-    return "  ".join(f"{colour.number(word.score, scale)} {_line(word.text, 20)}" for word in words)
+    return [f"{colour.number(word.score, scale)} {_line(word.text, 20)}" for word in words]
 
 
 def _line(text: str, limit: int = 40) -> str:
@@ -175,7 +217,7 @@ def _row(word: "Word", scale: colour.Scale, bar: str) -> Text:
     # The word stands last: its width, and the direction it is written in, cannot shift the columns.
     return Text.assemble(
         f"  {colour.number(word.score, scale):>5}  ",
-        ((bar * max(1, round(_BAR * abs(share)))).ljust(_BAR), colour.hue(share)),
+        ((bar * max(1, round(_BAR * abs(share)))).ljust(_BAR), colour.hue(share, scale)),
         f"  {_line(word.text)}",
     )
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from tokenizers import Tokenizer
 
 from expnet.errors import MismatchError, ModelError, NonFiniteError, require_extra
+from expnet.explanation.meaning import meaning
 from expnet.explanation.result import Explanation, scored
 from expnet.export.batches import Encoded, encode, feeds, pool_words
 from expnet.export.manifest import GRAPH, TOKENIZER, Manifest, read_manifest
@@ -179,6 +180,10 @@ class OnnxExplainer:
             provenance=dict(self.manifest.provenance),
             kind=self.manifest.kind,
             uses_target=False,
+            meaning=meaning(
+                self.manifest.measures, signed=False, uses_target=False, kind=self.manifest.kind, classes=len(labels)
+            ),
+            checked=self.manifest.checked,
         )
 
 

@@ -21,6 +21,8 @@ _FIELDS = {
     "typed": FLAG,
     "threshold": number(0, 1),
     "provenance": table(TEXT),
+    "measures": TEXT,
+    "checked": TEXT,
     "versions": table(TEXT),
     "schema": one_of(SCHEMA),
 }
@@ -39,6 +41,8 @@ class Manifest:
         typed: Whether the graph reads token type ids.
         threshold: Score from which on a word counts as part of the rationale.
         provenance: What explanations carry.
+        measures: What a score measures, as `Method.measures`; "" in exports from before this was told.
+        checked: The verdict of the explainer's check, or that there is none; "" likewise.
         versions: Of the packages that made the graph.
         schema: Version of this format.
     """
@@ -51,6 +55,8 @@ class Manifest:
     typed: bool
     threshold: float
     provenance: Mapping[str, str]
+    measures: str = ""
+    checked: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
@@ -79,6 +85,8 @@ def read_manifest(folder: Path) -> Manifest:
     except ValueError as error:
         raise ModelError(f"{folder / MANIFEST} is damaged: {error}") from error
     known = {field.name for field in fields(Manifest)}
+    if isinstance(data, dict):
+        data = {"measures": "", "checked": "", **data}
     if not isinstance(data, dict) or data.keys() != known or data["schema"] != SCHEMA:
         got = f"schema {data.get('schema')} with {sorted(data)}" if isinstance(data, dict) else type(data).__name__
         raise MismatchError(

@@ -12,6 +12,7 @@ from expnet._version import __version__
 from expnet.errors import InputError, MismatchError, UnsupportedModelError, require_extra
 from expnet.export.explaining import OnnxExplainer
 from expnet.export.manifest import GRAPH, MANIFEST, TOKENIZER, Manifest
+from expnet.network.trust import measured_by
 from expnet.runtime.versions import versions
 from expnet.text.texts import Text
 
@@ -161,6 +162,8 @@ def _manifest(explainer: "Explainer", network: "ExpNet", attention: str) -> Mani
             "explainer": explainer.name or "ExpNet",
             "attention": attention,
         },
+        measures=measured_by(network.config.provenance),
+        checked=explainer.checked,
         versions=versions(*_PACKAGES),
     )
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from expnet.attention.signals import GradientPass
 from expnet.errors import OptionError
+from expnet.explanation.meaning import MARKED
 from expnet.methods.method import Method
 from expnet.model.capacity import batches
 from expnet.model.classifier import Classifier
@@ -38,6 +39,7 @@ def expnet(
 EXPNET = Method(
     name="expnet",
     family="learned",
+    measures=MARKED,
     function=expnet,
     paper="Mihaila 2026, arXiv:2601.14112",
     forward="1",
@@ -66,6 +68,7 @@ def expnet_gradient(
 EXPNET_GRADIENT = Method(
     name="expnet_gradient",
     family="learned",
+    measures=MARKED,
     function=expnet_gradient,
     paper="Mihaila 2026, arXiv:2601.14112",
     forward="1",

@@ -40,6 +40,9 @@ class Method:
         function: `(classifier, encoding, target, *, options) -> scores`. The encoding has one row per window, the
             target one class per row; scores are float32 on the CPU, [batch, tokens], 0 on special tokens and padding.
             An option without a default must be given. A stochastic function takes a `generator`.
+        measures: What a word's score measures, as the first words of a sentence for readers who know neither the method
+            nor the model: "How much the output loses without the word". Of an ExpNet, its network says it. "" says
+            nothing.
         paper: Author, year and arXiv number or DOI; "" for what has no paper.
         forward: Forward passes for one text, as `expnet.methods.cost.passes` reads them: arithmetic over the options,
             `tokens` (that stand for text) and `layers`.
@@ -66,6 +69,7 @@ class Method:
     signed: bool
     uses_target: bool
     cost: Cost = "passes"
+    measures: str = ""
     shares_forward: bool = False
     complete: bool = False
     deterministic: bool = True

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from expnet.explanation.meaning import MARKED
+
 CHECK = "check"  # where the provenance of a network holds what `Explainer.check` measured
 _ELSEWHERE = (
     "On other kinds of text, or for another classifier, it may agree less with people than `universal/gradient` or a "
@@ -35,6 +37,16 @@ def trust_in(provenance: Mapping[str, Any]) -> str:
         f"{trained} On {held_out:,} other texts, which were also used to select it, its average precision was "
         f"{figure:.2f}; 1 would be perfect agreement with the people who marked them. {_ELSEWHERE}"
     )
+
+
+def measured_by(provenance: Mapping[str, Any]) -> str:
+    """Return what the scores of an ExpNet measure, as `Method.measures`, from the provenance that is saved with it."""
+    method = provenance.get("target_method", provenance.get("toward"))
+    if method is None:
+        return MARKED
+    if "teacher" in provenance:
+        return f"{MARKED}, mixed with how high the method {method} would score it, as learned from both"
+    return f"How high the method {method} would score the word, as learned from it"
 
 
 def _names(provenance: Mapping[str, Any], field: str) -> str:

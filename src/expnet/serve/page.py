@@ -169,6 +169,7 @@ def _page(
         served=served,
         form=form,
         families=_families(served),
+        free=_free(served),
         most=_MOST,
         ranks=min(_RANKED, served.limits.texts),
         result=result,
@@ -203,6 +204,16 @@ def _families(served: Served) -> dict[str, list[str]]:
         if method.name in listed:
             families.setdefault(method.family, []).append(method.name)
     return families
+
+
+def _free(served: Served) -> frozenset[str]:
+    """Return the methods whose scores are the same for every class."""
+    explainer = served.explainer
+    if explainer.classifier.hypotheses is not None:  # a zero-shot label is part of what is read
+        return frozenset()
+    learned = explainer.network is not None and not explainer.network.uses_target
+    listed = {method.name: method.uses_target for method in served.methods} | {"expnet": not learned}
+    return frozenset(name for name in _listed(served) if not listed[name])
 
 
 _TEMPLATES = environment(Path(__file__).parent / "templates")

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
+from expnet.explanation.meaning import MARKED, UNCHECKED, meaning
 from expnet.explanation.result import Explanation, Word
 from expnet.serve.tasks import Explain, Predict, prediction
 from expnet.text.labels import OutputKind
@@ -14,7 +15,18 @@ _TEXT = "A touching, funny film."
 _WORDS = (Word("touching", 2, 10, 0, 0.93), Word("funny", 12, 17, 0, 0.88))
 _SHARES = {"negative": 0.02, "positive": 0.98}
 _EXPLAINED = Explanation(
-    _TEXT, None, _WORDS, "positive", 0.98, _SHARES, "expnet", calibrated=True, threshold=0.5
+    _TEXT,
+    None,
+    _WORDS,
+    "positive",
+    0.98,
+    _SHARES,
+    "expnet",
+    calibrated=True,
+    threshold=0.5,
+    uses_target=False,
+    meaning=meaning(MARKED, signed=False, uses_target=False, kind="probability", classes=2),
+    checked=UNCHECKED,
 ).to_json()
 _PREDICTED: dict[str, Any] = prediction(_SHARES, "probability")
 

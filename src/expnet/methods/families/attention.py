@@ -52,6 +52,7 @@ def raw_attention(
 RAW_ATTENTION = Method(
     name="raw_attention",
     family="attention",
+    measures="How much attention passes between the word and the token that the classifier decides by",
     function=raw_attention,
     paper="Clark et al. 2019, arXiv:1906.04341",
     forward="1",
@@ -87,6 +88,7 @@ def rollout(
 ROLLOUT = Method(
     name="rollout",
     family="attention",
+    measures="How much attention reaches the word through all layers",
     function=rollout,
     paper="Abnar and Zuidema 2020, arXiv:2005.00928",
     forward="1",
@@ -119,6 +121,7 @@ def attention_flow(
 ATTENTION_FLOW = Method(
     name="attention_flow",
     family="attention",
+    measures="How much could flow from the word through the attention of all layers",
     function=attention_flow,
     paper="Abnar and Zuidema 2020, arXiv:2005.00928",
     forward="1",
@@ -163,6 +166,7 @@ def value_norm_attention(
 VALUE_NORM_ATTENTION = Method(
     name="value_norm_attention",
     family="attention",
+    measures="How much attention carries over from the word, by the length of what it carries",
     function=value_norm_attention,
     paper="Kobayashi et al. 2020, arXiv:2004.10102",
     forward="1",

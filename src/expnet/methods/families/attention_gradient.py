@@ -42,6 +42,7 @@ def attention_gradient(
 ATTENTION_GRADIENT = Method(
     name="attention_gradient",
     family="attention-gradient",
+    measures="How fast the output changes with the attention that the word gets",
     function=attention_gradient,
     paper="Serrano and Smith 2019, arXiv:1906.03731",
     forward="1",
@@ -75,6 +76,7 @@ def attention_x_gradient(
 ATTENTION_X_GRADIENT = Method(
     name="attention_x_gradient",
     family="attention-gradient",
+    measures="How much the attention that the word gets adds to the output",
     function=attention_x_gradient,
     paper="Serrano and Smith 2019, arXiv:1906.03731",
     forward="1",
@@ -96,6 +98,7 @@ def grad_sam(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch
 GRAD_SAM = Method(
     name="grad_sam",
     family="attention-gradient",
+    measures="How much the attention that the word gets raises the output",
     function=grad_sam,
     paper="Barkan et al. 2021, arXiv:2204.11073",
     forward="1",
@@ -115,6 +118,7 @@ def cat(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) -
 CAT = Method(
     name="cat",
     family="attention-gradient",
+    measures="How much the word's hidden states add to the output",
     function=cat,
     paper="Qiang et al. 2022, NeurIPS 35 (AttCAT)",
     forward="1",
@@ -136,6 +140,7 @@ def attcat(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]
 ATTCAT = Method(
     name="attcat",
     family="attention-gradient",
+    measures="How much the word's hidden states add to the output, weighted by the attention that they get",
     function=attcat,
     paper="Qiang et al. 2022, NeurIPS 35 (AttCAT)",
     forward="1",
@@ -164,6 +169,7 @@ def generic_relevance(
 GENERIC_RELEVANCE = Method(
     name="generic_relevance",
     family="attention-gradient",
+    measures="How much attention that raises the output reaches the word through all layers",
     function=generic_relevance,
     paper="Chefer et al. 2021, arXiv:2103.15679",
     forward="1",

@@ -34,6 +34,7 @@ def random(
 RANDOM = Method(
     name="random",
     family="control",
+    measures="A random number: a control, which knows nothing of the classifier",
     function=random,
     paper="",
     forward="0",
@@ -49,7 +50,14 @@ def uniform(classifier: Classifier, encoding: Encoding, target: Int[Tensor, " ba
 
 
 UNIFORM = Method(
-    name="uniform", family="control", function=uniform, paper="", forward="0", signed=False, uses_target=False
+    name="uniform",
+    family="control",
+    measures="The same for every word: a control, which knows nothing of the classifier",
+    function=uniform,
+    paper="",
+    forward="0",
+    signed=False,
+    uses_target=False,
 )
 
 
@@ -59,7 +67,14 @@ def length(classifier: Classifier, encoding: Encoding, target: Int[Tensor, " bat
 
 
 LENGTH = Method(
-    name="length", family="control", function=length, paper="", forward="0", signed=False, uses_target=False
+    name="length",
+    family="control",
+    measures="How long the word is: a control, which knows nothing of the classifier",
+    function=length,
+    paper="",
+    forward="0",
+    signed=False,
+    uses_target=False,
 )
 
 
@@ -85,7 +100,14 @@ def position(
 
 
 POSITION = Method(
-    name="position", family="control", function=position, paper="", forward="0", signed=False, uses_target=False
+    name="position",
+    family="control",
+    measures="How near the word stands to one end of the text: a control, which knows nothing of the classifier",
+    function=position,
+    paper="",
+    forward="0",
+    signed=False,
+    uses_target=False,
 )
 
 
@@ -113,6 +135,7 @@ def inverse_document_frequency(
 INVERSE_DOCUMENT_FREQUENCY = Method(
     name="inverse_document_frequency",
     family="control",
+    measures="How rare the word is in other texts: a control, which knows nothing of the classifier",
     function=inverse_document_frequency,
     paper="Spärck Jones 1972, doi:10.1108/eb026526",
     forward="0",

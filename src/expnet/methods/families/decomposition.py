@@ -43,6 +43,7 @@ def value_zeroing(
 VALUE_ZEROING = Method(
     name="value_zeroing",
     family="propagation",
+    measures="How far the hidden states turn without what the word contributes",
     function=value_zeroing,
     paper="Mohebbi et al. 2023, arXiv:2301.12971",
     # Special tokens, mostly two, are taken away as well.
@@ -75,6 +76,7 @@ def alti(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) 
 ALTI = Method(
     name="alti",
     family="propagation",
+    measures="How much of the hidden states that the classifier decides by comes from the word",
     function=alti,
     paper="Ferrando et al. 2022, arXiv:2203.04212",
     forward="1",
@@ -110,6 +112,7 @@ def globenc(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"
 GLOBENC = Method(
     name="globenc",
     family="propagation",
+    measures="How long the word's part is in the hidden states that the classifier decides by",
     function=globenc,
     paper="Modarressi et al. 2022, arXiv:2205.03286",
     forward="1",

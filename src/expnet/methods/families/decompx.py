@@ -59,6 +59,7 @@ def decompx(
 DECOMPX = Method(
     name="decompx",
     family="propagation",
+    measures="How much of the output comes from the word, followed through all layers",
     function=decompx,
     paper="Modarressi et al. 2023, arXiv:2306.02873",
     # Special tokens, mostly two, have parts as well.

@@ -54,6 +54,7 @@ def deeplift(
 DEEPLIFT = Method(
     name="deeplift",
     family="gradient",
+    measures="How much the word adds to the output compared with an empty text",
     function=deeplift,
     paper="Shrikumar et al. 2017, arXiv:1704.02685",
     forward="2",

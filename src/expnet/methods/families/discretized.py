@@ -58,6 +58,7 @@ def discretized_integrated_gradients(
 DISCRETIZED_INTEGRATED_GRADIENTS = Method(
     name="discretized_integrated_gradients",
     family="gradient",
+    measures="How much the word adds to the output on a way of real words from an empty text",
     function=discretized_integrated_gradients,
     paper="Sanyal and Ren 2021, arXiv:2108.13654",
     forward="steps + 1",

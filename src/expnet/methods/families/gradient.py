@@ -43,6 +43,7 @@ def saliency(
 SALIENCY = Method(
     name="saliency",
     family="gradient",
+    measures="How fast the output changes with a small change of the word",
     function=saliency,
     paper="Simonyan et al. 2013, arXiv:1312.6034",
     forward="1",
@@ -77,6 +78,7 @@ def input_x_gradient(
 INPUT_X_GRADIENT = Method(
     name="input_x_gradient",
     family="gradient",
+    measures="How much the word adds to the output, if the output were a straight line",
     function=input_x_gradient,
     paper="Shrikumar et al. 2016, arXiv:1605.01713",
     forward="1",
@@ -122,6 +124,7 @@ def integrated_gradients(
 INTEGRATED_GRADIENTS = Method(
     name="integrated_gradients",
     family="gradient",
+    measures="How much the word adds to the output on the way from an empty text",
     function=integrated_gradients,
     paper="Sundararajan et al. 2017, arXiv:1703.01365",
     forward="steps",
@@ -170,6 +173,7 @@ def smooth_grad(
 SMOOTH_GRAD = Method(
     name="smooth_grad",
     family="gradient",
+    measures="How fast the output changes with a small change of the word, averaged over noisy copies of the text",
     function=smooth_grad,
     paper="Smilkov et al. 2017, arXiv:1706.03825",
     forward="samples",
@@ -225,6 +229,7 @@ def gradient_shap(
 GRADIENT_SHAP = Method(
     name="gradient_shap",
     family="gradient",
+    measures="How much the word adds to the output on the way from an empty text, averaged over noisy copies",
     function=gradient_shap,
     paper="Lundberg and Lee 2017, arXiv:1705.07874",
     forward="samples",

@@ -52,6 +52,8 @@ def attribution_with_attention(
 ATTRIBUTION_WITH_ATTENTION = Method(
     name="attribution_with_attention",
     family="attention",
+    measures="How much the word matters to the output, estimated from the attention of each head by weights "
+    "learned from removals",
     function=attribution_with_attention,
     paper="Cohen-Wang et al. 2025, arXiv:2504.13752",
     forward="1",

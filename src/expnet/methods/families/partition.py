@@ -72,6 +72,7 @@ def partition_shap(
 PARTITION_SHAP = Method(
     name="partition_shap",
     family="surrogate",
+    measures="How much the word adds to the output, averaged over which phrases of the text are there",
     function=partition_shap,
     paper="Lundberg and Lee 2017, arXiv:1705.07874",
     forward="samples",

@@ -41,6 +41,7 @@ def leave_one_out(
 LEAVE_ONE_OUT = Method(
     name="leave_one_out",
     family="perturbation",
+    measures="How much the output loses without the word",
     function=leave_one_out,
     paper="Li et al. 2016, arXiv:1612.08220",
     forward="tokens + 1",
@@ -93,6 +94,7 @@ def occlusion(
 OCCLUSION = Method(
     name="occlusion",
     family="perturbation",
+    measures="How much the output loses without the word and its neighbours",
     function=occlusion,
     paper="Zeiler and Fergus 2013, arXiv:1311.2901",
     forward="tokens - window + 2",
@@ -147,6 +149,7 @@ def rise(
 RISE = Method(
     name="rise",
     family="perturbation",
+    measures="How probable the output is in random parts of the text that keep the word",
     function=rise,
     paper="Petsiuk et al. 2018, arXiv:1806.07421",
     forward="samples",

@@ -42,6 +42,7 @@ def conservative_propagation(
 CONSERVATIVE_PROPAGATION = Method(
     name="conservative_propagation",
     family="propagation",
+    measures="How much the word adds to the output while attention stays as it is",
     function=conservative_propagation,
     paper="Ali et al. 2022, arXiv:2202.07304",
     forward="1",

@@ -44,6 +44,7 @@ def grad_sam_deeplift(
 GRAD_SAM_DEEPLIFT = Method(
     name="grad_sam_deeplift",
     family="attention-gradient",
+    measures="How far the word stands out by two methods together, grad_sam and deeplift",
     function=grad_sam_deeplift,
     paper="Barkan et al. 2021, arXiv:2204.11073, and Shrikumar et al. 2017, arXiv:1704.02685",
     forward="3",

@@ -65,6 +65,7 @@ def lime(
 LIME = Method(
     name="lime",
     family="surrogate",
+    measures="How much the word adds to the output in random parts of the text",
     function=lime,
     paper="Ribeiro et al. 2016, arXiv:1602.04938",
     forward="samples",
@@ -119,6 +120,7 @@ def kernel_shap(
 KERNEL_SHAP = Method(
     name="kernel_shap",
     family="surrogate",
+    measures="How much the word adds to the output, averaged over what else of the text is there",
     function=kernel_shap,
     paper="Lundberg and Lee 2017, arXiv:1705.07874",
     forward="samples + 2",
@@ -176,6 +178,7 @@ def shapley_sampling(
 SHAPLEY_SAMPLING = Method(
     name="shapley_sampling",
     family="surrogate",
+    measures="How much the word adds to the output, averaged over what else of the text is there",
     function=shapley_sampling,
     paper="Castro et al. 2009, doi:10.1016/j.cor.2008.04.004",
     forward="permutations * (tokens - 1) + 2",

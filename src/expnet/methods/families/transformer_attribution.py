@@ -51,6 +51,7 @@ def transformer_attribution(
 TRANSFORMER_ATTRIBUTION = Method(
     name="transformer_attribution",
     family="attention-gradient",
+    measures="How much relevance for the output reaches the word through all layers",
     function=transformer_attribution,
     paper="Chefer et al. 2021, arXiv:2012.09838",
     forward="2",

@@ -36,3 +36,13 @@ form.addEventListener("submit", async (event) => {
 document.querySelector("#text").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
 });
+
+// A class can be chosen only where the words depend on it. A regression always needs its output named.
+const selectors = [...document.querySelectorAll("#target, #against")];
+form.addEventListener("change", (event) => {
+  if (event.target.name !== "method" || form.dataset.kind !== "probability") return;
+  const chosen = [...form.querySelectorAll("[name=method]:checked")];
+  const fixed = chosen.length > 0 && chosen.every((method) => "free" in method.dataset);
+  for (const selector of selectors) selector.disabled = fixed;
+  document.querySelector("#fixed").hidden = !fixed;
+});

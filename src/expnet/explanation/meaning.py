@@ -1,0 +1,27 @@
+"""What a score means, in one sentence: made here, and shown as it is by every rendering, page and file."""
+
+from expnet.explanation import colour
+from expnet.text.labels import OutputKind
+
+# What an ExpNet measures that learned from people, or from another one that did.
+MARKED = "How likely people would mark the word as the reason"
+UNCHECKED = "The explainer was not checked on this classifier."
+
+
+def meaning(measures: str, *, signed: bool, uses_target: bool, kind: OutputKind, classes: int) -> str:
+    """Return what the scores measure, whether they have a sign, and whether they depend on the class.
+
+    Args:
+        measures: As `Method.measures`; "" gives no sentence.
+        signed: Whether scores may be negative.
+        uses_target: Whether they depend on the class.
+        kind: What the model's outputs are.
+        classes: How many outputs there are; of a single one there is nothing to choose.
+    """
+    if not measures:
+        return ""
+    what = "class" if kind == "probability" else "output"
+    up, down = colour.directions(kind, plural=False)
+    sign = f"+ {up} the {what}, - {down}" if signed else "no sign"
+    chosen = f"depends on the {what}" if uses_target else f"the same for every {what}"
+    return "; ".join([measures, sign, chosen][: 3 if classes > 1 else 2]) + "."
