@@ -207,7 +207,7 @@ class Explainer:
 
     def _batch(self, read: Sequence[tuple[Text, TokenizedText]], call: Call) -> list[list[Explanation]]:
         encoding = self.classifier.pack(*zip(*read, strict=True))
-        prediction, groups = score(self.classifier, encoding, call, self._network() if call.learned else None)
+        prediction, (groups,) = score(self.classifier, encoding, [call], self._network() if call.learned else None)
         windows, rows = encoding.windows(), prediction.outputs.tolist()
         # One dictionary for all classes of a text: a thousand classes have a million entries otherwise.
         outputs = [dict(zip(self.classifier.labels, row, strict=True)) for row in rows]
