@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ import typer
 from expnet.cli import options
 from expnet.cli.inputs import prompt_of, standard_input_lines
 from expnet.cli.outputs import check_folder_of, say
-from expnet.errors import InputError, MissingExtraError, OptionError, UnsupportedModelError
+from expnet.errors import InputError
 
 if TYPE_CHECKING:
     from expnet.explanation.result import Explanation
@@ -96,29 +95,23 @@ def explain(
     if loaded.trust and any(name == "expnet" for name, _ in chosen):
         say(f"expnet: explained by {loaded.name}. {loaded.trust}")
     items = [Text.of(text, second) for text, second in pairs]
-    by_method = []
-    for name, settings in chosen:
-        try:
-            explain_as = partial(
-                loaded.explain,
-                items,
-                method=name,
-                options=settings,
-                seed=seed,
-                truncate=truncate,
-                progress=sys.stderr.isatty(),
-            )
-            by_method.append(
-                explain_as(target="all", classes=classes) if every else explain_as(target=target, against=against)
-            )
-        except (InputError, MissingExtraError, OptionError, UnsupportedModelError) as error:
-            if method != ["all"]:
-                raise
-            say(f"left out {name}: {error}")
-    by_text = list(zip(*by_method, strict=True))
+    by_method = loaded.compare(
+        items,
+        methods=dict(chosen),
+        seed=seed,
+        target=target,
+        against=against,
+        classes=classes,
+        truncate=truncate,
+        progress=sys.stderr.isatty(),
+        left_out=(lambda name, error: say(f"left out {name}: {error}")) if method == ["all"] else None,
+    )
+    by_text = zip(*by_method.values(), strict=True)
     if every:  # of each text a ranking by each method
-        by_text = [ranking for rankings in by_text for ranking in rankings]
-    _write(by_text, format, output, ranked=every)
+        shown = [ranking for rankings in by_text for ranking in rankings]
+    else:
+        shown = [[explanation for (explanation,) in by_each] for by_each in by_text]
+    _write(shown, format, output, ranked=every)
 
 
 def _asks_for_every_class(target: str | None, against: str | None, classes: int | None) -> bool:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from expnet.explainer.asking import AskedClasses, Call
 from expnet.methods.coalitions import shared_logits
-from expnet.methods.learned import check_tier
 from expnet.methods.traced import run_together
 from expnet.model.classifier import Classifier
 from expnet.model.prediction import Prediction
@@ -42,9 +41,6 @@ def score(
     Returns:
         The prediction, and for each method the scores of the classes, in no particular order.
     """
-    for call in calls:
-        if call.learned and network is not None:
-            check_tier(network, gradient=call.method.uses_target)
     if classifier.hypotheses is not None:  # zero-shot labels are read one by one
         prediction = classifier.predict(encoding)
         return prediction, [_after_prediction(classifier, encoding, call, network, prediction) for call in calls]

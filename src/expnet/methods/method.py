@@ -106,6 +106,11 @@ class Method:
         return has_needs(self.function)
 
     @property
+    def worth_sharing(self) -> bool:
+        """Whether it costs noticeably less together with other methods: of many passes, the shared one is no gain."""
+        return self.predicts or self.takes_few_passes
+
+    @property
     def takes_few_passes(self) -> bool:
         """Whether the work is the same few passes for every text and whatever the options."""
         return self.cost == "passes" and self.forward.isdecimal() and self.backward.isdecimal()
