@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from expnet.attention.intercept import run
 from expnet.methods.families import attention, attention_gradient
-from expnet.methods.families.attention import anchor_row, layers_of
+from expnet.methods.families.attention import anchor_row
 from expnet.text.texts import Text
 from tests.classifiers import tiny_classifier
 from tests.models import ARCHITECTURES
@@ -136,7 +137,9 @@ class TestAttention:
         """The triangle inequality, on every architecture; with padding and special tokens left in."""
         classifier, encoding, _ = case(architecture)
         anchor = anchor_row(encoding, classifier.support.anchor)
-        for layer in layers_of(classifier, encoding):
+        with torch.inference_mode():
+            done = run(classifier.model, encoding.inputs(), attend=lambda _, layer: layer)
+        for layer in done.layers:
             carried = attention._carried(layer, anchor)
             joined = (layer.probabilities @ layer.value).transpose(1, 2).flatten(2)
             whole = torch.einsum("bi,bid->bd", anchor, joined @ layer.output_projection().T)

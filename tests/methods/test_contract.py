@@ -17,6 +17,8 @@ from expnet.methods.contract.specimen import tiny_classifier as specimen
 from expnet.methods.families.gradient import INTEGRATED_GRADIENTS
 from expnet.methods.passes import differentiable, inputs_of, of_target, score_parts
 from expnet.methods.registry import TABLE
+from expnet.methods.shared_pass import PassNeeds
+from expnet.methods.traced import by_trace
 from tests.classifiers import tiny_network
 from tests.plugin import FIRST_TOKEN
 from tests.support import options_for
@@ -85,6 +87,47 @@ class TestPlantedFaults:
             uses_target=True,
         )
         check_method(method)
+
+    @staticmethod
+    def reading(change=lambda scores, trace: scores, spoil=lambda logits: logits):
+        """Gradient times input that reads a pass of its own, with room for faults."""
+
+        def own(classifier, part):
+            leaf = []
+
+            def embed(raw):
+                leaf.append(raw.detach().requires_grad_())
+                return leaf[0]
+
+            with differentiable():
+                logits = run(classifier.model, inputs_of(part, "cpu"), embed=embed).logits
+            return spoil(logits), (logits, leaf[0])
+
+        @by_trace(lambda _: PassNeeds(own=own))
+        def function(classifier, part, target, *, trace):
+            logits, leaf = trace.own
+            with differentiable():
+                (gradient,) = torch.autograd.grad(of_target(logits, target).sum(), leaf, retain_graph=trace.keep)
+            return change((gradient * leaf).sum(-1), trace)
+
+        return function
+
+    def test_an_honest_one_that_reads_a_pass_is_right_but_must_say_that_classes_share_it(self):
+        self.caught(self.reading(), "does not declare shares_forward=True")
+        declared = {"forward": "1", "backward": "1", "signed": True, "uses_target": True, "shares_forward": True}
+        method = expnet.Method(name="honest", family="gradient", function=self.reading(), paper="", **declared)
+        check_method(method)
+
+    def test_other_scores_in_the_pass_that_predicts(self):
+        def change(scores, trace):
+            return scores * (2 if trace.keep else 1) * 2 if seen.append(trace.keep) or any(seen) else scores
+
+        seen = []
+        self.caught(self.reading(change), "from those that it has by itself", shares_forward=True)
+
+    def test_a_pass_that_predicts_something_else(self):
+        function = self.reading(spoil=lambda logits: logits.flip(1))
+        self.caught(function, "predicts something else than the model", shares_forward=True)
 
     def test_the_mask_is_not_passed(self):
         def function(classifier, encoding, target):

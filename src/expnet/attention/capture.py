@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -58,6 +58,20 @@ class Trace:
         return self.received.log()
 
     @classmethod
+    def of_layers(
+        cls, logits: Tensor, layers: Sequence[AnchorAttention], mask: Bool[Tensor, "batch tokens"]
+    ) -> "Trace":
+        """Return what layers say of the anchor, as `PooledTokens.attention` read them; `mask` is False on padding."""
+        hidden = ~mask[:, None, None]
+        received = [layer.received for layer in layers if layer.received is not None]
+        return cls(
+            logits,
+            torch.stack([layer.log_row for layer in layers], dim=1).masked_fill(hidden, -torch.inf),
+            torch.stack([layer.log_column for layer in layers], dim=1).masked_fill(hidden, -torch.inf),
+            torch.stack(received, dim=1) if received else None,
+        )
+
+    @classmethod
     def joined(cls, parts: "Sequence[Trace]", width: int) -> "Trace":
         """Return the traces of several batches as one on the CPU, padded to a number of tokens."""
 
@@ -95,7 +109,6 @@ def capture(
     Raises:
         UnsupportedModelError: If no attention came back.
     """
-    mask = inputs["attention_mask"].bool()
     pooled = PooledTokens.of(model, inputs, anchor)
     layers: list[AnchorAttention] = []
 
@@ -103,13 +116,7 @@ def capture(
         layers.append(pooled.attention(layer, received=received))
 
     logits = each_layer(model, inputs, take, backend=backend)
-    hidden = ~mask[:, None, None]
-    return Trace(
-        logits,
-        torch.stack([layer.log_row for layer in layers], dim=1).masked_fill(hidden, -torch.inf),
-        torch.stack([layer.log_column for layer in layers], dim=1).masked_fill(hidden, -torch.inf),
-        torch.stack([layer.received for layer in layers if layer.received is not None], dim=1) if received else None,
-    )
+    return Trace.of_layers(logits, layers, inputs["attention_mask"].bool())
 
 
 def each_layer(

@@ -1,6 +1,6 @@
 """All that one forward pass says of each head and token, and what a backward pass from the target's logit adds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -72,8 +72,7 @@ def attention_signals(
     """
     layers: list[FusedLayer | Layer] = []
     logits = each_layer(model, inputs, layers.append, backend=backend, project=True)
-    with torch.no_grad():
-        return _signals(logits, layers, PooledTokens.of(model, inputs, anchor))
+    return signals_of(logits, layers, PooledTokens.of(model, inputs, anchor))
 
 
 def gradient_signals(
@@ -87,17 +86,39 @@ def gradient_signals(
         UnsupportedModelError: If the model's embeddings or attention cannot be reached.
         NoGradientError: If the logits do not lead back to the tokens.
     """
-    return GradientPass(model, inputs, anchor=anchor).signals(target)
+    done = GradientPass(model, inputs)
+    return done.signals(done.slopes(target), anchor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slopes:
+    """The gradient of each text's target logit.
+
+    Attributes:
+        matrices: Along each attention matrix of the model, if they are in the open.
+        embeddings: With respect to the tokens' embeddings.
+        others: At further points of the graph, as they were asked for.
+    """
+
+    matrices: list[Float[Tensor, "batch heads tokens tokens"]]
+    embeddings: Float[Tensor, "batch tokens width"]
+    others: list[Tensor]
 
 
 class GradientPass:
-    """One forward pass with attention in the open, whose graph takes a backward pass from any number of targets.
+    """One forward pass whose graph takes a backward pass from any number of targets.
 
     A caller may be in inference mode.
     """
 
-    def __init__(self, model: PreTrainedModel, inputs: Mapping[str, Tensor], *, anchor: Anchor) -> None:
-        """Run the forward pass; arguments and errors are those of `gradient_signals`."""
+    def __init__(self, model: PreTrainedModel, inputs: Mapping[str, Tensor], *, matrices: bool = True) -> None:
+        """Run the forward pass; the errors are those of `gradient_signals`.
+
+        Args:
+            model: A sequence classifier. It comes back as it was.
+            inputs: Its keyword arguments; `attention_mask` is needed.
+            matrices: Whether attention runs in the open, or fused.
+        """
         leaves: list[Tensor] = []
 
         def embed(raw: Tensor) -> Tensor:
@@ -107,8 +128,8 @@ class GradientPass:
         with torch.inference_mode(False), torch.enable_grad():
             # No graph can hold tensors made in inference mode; their copies are plain ones.
             self._inputs = {name: tensor.clone() for name, tensor in inputs.items()}
-            self._pass = run(model, self._inputs, embed=embed, attend=lambda _, layer: layer)
-        self._model, self._anchor, self._embeddings = model, anchor, leaves[-1]
+            self._pass = run(model, self._inputs, embed=embed, attend=(lambda _, layer: layer) if matrices else None)
+        self._model, self._embeddings = model, leaves[-1]
         self._without: Signals | None = None
 
     @property
@@ -116,35 +137,61 @@ class GradientPass:
         """As the model gives them."""
         return self._pass.logits.detach()
 
-    def of_each(self, targets: Int[Tensor, "targets batch"]) -> Iterator[Signals]:
-        """Yield the signals of one target of each text after the other; the last backward pass frees the graph."""
-        for number, target in enumerate(targets, start=1):
-            yield self.signals(target, keep=number < len(targets))
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """What each attention computed, out of the graph; none unless matrices are in the open."""
+        with torch.inference_mode(False):
+            return tuple(
+                replace(layer, probabilities=layer.probabilities.detach(), value=layer.value.detach())
+                for layer in self._pass.layers
+            )
 
-    def signals(self, target: Int[Tensor, " batch"] | None, *, keep: bool = False) -> Signals:
-        """Run a backward pass from each text's target logit, or its largest; with `keep` others may follow.
+    def slopes(
+        self,
+        target: Int[Tensor, " batch"] | None,
+        *,
+        embeddings: bool = True,
+        others: Sequence[Tensor] = (),
+        keep: bool = False,
+    ) -> Slopes:
+        """Run a backward pass from each text's target logit, or its largest.
+
+        Args:
+            target: A class, or a contrast of two, for each text.
+            embeddings: Whether to go down to the embeddings; without, theirs are zeros.
+            others: Further points of the graph.
+            keep: Whether another backward pass may follow.
 
         Raises:
             NoGradientError: If the logits do not lead back to the tokens.
         """
+        maps = [layer.probabilities for layer in self._pass.layers]
+        last = [self._embeddings] if embeddings else []
         with torch.inference_mode(False), torch.enable_grad():
-            maps = [layer.probabilities for layer in self._pass.layers]
             logits = self._pass.logits.float()
             explained = (logits.amax(1) if target is None else logit_of(logits, target.clone())).sum()
-            *slopes_of_maps, slopes = gradients(self._model, explained, [*maps, self._embeddings], keep=keep)
+            slopes = gradients(self._model, explained, [*maps, *others, *last], keep=keep)
+            zeros = slopes[-1] if embeddings else torch.zeros_like(self._embeddings)
+        stop = len(maps) + len(others)
+        return Slopes(matrices=slopes[: len(maps)], embeddings=zeros, others=slopes[len(maps) : stop])
+
+    def signals(self, slopes: Slopes, anchor: Anchor) -> Signals:
+        """Return what the pass and a backward pass down to the embeddings say."""
         with torch.inference_mode(False), torch.no_grad():
-            pooled, stack = PooledTokens.of(self._model, self._inputs, self._anchor), Stack.of(self._model)
+            pooled, stack, layers = (
+                PooledTokens.of(self._model, self._inputs, anchor),
+                Stack.of(self._model),
+                self.layers,
+            )
             if self._without is None:  # what the forward pass alone says is the same for every target
-                layers = [
-                    replace(layer, probabilities=layer.probabilities.detach(), value=layer.value.detach())
-                    for layer in stack.reading(self._pass.layers)
-                ]
-                self._without = _signals(self.logits, layers, pooled)
-            evidence = _evidence([a.detach() for a in maps], slopes_of_maps, slopes, pooled, stack)
-            return replace(self._without, evidence=evidence)
+                self._without = signals_of(self.logits, stack.reading(layers), pooled)
+            maps = [layer.probabilities for layer in layers]
+            return replace(self._without, evidence=_evidence(maps, slopes.matrices, slopes.embeddings, pooled, stack))
 
 
-def _signals(logits: Tensor, layers: Sequence[FusedLayer | Layer], pooled: PooledTokens) -> Signals:
+@torch.no_grad()
+def signals_of(logits: Tensor, layers: Sequence[FusedLayer | Layer], pooled: PooledTokens) -> Signals:
+    """Return what the attention layers in which the anchor reads the text say, without evidence."""
     attention = [pooled.attention(layer, received=True) for layer in layers]
     values = [_values(layer, of_anchor.log_row) for layer, of_anchor in zip(layers, attention, strict=True)]
     return Signals(

@@ -1,19 +1,17 @@
 """`expnet explain`: texts in, coloured words, a page or JSON lines out."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from expnet.cli import options
 from expnet.cli.inputs import prompt_of, standard_input_lines
 from expnet.cli.outputs import check_folder_of, say, say_written
-from expnet.errors import InputError, MissingExtraError, OptionError, UnsupportedModelError
-from expnet.runtime.progress import track
+from expnet.errors import InputError
 
 if TYPE_CHECKING:
     from expnet.explanation.result import Explanation
@@ -100,45 +98,29 @@ def explain(
     if loaded.trust and any(name == "expnet" for name, _ in chosen):
         say(f"expnet: explained by {loaded.name}. {loaded.trust}")
     items = [Text.of(text, second) for text, second in pairs]
-    ask = partial(loaded.explain, items, seed=seed, truncate=truncate)
-    ask = partial(ask, target="all", classes=classes) if every else partial(ask, target=target, against=against)
-    by_method, stopped = _by_each(chosen, ask, texts=len(items), skip=method == ["all"])
-    by_text = list(zip(*by_method, strict=True))
+    ended: list[int] = []
+    by_method = loaded.compare(
+        items,
+        methods=dict(chosen),
+        seed=seed,
+        target=target,
+        against=against,
+        classes=classes,
+        truncate=truncate,
+        progress=sys.stderr.isatty(),
+        left_out=(lambda name, error: say(f"left out {name}: {error}")) if method == ["all"] else None,
+        stopped=ended.append,
+    )
+    if ended:
+        say(f"expnet: stopped after {ended[0]} of {len(chosen)} methods, which are shown.")
+    by_text = zip(*by_method.values(), strict=True)
     if every:  # of each text a ranking by each method
-        by_text = [ranking for rankings in by_text for ranking in rankings]
-    _write(by_text, format, output, ranked=every)
-    if stopped:
+        shown = [ranking for rankings in by_text for ranking in rankings]
+    else:
+        shown = [[explanation for (explanation,) in by_each] for by_each in by_text]
+    _write(shown, format, output, ranked=every)
+    if ended:
         raise typer.Exit(_INTERRUPTED)
-
-
-def _by_each(
-    chosen: Sequence[tuple[str, dict[str, Any]]], ask: Callable[..., Any], *, texts: int, skip: bool
-) -> tuple[list[Any], bool]:
-    """Ask each method for the texts; return what they say, and whether Ctrl-C ended it after the first of them.
-
-    Args:
-        chosen: Methods with their options.
-        ask: Takes `method`, `options` and `progress`.
-        texts: How many texts it explains.
-        skip: Leave out methods that cannot run, and say why.
-    """
-    shown, several = sys.stderr.isatty(), len(chosen) > 1
-    by_method: list[Any] = []
-    try:
-        bar = track(chosen, lambda named: named[0], show=shown, total=texts * len(chosen), size=lambda _: texts)
-        for name, settings in bar if several else chosen:
-            try:
-                by_method.append(ask(method=name, options=settings, progress=shown and not several))
-            except (InputError, MissingExtraError, OptionError, UnsupportedModelError) as error:
-                if not skip:
-                    raise
-                say(f"left out {name}: {error}")
-    except KeyboardInterrupt:
-        if not by_method:
-            raise
-        say(f"expnet: stopped after {len(by_method)} of {len(chosen)} methods, which are shown.")
-        return by_method, True
-    return by_method, False
 
 
 def _asks_for_every_class(target: str | None, against: str | None, classes: int | None) -> bool:

@@ -1,28 +1,28 @@
 """The facade: a classifier, and the ExpNet or any other method that explains it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, overload
 
-from expnet._version import __version__
 from expnet.checking import TrustCheck, measure, verdict_on, with_check
-from expnet.errors import InputError
+from expnet.errors import ExpnetError, InputError
 from expnet.explainer.asking import Call, asked_classes
+from expnet.explainer.comparing import run_methods
+from expnet.explainer.results import told
 from expnet.explainer.scoring import score
-from expnet.explanation.meaning import UNCHECKED, meaning
-from expnet.explanation.result import Explanation, Word, scored
-from expnet.methods.learned import method_of
+from expnet.explanation.meaning import UNCHECKED
+from expnet.explanation.result import Explanation
+from expnet.methods.learned import check_tier, method_of
+from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.model.batches import in_batches
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
-from expnet.network.trust import measured_by
 from expnet.network.universal import trust_of
 from expnet.rationales import Record
 from expnet.runtime.ambient import torch_defaults
 from expnet.runtime.memory import bisect_on_error
 from expnet.runtime.progress import track
-from expnet.text.encoding import pool_words
 from expnet.text.texts import Text, as_text, as_texts
 from expnet.text.windows import TokenizedText
 
@@ -161,16 +161,69 @@ class Explainer:
             TextTooLongError: If a pair is too long for windows.
             NonFiniteError: If the model or the method returns NaN or infinity.
         """
-        attribution = find_method(method) if method != _LEARNED or self.network is None else method_of(self.network)
-        attribution.check(options)
+        attribution = self._method(method, options)
         asked = asked_classes(self.classifier, target, against=against, classes=classes)
         call, alone = Call(attribution, options, seed, asked, truncate), isinstance(texts, str | Text)
         items = [as_text(texts)] if isinstance(texts, str | Text) else as_texts(texts)
-        by_text = self._all(items, call, progress=progress and not alone)
+        (by_text,) = self._each(items, [call], progress=progress and not alone)
         if asked.classes is not None:
             return by_text[0] if alone else by_text
         explanations = [explanation for (explanation,) in by_text]
         return explanations[0] if alone else explanations
+
+    @torch_defaults()
+    def compare(
+        self,
+        texts: Iterable[str | Text],
+        *,
+        methods: Mapping[str, Mapping[str, Any]],
+        seed: int = 0,
+        target: str | int | None = None,
+        against: str | int | None = None,
+        classes: int | None = None,
+        truncate: bool = False,
+        progress: bool = False,
+        left_out: Callable[[str, ExpnetError], None] | None = None,
+        stopped: Callable[[int], None] | None = None,
+    ) -> dict[str, list[list[Explanation]]]:
+        """Explain texts by several methods, which share the prediction and whatever passes they can.
+
+        The scores are those that each method gives by itself. Methods that read one forward pass read the same, and one
+        backward pass serves all that need it; see docs/speed.md.
+
+        Args:
+            texts: As for `explain`, in a list.
+            methods: Options by the name of the method, as in `{"expnet": {}, "rise": {"samples": 500}}`.
+            seed: As for `explain`, as are the arguments that follow.
+            target: Class to explain.
+            against: Another class.
+            classes: With the target "all", how many.
+            truncate: Cut long texts.
+            progress: Show a progress bar.
+            left_out: Is told of each method that does not suit the model or its options, and the error, instead of
+                raising it. The others go on.
+            stopped: Is told how many methods are done when Ctrl-C ends the work after the first of them, instead of
+                raising `KeyboardInterrupt`; these are returned.
+
+        Returns:
+            For each method, for each text, the explanations of the classes: one, or all with the target "all".
+
+        Raises:
+            InputError: If no method is named; and the other errors of `explain`.
+        """
+        if not methods:
+            raise InputError("Expected one method or more to compare, got none.")
+        items, asked = as_texts(texts), asked_classes(self.classifier, target, against=against, classes=classes)
+
+        def call(name: str) -> Call:
+            return Call(self._method(name, methods[name]), methods[name], seed, asked, truncate)
+
+        def run(calls: Sequence[Call]) -> list[list[list[Explanation]]]:
+            return self._each(items, calls, progress=progress and len(methods) == 1)
+
+        return run_methods(
+            list(methods), call, run, left_out, stopped, texts=len(items), progress=progress and len(methods) > 1
+        )
 
     @torch_defaults()
     def check(self, texts: Iterable[str | Text | Record], *, seed: int = 0, progress: bool = False) -> TrustCheck:
@@ -198,33 +251,43 @@ class Explainer:
         self.checked = verdict or ("" if self.network is None else UNCHECKED)
         return " ".join(part for part in (verdict, self._learned_from) if part)
 
-    def _all(self, texts: Sequence[Text], call: Call, *, progress: bool) -> list[list[Explanation]]:
-        """Explain texts of similar length together; return for each the classes asked for."""
-        batches = in_batches(self.classifier, texts, truncate=call.truncate)
-        done: dict[int, list[Explanation]] = {}
-        for batch in track(batches, "explaining", show=progress, total=len(texts), size=len):
+    def _each(self, items: Sequence[Text], calls: Sequence[Call], *, progress: bool) -> list[list[list[Explanation]]]:
+        """Explain texts of similar length together; return for each method and text the classes asked for."""
+        batches = in_batches(self.classifier, items, truncate=calls[0].truncate)
+        done: dict[int, list[list[Explanation]]] = {}
+        for batch in track(batches, "explaining", show=progress, total=len(items), size=len):
             read = list(zip(batch.texts, batch.readings, strict=True))
-            explanations = bisect_on_error(lambda part: self._batch(part, call), read)
+            explanations = bisect_on_error(lambda part: self._batch(part, calls), read)
             done.update(zip(batch.places, explanations, strict=True))
-        return [done[place] for place in range(len(texts))]
+        return [[done[place][number] for place in range(len(items))] for number in range(len(calls))]
 
-    def _batch(self, read: Sequence[tuple[Text, TokenizedText]], call: Call) -> list[list[Explanation]]:
+    def _batch(
+        self, read: Sequence[tuple[Text, TokenizedText]], calls: Sequence[Call]
+    ) -> list[list[list[Explanation]]]:
+        network = self._network() if any(call.learned for call in calls) else None
         encoding = self.classifier.pack(*zip(*read, strict=True))
-        prediction, groups = score(self.classifier, encoding, call, self._network() if call.learned else None)
-        windows, rows = encoding.windows(), prediction.outputs.tolist()
-        # One dictionary for all classes of a text: a thousand classes have a million entries otherwise.
-        outputs = [dict(zip(self.classifier.labels, row, strict=True)) for row in rows]
-        by_text: list[list[Explanation]] = [[] for _ in encoding.texts]
-        for group in groups:
-            words = pool_words(group.scores, encoding, pool="sum" if call.method.signed else "max")
-            for index, explanations in enumerate(by_text):
-                told = scored(
-                    encoding.texts[index], words[index].tolist(), encoding.read[index], method=call.method.name
-                )
-                for label in group.chosen[:, index].tolist():
-                    text = encoding.texts[index]
-                    explanations.append(self._explanation(text, label, told, outputs[index], windows[index], call))
-        return [sorted(explanations, key=lambda explanation: -explanation.output) for explanations in by_text]
+        prediction, by_call = score(self.classifier, encoding, calls, network)
+        by_method = [
+            told(
+                self.classifier,
+                encoding,
+                prediction,
+                groups,
+                call,
+                network=network,
+                name=self.name,
+                checked=self.checked,
+            )
+            for call, groups in zip(calls, by_call, strict=True)
+        ]
+        return [list(of_text) for of_text in zip(*by_method, strict=True)]
+
+    def _method(self, name: str, options: Mapping[str, Any]) -> Method:
+        method = find_method(name) if name != _LEARNED or self.network is None else method_of(self.network)
+        method.check(options)
+        if self.network is not None and "network" in method.supplied:
+            check_tier(self.network, gradient=method.uses_target)
+        return method
 
     def _network(self) -> ExpNet:
         if self.network is None:
@@ -234,44 +297,3 @@ class Explainer:
                 "method='generic_relevance'."
             )
         return self.network
-
-    def _explanation(
-        self, text: Text, label: int, words: tuple[Word, ...], outputs: Mapping[str, float], windows: int, call: Call
-    ) -> Explanation:
-        names, against = self.classifier.labels, call.asked.against
-        return Explanation(
-            text=text.text,
-            pair=text.pair,
-            words=words,
-            label=names[label],
-            output=outputs[names[label]],
-            outputs=outputs,
-            method=call.method.name,
-            signed=call.method.signed,
-            calibrated=call.learned,
-            windows=windows,
-            threshold=self._network().config.threshold if call.learned else None,
-            provenance=self._provenance(call),
-            kind=self.classifier.kind,
-            uses_target=self._uses_target(call),
-            against=None if against is None else names[against],
-            meaning=meaning(
-                measured_by(self._network().config.provenance) if call.learned else call.method.measures,
-                signed=call.method.signed,
-                uses_target=self._uses_target(call),
-                kind=self.classifier.kind,
-                classes=len(names),
-            ),
-            checked=self.checked if call.learned else "",
-        )
-
-    def _uses_target(self, call: Call) -> bool:
-        return call.method.uses_target or self.classifier.hypotheses is not None
-
-    def _provenance(self, call: Call) -> dict[str, str]:
-        classifier = {"classifier": self.classifier.name or type(self.classifier.model).__name__, "expnet": __version__}
-        if call.learned:
-            return classifier | {"explainer": self.name or "ExpNet", "attention": self.classifier.support.backend}
-        settings = {name: parameter.default for name, parameter in call.method.options.items()} | dict(call.options)
-        seed = {} if call.method.deterministic else {"seed": str(call.seed)}
-        return classifier | {name: str(value)[:80] for name, value in settings.items()} | seed

@@ -1,5 +1,6 @@
 """Predict a batch and score its tokens for each class asked for, at the cost of what differs between classes."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -8,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.explainer.asking import Call
+from expnet.explainer.asking import AskedClasses, Call
 from expnet.methods.coalitions import shared_logits
-from expnet.methods.learned import check_tier, score_classes
+from expnet.methods.traced import run_together
 from expnet.model.classifier import Classifier
 from expnet.model.prediction import Prediction
 from expnet.network.expnet import ExpNet
@@ -27,28 +28,36 @@ class Scored:
 
 
 def score(
-    classifier: Classifier, encoding: Encoding, call: Call, network: ExpNet | None
-) -> tuple[Prediction, list[Scored]]:
-    """Predict texts and score their tokens; classes come in no particular order.
+    classifier: Classifier, encoding: Encoding, calls: Sequence[Call], network: ExpNet | None
+) -> tuple[Prediction, list[list[Scored]]]:
+    """Predict texts and score their tokens by several methods, in one forward pass where they can share it.
 
     Args:
         classifier: The classifier.
         encoding: Windows.
-        call: What is asked for.
-        network: The ExpNet, if it explains: its pass gives prediction and scores together.
+        calls: What is asked for: for the same classes of each method.
+        network: The ExpNet, if one of the methods is its.
+
+    Returns:
+        The prediction, and for each method the scores of the classes, in no particular order.
     """
-    if network is not None:
-        check_tier(network, gradient=call.method.uses_target)
-    if network is None or classifier.hypotheses is not None:  # zero-shot labels are read one by one
-        return _after_prediction(classifier, encoding, call, network)
-    if call.asked.classes is not None and network.uses_target:
-        return _all_with_prediction(classifier, encoding, call, network)
-    return _with_prediction(classifier, encoding, call, network)
+    if classifier.hypotheses is not None:  # zero-shot labels are read one by one
+        prediction = classifier.predict(encoding)
+        return prediction, [_after_prediction(classifier, encoding, call, network, prediction) for call in calls]
+    (call, *others) = calls
+    if call.learned and network is not None and not others and not (call.asked.classes and network.uses_target):
+        prediction, scores = _with_prediction(classifier, encoding, call, network)
+        return prediction, [[scores]]
+    prediction, traced = _traced(classifier, encoding, calls, network)
+    return prediction, [
+        traced.get(number) or _after_prediction(classifier, encoding, call, network, prediction)
+        for number, call in enumerate(calls)
+    ]
 
 
 def _with_prediction(
     classifier: Classifier, encoding: Encoding, call: Call, network: ExpNet
-) -> tuple[Prediction, list[Scored]]:
+) -> tuple[Prediction, Scored]:
     target: Tensor | Literal["predicted"] | None
     if not network.uses_target:
         target = None
@@ -61,33 +70,56 @@ def _with_prediction(
     with torch.inference_mode():
         logits, features = read_features(classifier, encoding, network.config.features, target=target)
         prediction = classifier.prediction(encoding, logits)  # says so where the model returned NaN
-        return prediction, [Scored(_chosen(prediction, call), network.score(features))]
+        return prediction, Scored(_chosen(prediction, call.asked), network.score(features))
 
 
-def _all_with_prediction(
-    classifier: Classifier, encoding: Encoding, call: Call, network: ExpNet
-) -> tuple[Prediction, list[Scored]]:
-    count = call.asked.classes or 1
-    everything = count == len(classifier.labels)
-    before = None if everything or _single_windows(encoding) else classifier.predict(encoding).outputs
+def _traced(
+    classifier: Classifier, encoding: Encoding, calls: Sequence[Call], network: ExpNet | None
+) -> tuple[Prediction, dict[int, list[Scored]]]:
+    """Predict texts in the pass that methods read; return the scores of those that can, by number."""
+    runs = {}
+    for number, call in enumerate(calls):
+        of_call = network if call.learned else None
+        run = call.method.traced(classifier, options=call.options, seed=call.seed, network=of_call)
+        if run is not None:
+            runs[number] = run
+    if not runs:
+        return classifier.predict(encoding), {}
+    asked = calls[0].asked
+    count = asked.classes or 1
+    everything = asked.classes == len(classifier.labels)
+    dependent = any(run.uses_target for run in runs.values())
+    before = None
+    if dependent and not everything and asked.target is None and not _single_windows(encoding):
+        before = classifier.predict(encoding)  # only all windows of a text together say which class it is
 
     def choose(part: Encoding, logits: Tensor) -> Tensor:
+        if asked.target is not None:
+            return torch.full((1, len(part)), asked.target)
         if everything:  # in any order, so that the windows of a text need not agree on one
             return torch.arange(count)[:, None].repeat(1, len(part))
-        return _most_probable(classifier.outputs(logits) if before is None else before[part.text_of], count)
+        return _most_probable(classifier.outputs(logits) if before is None else before.outputs[part.text_of], count)
 
-    logits, targets, scores = score_classes(classifier, encoding, choose, network=network)
-    chosen = torch.zeros(count, len(encoding.texts), dtype=torch.long)
-    chosen[:, encoding.text_of] = targets
-    prediction = classifier.prediction(encoding, logits)
-    return prediction, [Scored(row[None], of_class) for row, of_class in zip(chosen, scores, strict=True)]
+    logits, targets, scores = run_together(classifier, encoding, choose, list(runs.values()))
+    prediction = before or classifier.prediction(encoding, logits)
+    ranked = torch.zeros(count, len(encoding.texts), dtype=torch.long)
+    ranked[:, encoding.text_of] = targets
+
+    def scored(of_run: Tensor, *, uses_target: bool) -> list[Scored]:
+        if not uses_target or asked.classes is None:
+            return [Scored(_chosen(prediction, asked), of_run[0])]
+        return [Scored(row[None], of_class) for row, of_class in zip(ranked, of_run, strict=True)]
+
+    return prediction, {
+        number: scored(of_run, uses_target=run.uses_target)
+        for (number, run), of_run in zip(runs.items(), scores, strict=True)
+    }
 
 
 def _after_prediction(
-    classifier: Classifier, encoding: Encoding, call: Call, network: ExpNet | None
-) -> tuple[Prediction, list[Scored]]:
-    prediction = classifier.predict(encoding)
-    chosen, target = _chosen(prediction, call), call.asked.target
+    classifier: Classifier, encoding: Encoding, call: Call, network: ExpNet | None, prediction: Prediction
+) -> list[Scored]:
+    chosen, target = _chosen(prediction, call.asked), call.asked.target
     zero_shot = classifier.hypotheses is not None  # the label is part of what is read
     groups = chosen.split(1) if call.method.uses_target or zero_shot else (chosen,)
     scored = []
@@ -100,14 +132,13 @@ def _after_prediction(
                 of_texts[encoding.text_of],
                 options=call.options,
                 seed=call.seed,
-                network=network,
+                network=network if call.learned else None,
             )
             scored.append(Scored(group, scores))
-    return prediction, scored
+    return scored
 
 
-def _chosen(prediction: Prediction, call: Call) -> Int[Tensor, "classes texts"]:
-    asked = call.asked
+def _chosen(prediction: Prediction, asked: AskedClasses) -> Int[Tensor, "classes texts"]:
     if asked.classes is not None:
         return _most_probable(prediction.outputs, asked.classes)
     if asked.label is not None:

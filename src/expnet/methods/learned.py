@@ -1,26 +1,41 @@
 """ExpNet as one method among the others: with attention alone, and with gradients."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.attention.signals import GradientPass
 from expnet.errors import OptionError
 from expnet.explanation.meaning import MARKED
 from expnet.methods.method import Method
-from expnet.model.capacity import batches
+from expnet.methods.shared_pass import PassNeeds, PassTrace
+from expnet.methods.traced import reads
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
+from expnet.network.features import FeatureConfig, attention_features
 from expnet.network.inputs import read_features
-from expnet.runtime.ambient import torch_defaults
 from expnet.text.encoding import Encoding
 
 
+def _needs(given: Mapping[str, Any]) -> PassNeeds:
+    """Return what a network reads of a pass."""
+    config = given["network"].config.features
+    if config.uses_target:
+        return PassNeeds(matrices=True, embeddings=True, slopes=True)
+    if isinstance(config, FeatureConfig):
+        return PassNeeds(rows=True, received="received" in config.patterns)
+    return PassNeeds(layers=True, projections=True)
+
+
+@reads(_needs)
 def expnet(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, network: ExpNet
+    classifier: Classifier,
+    encoding: Encoding,
+    target: Int[Tensor, " batch"],
+    *,
+    network: ExpNet,
+    trace: PassTrace | None = None,
 ) -> Float[Tensor, "batch tokens"]:
     """Score each token, in [0, 1], by how likely people would mark it, learned from rationales.
 
@@ -29,11 +44,12 @@ def expnet(
         encoding: Windows.
         target: Not used.
         network: Trained for classifiers of this kind, in evaluation mode, on attention alone.
+        trace: The pass; without, it runs its own.
 
     Raises:
         OptionError: If the network needs gradients.
     """
-    return _score(classifier, encoding, target, network, gradient=False)
+    return _score(classifier, encoding, target, network, trace, gradient=False)
 
 
 EXPNET = Method(
@@ -48,8 +64,14 @@ EXPNET = Method(
 )
 
 
+@reads(_needs)
 def expnet_gradient(
-    classifier: Classifier, encoding: Encoding, target: Int[Tensor, " batch"], *, network: ExpNet
+    classifier: Classifier,
+    encoding: Encoding,
+    target: Int[Tensor, " batch"],
+    *,
+    network: ExpNet,
+    trace: PassTrace | None = None,
 ) -> Float[Tensor, "batch tokens"]:
     """Score each token, in [0, 1], by how likely people would mark it as a reason for the target.
 
@@ -58,11 +80,12 @@ def expnet_gradient(
         encoding: Windows.
         target: A class for each window.
         network: Trained on attention and gradients, in evaluation mode.
+        trace: The pass; without, it runs its own.
 
     Raises:
         OptionError: If the network sees no gradients.
     """
-    return _score(classifier, encoding, target, network, gradient=True)
+    return _score(classifier, encoding, target, network, trace, gradient=True)
 
 
 EXPNET_GRADIENT = Method(
@@ -77,45 +100,6 @@ EXPNET_GRADIENT = Method(
     uses_target=True,
     shares_forward=True,
 )
-
-
-@torch_defaults()
-def score_classes(
-    classifier: Classifier, encoding: Encoding, choose: Callable[[Encoding, Tensor], Tensor], *, network: ExpNet
-) -> tuple[Float[Tensor, "batch classes"], Int[Tensor, "targets batch"], Float[Tensor, "targets batch tokens"]]:
-    """Score each token for several targets, by one forward pass and a backward pass from each of them.
-
-    Args:
-        classifier: The classifier.
-        encoding: Windows.
-        choose: Takes windows and their logits, and returns the targets, [targets, batch]; called for one part of the
-            windows after the other, each time for the same number of targets.
-        network: Trained on attention and gradients, in evaluation mode.
-
-    Returns:
-        Logits, targets, and the scores of each target.
-    """
-    check_tier(network, gradient=True)
-    parts = [_score_part(classifier, part, choose, network) for part in batches(encoding)]
-    logits, targets, scores = zip(*parts, strict=True)
-    width = encoding.ids.shape[1]
-    padded = [F.pad(of_part, (0, width - of_part.shape[2])) for of_part in scores]
-    return torch.cat(logits), torch.cat(targets, 1), torch.cat(padded, 1)
-
-
-def _score_part(
-    classifier: Classifier, part: Encoding, choose: Callable[[Encoding, Tensor], Tensor], network: ExpNet
-) -> tuple[Tensor, Tensor, Tensor]:
-    model = classifier.model
-    inputs, real = part.inputs(model.device), part.real.to(model.device)
-    done, mask = GradientPass(model, inputs, anchor=classifier.support.anchor), inputs["attention_mask"].bool()
-    targets, scores = choose(part, done.logits.cpu()), []
-    # Scored as they come, because the features of all targets together could take a hundred times the memory.
-    for signals in done.of_each(targets.to(model.device)):
-        features = network.config.features.of_signals(signals, mask, real)
-        with torch.inference_mode():
-            scores.append(network.score(features).masked_fill(~part.real, 0.0))
-    return done.logits.cpu(), targets, torch.stack(scores)
 
 
 def method_of(network: ExpNet) -> Method:
@@ -133,8 +117,23 @@ def check_tier(network: ExpNet, *, gradient: bool) -> None:
 
 
 def _score(
-    classifier: Classifier, encoding: Encoding, target: Tensor, network: ExpNet, *, gradient: bool
+    classifier: Classifier,
+    encoding: Encoding,
+    target: Tensor,
+    network: ExpNet,
+    trace: PassTrace | None,
+    *,
+    gradient: bool,
 ) -> Float[Tensor, "batch tokens"]:
     check_tier(network, gradient=gradient)
-    _, features = read_features(classifier, encoding, network.config.features, target=target if gradient else None)
+    config = network.config.features
+    if trace is None:
+        features = read_features(classifier, encoding, config, target=target if gradient else None)[1]
+    else:
+        device = trace.logits.device
+        mask, real = encoding.mask.to(device), encoding.real.to(device)
+        if isinstance(config, FeatureConfig) and not gradient:
+            features = attention_features(trace.anchor, mask, real, config).cpu()
+        else:
+            features = config.of_signals(trace.signals, mask, real)
     return network.score(features).masked_fill(~encoding.real, 0.0)

@@ -5,7 +5,6 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
@@ -16,6 +15,8 @@ from torch import Tensor, nn
 
 from expnet.errors import MethodError, OptionError, did_you_mean
 from expnet.methods.cost import passes
+from expnet.methods.shared_pass import PassTrace
+from expnet.methods.traced import TracedRun, has_needs, needs_of, parameters_of
 from expnet.model.classifier import Classifier
 from expnet.runtime.ambient import torch_defaults
 from expnet.text.encoding import Encoding
@@ -26,8 +27,9 @@ Family = Literal[
 # What the work of a method grows with.
 Cost = Literal["passes", "quadratic"]
 
-# Options that the caller does not choose: randomness comes with a seed, the network with the explainer.
-_SUPPLIED = ("generator", "network")
+# Options that the caller does not choose: randomness comes with a seed, the network with the explainer, the trace from
+# the pass that predicts.
+_SUPPLIED = ("generator", "network", "trace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,9 @@ class Method:
         family: Where its scores come from, such as "gradient".
         function: `(classifier, encoding, target, *, options) -> scores`. The encoding has one row per window, the
             target one class per row; scores are float32 on the CPU, [batch, tokens], 0 on special tokens and padding.
-            An option without a default must be given. A stochastic function takes a `generator`.
+            An option without a default must be given. A stochastic function takes a `generator`. One that is decorated
+            with `expnet.methods.traced.by_trace` also takes a `trace`, and then needs no forward pass but the one that
+            predicts.
         measures: What a word's score measures, as the first words of a sentence for readers who know neither the method
             nor the model: "How much the output loses without the word". Of an ExpNet, its network says it. "" says
             nothing.
@@ -79,11 +83,16 @@ class Method:
         # A misspelt class must not pass for the cheap one.
         if self.cost not in get_args(Cost):
             raise MethodError(f"The method {self.name!r} declares the cost {self.cost!r}, expected {describe(Cost)}.")
+        if "trace" in self.supplied and not self.predicts:
+            raise MethodError(
+                f"The function of the method {self.name!r} takes a trace, but does not say what it reads of a pass: "
+                "decorate it with expnet.methods.traced.by_trace."
+            )
 
     @property
     def options(self) -> Mapping[str, inspect.Parameter]:
         """Options a caller may set, with their annotations and defaults."""
-        parameters = _parameters(self.function).values()
+        parameters = parameters_of(self.function).values()
         return {
             parameter.name: parameter
             for parameter in parameters
@@ -92,8 +101,18 @@ class Method:
 
     @property
     def supplied(self) -> frozenset[str]:
-        """Arguments that the caller does not choose: "generator", "network", or neither."""
-        return frozenset(_SUPPLIED).intersection(_parameters(self.function))
+        """Arguments that the caller does not choose: "generator", "network" and "trace", or some of them, or none."""
+        return frozenset(_SUPPLIED).intersection(parameters_of(self.function))
+
+    @property
+    def predicts(self) -> bool:
+        """Whether its forward pass is the one that predicts, so that there is no other."""
+        return has_needs(self.function)
+
+    @property
+    def worth_sharing(self) -> bool:
+        """Whether it costs noticeably less together with other methods: of many passes, the shared one is no gain."""
+        return self.predicts or self.takes_few_passes
 
     @property
     def takes_few_passes(self) -> bool:
@@ -136,6 +155,7 @@ class Method:
         options: Mapping[str, Any] = MappingProxyType({}),
         seed: int = 0,
         network: nn.Module | None = None,
+        trace: PassTrace | None = None,
     ) -> Float[Tensor, "batch tokens"]:
         """Check the options and run the method.
 
@@ -146,6 +166,7 @@ class Method:
             options: What to change of the defaults.
             seed: Of the generator, for stochastic methods.
             network: The ExpNet, for the method that needs one.
+            trace: A pass over exactly these windows, for a method that takes one; without, it runs its own.
 
         Raises:
             OptionError: If an option is unknown, missing or of the wrong type, or the network is missing.
@@ -156,11 +177,33 @@ class Method:
         if "network" in self.supplied and network is None:
             raise OptionError(f"The method {self.name!r} needs a trained network, and there is none.")
         asked, target = classifier.about(encoding, target)
-        offered = {"generator": torch.Generator().manual_seed(seed), "network": network}
+        offered = {"generator": torch.Generator().manual_seed(seed), "network": network, "trace": trace}
         supplied = {name: offered[name] for name in self.supplied}
         scores = self.function(classifier, asked, target, **options, **supplied)
         shorter = encoding.ids.shape[1] - asked.ids.shape[1]  # a hypothesis may be shorter than another
         return F.pad(scores, (0, shorter)) if shorter else scores
+
+    def traced(
+        self,
+        classifier: Classifier,
+        *,
+        options: Mapping[str, Any] = MappingProxyType({}),
+        seed: int = 0,
+        network: nn.Module | None = None,
+    ) -> TracedRun | None:
+        """Return the method ready to read a pass of somebody else; None if it runs its own.
+
+        The arguments and errors are those of `attribute`.
+        """
+        needs = needs_of(self.function, {**options, "network": network})
+        if needs is None:
+            return None
+        self.check(options)
+
+        def attribute(part: Encoding, target: Tensor, trace: PassTrace) -> Tensor:
+            return self.attribute(classifier, part, target, options=options, seed=seed, network=network, trace=trace)
+
+        return TracedRun(needs, attribute, self.uses_target)
 
     def check(self, options: Mapping[str, Any]) -> None:
         """Check names and types of options; the function itself checks their values.
@@ -185,11 +228,6 @@ class Method:
             raise OptionError(
                 f"The method {self.name!r} cannot run: {'; '.join(problems)}.{hints} Its options: {names}."
             )
-
-
-@lru_cache(maxsize=256)  # reading a signature takes as long as explaining some words
-def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(function).parameters
 
 
 def describe(annotation: Any) -> str:

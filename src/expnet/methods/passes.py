@@ -77,10 +77,14 @@ def score_parts(
     start = 0
     for part in batches(encoding, repeats=repeats):
         stop, width = start + len(part), part.ids.shape[1]
-        part_scores = score(part, target[start:stop]).detach().float().cpu()
-        scores[start:stop, :width] = part_scores.masked_fill(~part.real, 0.0)
+        scores[start:stop, :width] = masked(score(part, target[start:stop]), part)
         start = stop
     return scores
+
+
+def masked(scores: Tensor, part: Encoding) -> Float[Tensor, "batch tokens"]:
+    """Return scores as float32 on the CPU, out of any graph; 0 on special tokens and padding."""
+    return scores.detach().float().cpu().masked_fill(~part.real, 0.0)
 
 
 @contextmanager

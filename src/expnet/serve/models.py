@@ -9,7 +9,7 @@ from expnet.errors import InputError, MethodError, RefusedError, did_you_mean
 from expnet.explainer import Explainer
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method, list_methods
-from expnet.serve.tasks import Explain, Task
+from expnet.serve.tasks import Compare, Explain, Task
 from expnet.serve.worker import Worker
 from expnet.web.limits import Item, Limits
 
@@ -35,8 +35,9 @@ class Served:
             ExpnetError: As the task raises for these texts.
         """
         self.limits.check(items)
-        if isinstance(task, Explain):
-            self._allow(task.method)
+        for each in task.explains if isinstance(task, Compare) else (task,):
+            if isinstance(each, Explain):
+                self._allow(each.method)
         return await self.worker.do(task, items)
 
     def _allow(self, method: str) -> None:

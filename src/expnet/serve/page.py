@@ -17,10 +17,11 @@ from expnet.explanation.templates import environment
 from expnet.metrics.removal import RANDOM, Checked
 from expnet.serve import v1
 from expnet.serve.models import Models, Served, find
-from expnet.serve.tasks import Check, Explain
+from expnet.serve.tasks import Check, Compare, Explain
 from expnet.text.labels import ALL
 from expnet.web import refusals
 from expnet.web.forms import last, read_form
+from expnet.web.limits import Item
 
 _COUNT, _MOST = "3", 50  # top words to remove
 _RANKED = 10  # classes at most, where every class is asked for
@@ -112,17 +113,15 @@ async def _result(served: Served, form: _Form) -> _Result:
     item = (form.text, form.pair or None)
     target, against = _class(form.target), _class(form.against)
     classes = min(_RANKED, served.limits.texts) if target == ALL else None
-    asked = (
-        served.do(Explain(method, target=target, against=against, classes=classes), [item]) for method in form.methods
-    )
+    asked = {method: Explain(method, target=target, against=against, classes=classes) for method in form.methods}
     explained, left_out, failure = list[Any](), dict[str, str](), None
-    for method, outcome in zip(form.methods, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+    for method, outcome in (await _outcomes(served, asked, item)).items():
         if isinstance(outcome, ExpnetError):
             left_out[method], failure = str(outcome), failure or outcome
         elif isinstance(outcome, BaseException):
             raise outcome
         else:
-            explained += outcome
+            explained.append(outcome)
     if not explained and failure is not None:
         raise failure
     rankings = explained if target == ALL else []
@@ -132,6 +131,30 @@ async def _result(served: Served, form: _Form) -> _Result:
     except ExpnetError as error:
         return _Result(explanations, rankings, left_out, (), str(error))
     return _Result(explanations, rankings, left_out, checks, "")
+
+
+async def _outcomes(
+    served: Served, asked: Mapping[str, Explain], item: Item
+) -> dict[str, Explanation | list[Explanation] | BaseException]:
+    """Return the explanation by each method, or its error; light methods run together, unless one of them fails."""
+    outcomes: dict[str, Any] = {}
+    light = {method.name for method in served.methods if method.worth_sharing}
+    together = [each for method, each in asked.items() if method in light]
+    if len(together) > 1:
+        try:
+            (by_method,) = await served.do(Compare(tuple(together)), [item])
+        except ExpnetError as error:
+            if isinstance(error, RefusedError) and error.status != 422:  # the server takes nothing now
+                raise
+            # Otherwise one of the methods cannot run: below it fails alone.
+        else:
+            for each, of_classes in zip(together, by_method, strict=True):
+                outcomes[each.method] = of_classes if each.target == ALL else of_classes[0]
+    rest = [method for method in asked if method not in outcomes]
+    answers = await asyncio.gather(*(served.do(asked[method], [item]) for method in rest), return_exceptions=True)
+    for method, answer in zip(rest, answers, strict=True):
+        outcomes[method] = answer if isinstance(answer, BaseException) else answer[0]
+    return {method: outcomes[method] for method in asked}
 
 
 def _class(typed: str) -> str | int | None:

@@ -126,6 +126,33 @@ class Explain:
 
 
 @dataclass(frozen=True, slots=True)
+class Compare:
+    """Explain each text by several methods, which share what passes they can; what differs is the method alone."""
+
+    explains: tuple[Explain, ...]
+
+    def prepare(self, explainer: Explainer, items: Sequence[Item], limits: Limits) -> list[Text]:
+        """Check each method as `Explain` does; each is limited by itself."""
+        for each in self.explains:
+            each.prepare(explainer, items, limits)
+        return _texts(items)
+
+    def run(self, explainer: Explainer, texts: Sequence[Text]) -> "list[tuple[list[Explanation], ...]]":
+        """Return for each text, by each method, the explanations of the classes asked for."""
+        asked = self.explains[0]
+        by_method = explainer.compare(
+            texts,
+            methods={each.method: each.options for each in self.explains},
+            seed=asked.seed,
+            target=asked.target,
+            against=asked.against,
+            classes=asked.classes,
+            truncate=asked.truncate,
+        )
+        return list(zip(*by_method.values(), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """Remove the `count` top words of explanations of a text, and everything but them; see `removal.check`."""
 

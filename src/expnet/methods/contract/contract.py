@@ -14,6 +14,7 @@ from expnet.methods.coalitions import Game, players, values
 from expnet.methods.contract.snapshot import PlantedError, changes, failing, gradients, snapshot, training
 from expnet.methods.contract.specimen import tiny_classifier
 from expnet.methods.method import Method
+from expnet.methods.traced import run_together
 from expnet.model.classifier import Classifier
 from expnet.runtime.ambient import torch_defaults
 from expnet.text.encoding import Encoding
@@ -230,6 +231,30 @@ def _untouched(case: _Case, scores: Tensor) -> Iterator[str]:
             yield from (f"{what} is not as before, after an error in the model's {place} module" for what in changed)
 
 
+def _predicts(case: _Case, scores: Tensor) -> Iterator[str]:
+    """in the pass that predicts."""
+    method, classifier, classes = case.method, case.classifier, len(case.classifier.labels)
+    run = method.traced(classifier, options=case.options, network=case.network)
+    if run is None or classifier.hypotheses is not None:  # zero-shot labels take a pass each
+        return
+    if method.uses_target and not method.shares_forward:
+        yield "it reads a pass that can be had for all classes, but does not declare shares_forward=True"
+    start = 0
+
+    def choose(part: Encoding, _logits: Tensor) -> Tensor:
+        nonlocal start
+        start += len(part)
+        target = case.target[start - len(part) : start]
+        return torch.stack([(target + 1) % classes, target])
+
+    logits, _, (both,) = run_together(classifier, case.encoding, choose, [run])
+    if gap := _gap(both[-1], scores):
+        yield f"scores differ by {gap:.2g} from those that it has by itself"
+    predicted = classifier.predict(case.encoding).outputs
+    if gap := _gap(classifier.prediction(case.encoding, logits).outputs, predicted):
+        yield f"that pass predicts something else than the model, by {gap:.2g}"
+
+
 def _completeness(case: _Case, scores: Tensor) -> Report:
     """Compare sums with what a text is worth beyond the same text without its tokens."""
     settings = {name: parameter.default for name, parameter in case.method.options.items()} | dict(case.options)
@@ -252,6 +277,7 @@ _CHECKS: tuple[_Check, ...] = (
     _targets,
     _modes,
     _untouched,
+    _predicts,
 )
 
 

@@ -8,13 +8,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expnet.attention.anchor import Anchor, anchor_weights
-from expnet.attention.capture import capture, each_layer
 from expnet.attention.fused import FusedLayer
-from expnet.attention.intercept import Layer, run
+from expnet.attention.intercept import Layer
 from expnet.attention.stack import Stack, require_one_stack
 from expnet.errors import require_extra
 from expnet.methods.method import Method
-from expnet.methods.passes import by_part
+from expnet.methods.shared_pass import PassNeeds, PassTrace
+from expnet.methods.traced import by_trace
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
@@ -22,12 +22,13 @@ from expnet.text.encoding import Encoding
 _GRAIN = 1_000_000
 
 
-@by_part()
+@by_trace(lambda options: PassNeeds(rows=True, received=options["direction"] == "received"))
 def raw_attention(
     classifier: Classifier,
     part: Encoding,
     target: Int[Tensor, " batch"],
     *,
+    trace: PassTrace,
     layers: Literal["last", "all"] = "last",
     direction: Literal["row", "column", "received"] = "row",
 ) -> Float[Tensor, "batch tokens"]:
@@ -37,15 +38,13 @@ def raw_attention(
         classifier: The classifier.
         part: Windows that fit one pass.
         target: Not used.
+        trace: The pass.
         layers: The last layer, or the mean of all.
         direction: What the anchor pays to the token (row), the token to the anchor (column), or all tokens to the
             token on average (received).
     """
-    support = classifier.support
-    inputs, received = part.inputs(classifier.model.device), direction == "received"
-    trace = capture(classifier.model, inputs, anchor=support.anchor, backend=support.backend, received=received)
-    weights = trace.received if trace.received is not None else trace.rows if direction == "row" else trace.columns
-    attention = weights.mean(2)
+    read = {"row": "rows", "column": "columns", "received": "received"}[direction]
+    attention: Tensor = getattr(trace.anchor, read).mean(2)
     return attention[:, -1] if layers == "last" else attention.mean(1)
 
 
@@ -61,9 +60,14 @@ RAW_ATTENTION = Method(
 )
 
 
-@by_part()
+@by_trace(lambda _: PassNeeds(layers=True))
 def rollout(
-    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, residual: float = 0.5
+    classifier: Classifier,
+    part: Encoding,
+    target: Int[Tensor, " batch"],
+    *,
+    trace: PassTrace,
+    residual: float = 0.5,
 ) -> Float[Tensor, "batch tokens"]:
     """Multiply the layers' mean attention, each mixed with the identity, and take the anchor's row, in [0, 1].
 
@@ -71,18 +75,15 @@ def rollout(
         classifier: The classifier.
         part: Windows that fit one pass.
         target: Not used.
+        trace: The pass.
         residual: Share of the identity, which stands for the residual connection.
     """
-
-    support, model = classifier.support, classifier.model
-    layers: list[FusedLayer | Layer] = []
-    each_layer(model, part.inputs(model.device), layers.append, backend=support.backend, every=True)
 
     def pass_on(layer: FusedLayer | Layer, row: Tensor) -> Tensor:
         return (1 - residual) * layer.mixed(row).mean(1).float()
 
-    row = anchor_row(part, support.anchor).to(model.device)
-    return Stack.of(model).roll(row, layers, pass_on, keep=residual)
+    row = anchor_row(part, classifier.support.anchor).to(classifier.model.device)
+    return Stack.of(classifier.model).roll(row, trace.layers, pass_on, keep=residual)
 
 
 ROLLOUT = Method(
@@ -97,9 +98,9 @@ ROLLOUT = Method(
 )
 
 
-@by_part()
+@by_trace(lambda _: PassNeeds(matrices=True))
 def attention_flow(
-    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, trace: PassTrace
 ) -> Float[Tensor, "batch tokens"]:
     """Find the largest flow from each token to the anchor through the layers' attention as capacities, in [0, 1].
 
@@ -109,7 +110,7 @@ def attention_flow(
     require_extra("scipy", "methods")
     require_one_stack(classifier.model)
     rows = anchor_row(part, classifier.support.anchor)
-    stacked = torch.stack(_mean_attention(classifier, part), dim=1).double().numpy()
+    stacked = torch.stack([matrix.mean(1).float().cpu() for matrix in trace.matrices], dim=1).double().numpy()
     scores = np.zeros(part.ids.shape)
     for index, length in enumerate(part.mask.sum(1).tolist()):
         capacities = 0.5 * (stacked[index, :, :length, :length] + np.eye(length))
@@ -132,12 +133,13 @@ ATTENTION_FLOW = Method(
 )
 
 
-@by_part()
+@by_trace(lambda _: PassNeeds(layers=True, projections=True))
 def value_norm_attention(
     classifier: Classifier,
     part: Encoding,
     target: Int[Tensor, " batch"],
     *,
+    trace: PassTrace,
     layers: Literal["last", "all"] = "last",
 ) -> Float[Tensor, "batch tokens"]:
     """Score each token by the norm of the vector that attention carries from it to the anchor.
@@ -149,17 +151,14 @@ def value_norm_attention(
         classifier: The classifier.
         part: Windows that fit one pass.
         target: Not used.
+        trace: The pass.
         layers: The last layer, or the mean of all.
 
     Raises:
         UnsupportedModelError: If no output projection follows the attention.
     """
-
-    support = classifier.support
-    captured: list[FusedLayer | Layer] = []
-    inputs = part.inputs(classifier.model.device)
-    each_layer(classifier.model, inputs, captured.append, backend=support.backend, project=True)
-    anchor = anchor_row(part, support.anchor).to(classifier.model.device)
+    captured = Stack.of(classifier.model).reading(trace.layers)
+    anchor = anchor_row(part, classifier.support.anchor).to(classifier.model.device)
     return torch.stack([_carried(layer, anchor) for layer in (captured[-1:] if layers == "last" else captured)]).mean(0)
 
 
@@ -178,17 +177,6 @@ VALUE_NORM_ATTENTION = Method(
 def anchor_row(part: Encoding, anchor: Anchor) -> Float[Tensor, "batch tokens"]:
     """Return the weights with which the classifier pools tokens: one 1, or equal shares; each row sums to 1."""
     return anchor_weights(part.ids, part.mask, anchor, part.pad)
-
-
-def layers_of(classifier: Classifier, part: Encoding) -> tuple[Layer, ...]:
-    """Run one forward pass and return what each attention layer computed."""
-    with torch.inference_mode():
-        inputs = part.inputs(classifier.model.device)
-        return run(classifier.model, inputs, attend=lambda _, layer: layer).layers
-
-
-def _mean_attention(classifier: Classifier, part: Encoding) -> list[Float[Tensor, "batch tokens tokens"]]:
-    return [layer.probabilities.mean(1).float().cpu() for layer in layers_of(classifier, part)]
 
 
 def _carried(layer: FusedLayer | Layer, anchor: Tensor) -> Float[Tensor, "batch tokens"]:

@@ -1,30 +1,36 @@
 """Attention together with the gradient of the target's logit."""
 
-from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.attention.gradients import gradients
-from expnet.attention.intercept import run
 from expnet.attention.stack import Stack
 from expnet.methods.families.attention import anchor_row
-from expnet.methods.layers import between_layers
 from expnet.methods.method import Method
-from expnet.methods.passes import by_part, differentiable, inputs_of, of_target
+from expnet.methods.shared_pass import PassNeeds, PassTrace
+from expnet.methods.traced import by_trace
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
 
-@by_part()
+def _matrices(_options: Mapping[str, Any]) -> PassNeeds:
+    return PassNeeds(matrices=True, slopes=True)
+
+
+def _hidden_states(_options: Mapping[str, Any]) -> PassNeeds:
+    return PassNeeds(matrices=True, hidden=True, slopes=True)
+
+
+@by_trace(_matrices)
 def attention_gradient(
     classifier: Classifier,
     part: Encoding,
     target: Int[Tensor, " batch"],
     *,
+    trace: PassTrace,
     layers: Literal["last", "all"] = "last",
 ) -> Float[Tensor, "batch tokens"]:
     """Average the heads' gradients with respect to the anchor's attention to each token; signed.
@@ -33,10 +39,11 @@ def attention_gradient(
         classifier: The classifier.
         part: Windows that fit one pass.
         target: A class for each window.
+        trace: The pass.
         layers: The last layer, or the mean of all.
     """
-    kept = _maps(classifier, part, target)
-    return _anchor_mean(kept.gradients, anchor_row(part, classifier.support.anchor), layers)
+    slopes = Stack.of(classifier.model).reading(trace.slopes.matrices)
+    return _anchor_mean(slopes, anchor_row(part, classifier.support.anchor), layers)
 
 
 ATTENTION_GRADIENT = Method(
@@ -47,17 +54,19 @@ ATTENTION_GRADIENT = Method(
     paper="Serrano and Smith 2019, arXiv:1906.03731",
     forward="1",
     backward="1",
+    shares_forward=True,
     signed=True,
     uses_target=True,
 )
 
 
-@by_part()
+@by_trace(_matrices)
 def attention_x_gradient(
     classifier: Classifier,
     part: Encoding,
     target: Int[Tensor, " batch"],
     *,
+    trace: PassTrace,
     layers: Literal["last", "all"] = "last",
 ) -> Float[Tensor, "batch tokens"]:
     """Average over heads the anchor's attention to each token times its gradient; signed.
@@ -66,10 +75,10 @@ def attention_x_gradient(
         classifier: The classifier.
         part: Windows that fit one pass.
         target: A class for each window.
+        trace: The pass.
         layers: The last layer, or the mean of all.
     """
-    kept = _maps(classifier, part, target)
-    products = [a * g for a, g in zip(kept.attention, kept.gradients, strict=True)]
+    products = [a * g for a, g in _reading(classifier, trace)]
     return _anchor_mean(products, anchor_row(part, classifier.support.anchor), layers)
 
 
@@ -81,17 +90,19 @@ ATTENTION_X_GRADIENT = Method(
     paper="Serrano and Smith 2019, arXiv:1906.03731",
     forward="1",
     backward="1",
+    shares_forward=True,
     signed=True,
     uses_target=True,
 )
 
 
-@by_part()
-def grad_sam(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
+@by_trace(_matrices)
+def grad_sam(
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, trace: PassTrace
+) -> Float[Tensor, "batch tokens"]:
     """Average attention times positive gradient over layers, heads and the tokens that attend."""
-    kept = _maps(classifier, part, target)
     queries = part.mask / part.mask.sum(1, keepdim=True)
-    products = [a * g.clamp(min=0) for a, g in zip(kept.attention, kept.gradients, strict=True)]
+    products = [a * g.clamp(min=0) for a, g in _reading(classifier, trace)]
     return _anchor_mean(products, queries, "all")
 
 
@@ -103,16 +114,18 @@ GRAD_SAM = Method(
     paper="Barkan et al. 2021, arXiv:2204.11073",
     forward="1",
     backward="1",
+    shares_forward=True,
     signed=False,
     uses_target=True,
 )
 
 
-@by_part()
-def cat(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
+@by_trace(_hidden_states)
+def cat(
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, trace: PassTrace
+) -> Float[Tensor, "batch tokens"]:
     """Add up over the layers each token's hidden state at the layer's input, times its gradient; signed."""
-    kept = _maps(classifier, part, target, hidden=True)
-    return torch.stack([(h * g).sum(-1) for h, g in zip(kept.hidden, kept.slopes, strict=True)]).sum(0)
+    return torch.stack([(h * g).sum(-1) for h, g in zip(trace.hidden, trace.slopes.others, strict=True)]).sum(0)
 
 
 CAT = Method(
@@ -123,17 +136,20 @@ CAT = Method(
     paper="Qiang et al. 2022, NeurIPS 35 (AttCAT)",
     forward="1",
     backward="1",
+    shares_forward=True,
     signed=True,
     uses_target=True,
 )
 
 
-@by_part()
-def attcat(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
+@by_trace(_hidden_states)
+def attcat(
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, trace: PassTrace
+) -> Float[Tensor, "batch tokens"]:
     """Weight the summands of `cat` by the attention that the token receives, averaged over heads and tokens; signed."""
-    kept = _maps(classifier, part, target, hidden=True)
-    queries = (part.mask / part.mask.sum(1, keepdim=True)).to(kept.attention[0])
-    terms = zip(kept.attention, kept.hidden, kept.slopes, strict=True)
+    matrices = trace.matrices[: Stack.of(classifier.model).encoder]
+    queries = (part.mask / part.mask.sum(1, keepdim=True)).to(matrices[0])
+    terms = zip(matrices, trace.hidden, trace.slopes.others, strict=True)
     return torch.stack([(queries[:, None] @ a.mean(1))[:, 0] * (h * g).sum(-1) for a, h, g in terms]).sum(0)
 
 
@@ -145,19 +161,19 @@ ATTCAT = Method(
     paper="Qiang et al. 2022, NeurIPS 35 (AttCAT)",
     forward="1",
     backward="1",
+    shares_forward=True,
     signed=True,
     uses_target=True,
 )
 
 
-@by_part()
+@by_trace(_matrices)
 def generic_relevance(
-    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, trace: PassTrace
 ) -> Float[Tensor, "batch tokens"]:
     """Roll out the positive part of attention times gradient, averaged over heads, onto the identity."""
-    kept = _maps(classifier, part, target, every=True)
-    row = anchor_row(part, classifier.support.anchor).to(kept.attention[0])
-    products = [a * g for a, g in zip(kept.attention, kept.gradients, strict=True)]
+    row = anchor_row(part, classifier.support.anchor).to(trace.matrices[0])
+    products = [a * g for a, g in zip(trace.matrices, trace.slopes.matrices, strict=True)]
 
     def pass_on(product: Tensor, below: Tensor) -> Tensor:
         return (below[:, None] @ product.clamp(min=0).mean(1))[:, 0]
@@ -174,50 +190,21 @@ GENERIC_RELEVANCE = Method(
     paper="Chefer et al. 2021, arXiv:2103.15679",
     forward="1",
     backward="1",
+    shares_forward=True,
     signed=False,
     uses_target=True,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Maps:
-    """Attention and hidden states of layers, out of the graph, with their gradients."""
-
-    attention: list[Tensor]
-    gradients: list[Tensor]
-    hidden: list[Tensor]
-    slopes: list[Tensor]
+def _reading(classifier: Classifier, trace: PassTrace) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the attention in which the anchor reads the text, layer by layer, and its slopes."""
+    pairs = list(zip(trace.matrices, trace.slopes.matrices, strict=True))
+    yield from Stack.of(classifier.model).reading(pairs)
 
 
-def _maps(
-    classifier: Classifier, part: Encoding, target: Tensor, *, hidden: bool = False, every: bool = False
-) -> _Maps:
-    """Run one forward and one backward pass over the windows of a part together.
-
-    Of an encoder-decoder, the attention is that in which the anchor reads the text; with hidden states, these and the
-    attention are the encoder's. `every` asks for all attention.
-    """
-    model, states = classifier.model, list[Tensor]()
-
-    def keep(_index: int, state: Tensor) -> Tensor:
-        states.append(state)
-        return state
-
-    with differentiable():
-        with between_layers(model, enter=keep) if hidden else nullcontext():
-            inputs = inputs_of(part, model.device)
-            # The embeddings carry the graph, as the weights are constants.
-            done = run(model, inputs, embed=lambda raw: raw.detach().requires_grad_(), attend=lambda _, layer: layer)
-        stack = Stack.of(model)
-        layers = done.layers if every else done.layers[: stack.encoder] if hidden else stack.reading(done.layers)
-        maps = [layer.probabilities for layer in layers]
-        wanted = maps + states
-        grads = gradients(model, of_target(done.logits, target).sum(), wanted)
-    attention, hidden_states = ([tensor.detach() for tensor in part] for part in (maps, states))
-    return _Maps(attention, grads[: len(maps)], hidden_states, grads[len(maps) :])
-
-
-def _anchor_mean(maps: list[Tensor], anchor: Tensor, layers: Literal["last", "all"]) -> Float[Tensor, "batch tokens"]:
+def _anchor_mean(
+    maps: Sequence[Tensor], anchor: Tensor, layers: Literal["last", "all"]
+) -> Float[Tensor, "batch tokens"]:
     rows = [
         (anchor.to(attention)[:, None] @ attention.mean(1))[:, 0]
         for attention in (maps[-1:] if layers == "last" else maps)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from expnet.attention.intercept import Layer, run
+from expnet.attention.stack import require_one_stack
 from expnet.errors import UnsupportedModelError
 from expnet.methods.families.propagation import norm_scale, scaled_norm
 from expnet.methods.layers import between_layers, check_layout
@@ -74,13 +75,18 @@ class Block:
         return whole.float()
 
 
-def blocks_of(classifier: Classifier, part: Encoding) -> list[Block]:
-    """Run one forward pass and keep what the layers compute."""
+def blocks_of(classifier: Classifier, part: Encoding) -> tuple[Float[Tensor, "batch classes"], list[Block]]:
+    """Run one forward pass; return the logits and what the layers compute.
+
+    Raises:
+        UnsupportedModelError: If the model is no single stack of layers.
+    """
     model = classifier.model
+    require_one_stack(model)
     recorder = _Recorder(part.mask.to(model.device))
-    with between_layers(model, enter=recorder.enter, leave=recorder.leave):
-        run(model, inputs_of(part, model.device), attend=recorder.attend, rules=recorder.rules())
-    return recorder.blocks
+    with torch.no_grad(), between_layers(model, enter=recorder.enter, leave=recorder.leave):
+        done = run(model, inputs_of(part, model.device), attend=recorder.attend, rules=recorder.rules())
+    return done.logits, recorder.blocks
 
 
 def contributions(block: Block) -> Iterator[tuple[slice, Float[Tensor, "batch some tokens width"]]]:

@@ -1,6 +1,7 @@
 """How much of each token a layer mixes into each other token, followed through all layers to the anchor."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,8 @@ from expnet.methods.families.propagation import norm_scale, scaled_norm
 from expnet.methods.layers import between_layers
 from expnet.methods.method import Method
 from expnet.methods.passes import by_part, inputs_of
+from expnet.methods.shared_pass import PassNeeds, PassTrace
+from expnet.methods.traced import by_trace
 from expnet.model.capacity import budget
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
@@ -24,6 +27,10 @@ Mixing = Float[Tensor, "batch tokens tokens"]
 _TINY = torch.finfo(torch.float32).tiny
 # All layers' attention is held at once; as many copies of the windows as this stand for it, and so keep parts small.
 _HELD = 4
+
+
+def _blocks(_options: Mapping[str, Any]) -> PassNeeds:
+    return PassNeeds(own=blocks_of, copies=_HELD)
 
 
 @by_part(repeats=lambda tokens: tokens)  # runs a copy without each token
@@ -53,8 +60,10 @@ VALUE_ZEROING = Method(
 )
 
 
-@by_part(repeats=_HELD)
-def alti(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
+@by_trace(_blocks)
+def alti(
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, trace: PassTrace
+) -> Float[Tensor, "batch tokens"]:
     """Roll out how near each token's part comes to the attention block's output for a token.
 
     The block's output y is a sum of one vector from each token; nearness is |y| - |y - vector| in the sum of
@@ -70,7 +79,7 @@ def alti(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) 
             rows.append((whole[:, span].abs().sum(-1) - (whole[:, span] - parts).abs().sum(-1)).clamp(min=0))
         return _shares(torch.cat(rows, dim=1))
 
-    return _decomposed(classifier, part, mixing)
+    return _decomposed(classifier, part, trace, mixing)
 
 
 ALTI = Method(
@@ -86,8 +95,10 @@ ALTI = Method(
 )
 
 
-@by_part(repeats=_HELD)
-def globenc(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]) -> Float[Tensor, "batch tokens"]:
+@by_trace(_blocks)
+def globenc(
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, trace: PassTrace
+) -> Float[Tensor, "batch tokens"]:
     """Roll out the length of each token's part in a layer's output for a token, the feed-forward network left out.
 
     Parts go through attention, the residual connections and the layer norms of the layer. Lengths are not turned into
@@ -106,7 +117,7 @@ def globenc(classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"
             rows.append(parts.norm(dim=-1))
         return torch.cat(rows, dim=1)
 
-    return _decomposed(classifier, part, mixing)
+    return _decomposed(classifier, part, trace, mixing)
 
 
 GLOBENC = Method(
@@ -123,11 +134,10 @@ GLOBENC = Method(
 
 
 def _decomposed(
-    classifier: Classifier, part: Encoding, mixing: Callable[[Block], Mixing]
+    classifier: Classifier, part: Encoding, trace: PassTrace, mixing: Callable[[Block], Mixing]
 ) -> Float[Tensor, "batch tokens"]:
-    require_one_stack(classifier.model)
     with torch.no_grad():
-        return _rolled(classifier, part, [mixing(block) for block in blocks_of(classifier, part)])
+        return _rolled(classifier, part, [mixing(block) for block in trace.own])
 
 
 def _rolled(classifier: Classifier, part: Encoding, layers: Sequence[Mixing]) -> Float[Tensor, "batch tokens"]:

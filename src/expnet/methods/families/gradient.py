@@ -1,7 +1,7 @@
 """Gradients of the target's logit with respect to the embeddings of the tokens."""
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from expnet.errors import UnsupportedModelError
 from expnet.methods.method import Method, at_least
 from expnet.methods.passes import by_part, differentiable, generator_of, inputs_of, of_target, seed_of
 from expnet.methods.replacement import Baseline, baseline_embedding
+from expnet.methods.shared_pass import PassNeeds, PassTrace
+from expnet.methods.traced import by_trace
 from expnet.model.capacity import budget
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
@@ -23,9 +25,18 @@ from expnet.text.encoding import Encoding
 Place = Callable[[Tensor, range], tuple[Tensor, Tensor]]
 
 
-@by_part()
+def _embeddings(_options: Mapping[str, Any]) -> PassNeeds:
+    return PassNeeds(embeddings=True, slopes=True)
+
+
+@by_trace(_embeddings)
 def saliency(
-    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, norm: Literal["l2", "l1"] = "l2"
+    classifier: Classifier,
+    part: Encoding,
+    target: Int[Tensor, " batch"],
+    *,
+    trace: PassTrace,
+    norm: Literal["l2", "l1"] = "l2",
 ) -> Float[Tensor, "batch tokens"]:
     """Score each token by the length of its gradient: how much a small change of it would matter.
 
@@ -33,9 +44,10 @@ def saliency(
         classifier: The classifier.
         part: Windows that fit one pass.
         target: A class for each window.
+        trace: The pass.
         norm: Length as the root of squares, or as the sum of absolute values.
     """
-    gradient = weighted_gradient(classifier, part, target, [1.0], _here)
+    gradient = trace.slopes.embeddings
     length: Tensor = torch.linalg.vector_norm(gradient, ord=2 if norm == "l2" else 1, dim=-1)
     return length
 
@@ -48,14 +60,15 @@ SALIENCY = Method(
     paper="Simonyan et al. 2013, arXiv:1312.6034",
     forward="1",
     backward="1",
+    shares_forward=True,
     signed=False,
     uses_target=True,
 )
 
 
-@by_part()
+@by_trace(_embeddings)
 def input_x_gradient(
-    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, trace: PassTrace
 ) -> Float[Tensor, "batch tokens"]:
     """Score each token by its embedding times its gradient; signed.
 
@@ -63,7 +76,7 @@ def input_x_gradient(
         UnsupportedModelError: If the model normalises embeddings at once, so that the product is 0 for every text.
     """
     raw = classifier.embeddings[part.ids].float().cpu()
-    gradient = weighted_gradient(classifier, part, target, [1.0], _here)
+    gradient = trace.slopes.embeddings.cpu()
     products = (gradient * raw).sum(-1)
     lengths = torch.linalg.vector_norm(gradient, dim=-1) * torch.linalg.vector_norm(raw, dim=-1)
     if (products.abs() <= 1e-3 * lengths).all() and _ignores_scale(classifier, part):
@@ -83,6 +96,7 @@ INPUT_X_GRADIENT = Method(
     paper="Shrikumar et al. 2016, arXiv:1605.01713",
     forward="1",
     backward="1",
+    shares_forward=True,
     signed=True,
     uses_target=True,
 )
@@ -270,10 +284,6 @@ def _ignores_scale(classifier: Classifier, part: Encoding) -> bool:
         once = run(classifier.model, inputs).logits
         twice = run(classifier.model, inputs, embed=lambda raw: 2 * raw).logits
     return torch.allclose(once, twice, rtol=1e-2, atol=1e-3)
-
-
-def _here(raw: Tensor, _copies: range) -> tuple[Tensor, Tensor]:
-    return raw, torch.ones_like(raw)
 
 
 def _range(raw: Tensor, part: Encoding) -> Float[Tensor, "batch 1 1 1"]:

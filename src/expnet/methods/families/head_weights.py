@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.attention.capture import capture
+from expnet.attention.capture import Trace, capture
 from expnet.errors import OptionError
 from expnet.methods.method import Method
-from expnet.methods.passes import by_part
+from expnet.methods.shared_pass import PassNeeds, PassTrace
+from expnet.methods.traced import by_trace
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
@@ -17,13 +18,17 @@ from expnet.text.encoding import Encoding
 def anchor_attention(classifier: Classifier, part: Encoding) -> Float[Tensor, "batch heads tokens"]:
     """Return the attention that the anchor pays to each token in every head, the heads of the first layer first."""
     support, model = classifier.support, classifier.model
-    trace = capture(model, part.inputs(model.device), anchor=support.anchor, backend=support.backend)
-    return trace.rows.flatten(1, 2).float().cpu()
+    return _by_head(capture(model, part.inputs(model.device), anchor=support.anchor, backend=support.backend))
 
 
-@by_part()
+@by_trace(lambda _: PassNeeds(rows=True))
 def attribution_with_attention(
-    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, weights: Sequence[float]
+    classifier: Classifier,
+    part: Encoding,
+    target: Int[Tensor, " batch"],
+    *,
+    trace: PassTrace,
+    weights: Sequence[float],
 ) -> Float[Tensor, "batch tokens"]:
     """Sum the anchor's attention to each token over all heads, each with its weight (AT2); signed.
 
@@ -34,12 +39,13 @@ def attribution_with_attention(
         classifier: The classifier.
         part: Windows that fit one pass.
         target: Not used.
+        trace: The pass.
         weights: One for each head, the heads of the first layer first.
 
     Raises:
         OptionError: If there is not one finite weight for each head.
     """
-    attention = anchor_attention(classifier, part)
+    attention = _by_head(trace.anchor)
     weight = torch.tensor(list(weights), dtype=torch.float32)
     if len(weight) != attention.shape[1] or not weight.isfinite().all():
         raise OptionError(
@@ -60,3 +66,7 @@ ATTRIBUTION_WITH_ATTENTION = Method(
     signed=True,
     uses_target=False,
 )
+
+
+def _by_head(anchor: Trace) -> Float[Tensor, "batch heads tokens"]:
+    return anchor.rows.flatten(1, 2).float().cpu()

@@ -11,32 +11,43 @@ from torch import Tensor
 from expnet.attention.gradients import gradients
 from expnet.attention.intercept import Layer, run
 from expnet.methods.method import Method
-from expnet.methods.passes import by_part, check_one_pass, differentiable, inputs_of, of_target
+from expnet.methods.passes import check_one_pass, differentiable, inputs_of, of_target
+from expnet.methods.shared_pass import PassNeeds, PassTrace
+from expnet.methods.traced import by_trace
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
 
-@by_part()
+def _pass(classifier: Classifier, part: Encoding) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Run one forward pass with constants; return logits, and what carries their graph: they and the embeddings."""
+    check_one_pass(classifier, "conservative_propagation")
+    leaves: list[Tensor] = []
+
+    def embed(raw: Tensor) -> Tensor:
+        leaves.append(raw.detach().requires_grad_())
+        return leaves[0]
+
+    with differentiable():
+        inputs = inputs_of(part, classifier.model.device)
+        done = run(classifier.model, inputs, embed=embed, attend=_constant_attention, rules=_RULES, keep=False)
+    return done.logits, (done.logits, leaves[0])
+
+
+@by_trace(lambda _: PassNeeds(own=_pass))
 def conservative_propagation(
-    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"]
+    classifier: Classifier, part: Encoding, target: Int[Tensor, " batch"], *, trace: PassTrace
 ) -> Float[Tensor, "batch tokens"]:
     """Multiply each word embedding with the gradient it has while attention and normalisers stay as they are; signed.
 
     Attention probabilities, standard deviations (LayerNorm) and root mean squares (RMSNorm) count as constants.
     Where nothing else is curved or biased, the scores of all tokens, special ones included, sum to the logit.
     """
-    check_one_pass(classifier, "conservative_propagation")
+    logits, embeddings = trace.own
     with differentiable():
-        leaves: list[Tensor] = []
-
-        def embed(raw: Tensor) -> Tensor:
-            leaves.append(raw.detach().requires_grad_())
-            return leaves[0]
-
-        inputs = inputs_of(part, classifier.model.device)
-        done = run(classifier.model, inputs, embed=embed, attend=_constant_attention, rules=_RULES, keep=False)
-        (gradient,) = gradients(classifier.model, of_target(done.logits, target).sum(), leaves)
-        return (gradient.float() * leaves[0].float()).sum(-1)
+        chosen = of_target(logits, target).sum()
+        (gradient,) = gradients(classifier.model, chosen, [embeddings], keep=trace.keep)
+        scores: Tensor = (gradient.float() * embeddings.float()).sum(-1)
+        return scores
 
 
 CONSERVATIVE_PROPAGATION = Method(
@@ -47,6 +58,7 @@ CONSERVATIVE_PROPAGATION = Method(
     paper="Ali et al. 2022, arXiv:2202.07304",
     forward="1",
     backward="1",
+    shares_forward=True,
     signed=True,
     uses_target=True,
 )
