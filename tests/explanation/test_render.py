@@ -104,7 +104,8 @@ def everywhere(payload: str) -> Explanation:
 
 
 def printed(shown: RenderableType, *, width: int, color_system: str | None = None) -> str:
-    Style.parse.cache_clear()  # a style keeps the codes of the colours that it was first shown in
+    Style.parse.cache_clear()
+    Style._add.cache_clear()  # a style keeps the codes of the colours that it was first shown in
     console = Console(file=io.StringIO(), force_terminal=True, color_system=color_system, width=width)
     console.print(shown)
     return console.file.getvalue()
