@@ -80,7 +80,7 @@ def test_each_class_counts_as_a_text(client):
     [
         # Passes over 7 tokens and 2 special ones; those of one class are free where they are few.
         ("expnet", 0, 2 * 1),
-        ("saliency", 0, 2 * 2),
+        ("saliency", 0, 2 * 1),  # the forward pass is shared, too
         ("rollout", 0, 0),
         ("leave_one_out", 8, 8),
         ("integrated_gradients", 100, 300),
