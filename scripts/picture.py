@@ -30,8 +30,13 @@ def main() -> None:
             TEXT, method=method.name, options={"documents": DOCUMENTS} if "documents" in method.options else {}
         )
         for method in TABLE
+        if set(_required(method)) <= {"documents"}  # learned weights belong to one classifier, and nobody learned any
     ]
     draw(html.side_by_side(rows), DOCS / "methods.png", width=860, scale=1)
+
+
+def _required(method: expnet.Method) -> list[str]:
+    return [name for name, option in method.options.items() if option.default is option.empty]
 
 
 def draw(fragment: str, picture: Path, *, width: int, scale: int) -> None:

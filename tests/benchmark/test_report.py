@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 
 from expnet.benchmark.present import plots, summary, tables
 from expnet.benchmark.present.report.examples import read_examples
-from expnet.benchmark.present.report.page import page
-from expnet.benchmark.present.report.verdict import verdict
+from expnet.benchmark.present.report.page import overview, page
+from expnet.benchmark.present.report.verdict import in_short, verdict
 from expnet.benchmark.rows import Row, RowFile
 from expnet.cli.app import app
 from expnet.errors import BenchmarkError, InputError
 from tests.benchmark_rows import plausibility, row
+from tests.chromium import PROGRAM, Chromium
 from tests.explanation.test_render import Reading
 from tests.payloads import PAYLOADS
 
@@ -148,12 +149,71 @@ def test_screen_readers_find_headings_captions_and_scopes(whole):
     assert all(attributes.get("aria-label") for tag, attributes in elements if tag == "svg")
 
 
+def test_in_view_are_three_sentences_a_chart_and_a_table_and_all_else_is_folded(whole):
+    in_view, innermost = whole, re.compile(r"<details(?:(?!<details).)*?</details>", re.DOTALL)
+    while innermost.search(in_view):
+        in_view = innermost.sub("", in_view)
+    assert (in_view.count("<table"), in_view.count("<figure"), in_view.count("<svg")) == (1, 1, 1)
+    (short,) = re.findall(r'<section class="verdict".*?</section>', in_view)
+    assert short.count("<p>") == 3
+    titles = re.findall(r'<details class="more"><summary><h3>(.*?)</h3></summary>', whole)
+    assert len(titles) == len(set(titles)) == 16
+    assert {"What was asked", "What these figures do not say", "Where it comes from"} <= set(titles)
+    assert whole.count("<table") > 10
+
+
+def test_the_short_sentences_count_the_same_sets_as_the_long_ones():
+    assert in_short(everything()) == [
+        "Without marked texts of the task, ExpNet is ahead of the best of 2 fixed methods on 2 of 2 sets and behind "
+        "on 0.",
+        "Trained on 16 marked texts of the task, ExpNet is ahead of it on 2 of 2 sets and behind on 0.",
+        verdict(everything())[-2],
+    ]
+    behind = [replace(row, values={"average_precision": [0.0, 0.0, 0.0]}) if row.experiment == "cross-task" else row
+              for row in everything() if row.kind == "plausibility"]  # fmt: skip
+    assert "on 0 of 2 sets and behind on 2." in in_short(behind)[0]
+    assert in_short([plausibility("a", [0.5])]) == verdict([plausibility("a", [0.5])])
+
+
+def test_the_table_in_view_has_the_figures_of_the_full_one_and_marks_the_best_of_those_shown():
+    (full,) = tables.headline(everything())
+    short = overview(full)
+    assert short.header == (
+        "set", "best baseline", "best baseline: value", "ExpNet, cross-task", "ExpNet, 16 marks, from cross-task",
+        "ExpNet, in-domain", "best control", "best control: value", "human",
+    )  # fmt: skip
+    for line, full_line in zip(short.rows, full.rows, strict=True):
+        assert line == tuple(full_line[full.header.index(name)] for name in short.header)
+    assert short.bold == {(0, 5), (1, 5)}
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium here")
+@pytest.mark.parametrize("width", [1280, 375])
+def test_the_page_is_short_and_wide_tables_scroll_in_their_boxes(whole, tmp_path, width):
+    (tmp_path / "report.html").write_text(whole, encoding="utf-8")
+    browser = Chromium()
+    try:
+        browser.show(width, 800)
+        browser.open((tmp_path / "report.html").as_uri())
+        size = browser.value("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+        assert size[0] == width
+        assert size[1] < 3500
+        browser.value("document.querySelectorAll('details').forEach(details => { details.open = true })")
+        assert browser.value("document.documentElement.scrollWidth") == width
+        assert browser.value(
+            "[...document.querySelectorAll('.box')].every(box => getComputedStyle(box).overflowX === 'auto')"
+        )
+        assert browser.complaints() == []
+    finally:
+        browser.close()
+
+
 def test_what_was_not_measured_is_said_not_to_be(whole):
     missing = "Not measured in this run."
     assert missing not in whole
     few = report([row for row in everything() if row.kind == "plausibility"])
-    assert few.count(missing) == 5  # at a glance, faithfulness, stability, sanity, cost
-    assert report([plausibility("a", [0.5])]).count(missing) == 8  # no ExpNet to compare either
+    assert few.count(missing) == 6  # at a glance, chart and figures; faithfulness, stability, sanity, cost
+    assert report([plausibility("a", [0.5])]).count(missing) == 9  # no ExpNet to compare either
 
 
 def test_the_same_rows_give_the_same_page(whole):
@@ -212,6 +272,30 @@ def test_names_in_the_trade_off_lie_neither_on_each_other_nor_outside():
     boxes = [Text.get_window_extent(name) for name in axes.texts]  # without the line to its point
     assert len(boxes) == 25
     assert not [(i, j) for i in range(25) for j in range(i) if boxes[i].overlaps(boxes[j])]
+    assert all(axes.bbox.contains(*corner) for box in boxes for corner in (box.p0, box.p1))
+
+
+def test_long_names_of_many_expnets_overlap_neither_each_other_nor_the_scale():
+    rows = []
+    for i in range(44):
+        name, about = ("expnet_gradient", "few marks") if i % 4 == 0 else (f"attention_method_{i}", "baseline")
+        x, y = (0.6 + 0.02 * math.sqrt(i) * turn(2.4 * i) for turn in (math.cos, math.sin))
+        told = {"shots": i, "start": "adapted"} if about == "few marks" else {}
+        rows.append(plausibility(name, [x], about, **told))
+        values = {"comprehensiveness": [y]}
+        rows.append(
+            row(
+                kind="faithfulness",
+                method=name,
+                experiment=about,
+                values=values,
+                condition={"replacement": "mask", **told},
+            )
+        )
+    axes = plots.plots(rows)["trade_off"].axes[0]
+    boxes = [Text.get_window_extent(name) for name in axes.texts]
+    assert len(boxes) == 44
+    assert not [(i, j) for i in range(44) for j in range(i) if boxes[i].overlaps(boxes[j])]
     assert all(axes.bbox.contains(*corner) for box in boxes for corner in (box.p0, box.p1))
 
 

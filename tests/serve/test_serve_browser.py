@@ -63,6 +63,7 @@ def test_the_keyboard_alone_chooses_a_class_and_methods(page):
     assert page.value(chosen) == ["expnet", "saliency"]
     while page.value("document.activeElement.id") != "target":
         page.press("Tab", modifiers=8)
+    page.press("ArrowDown")  # every class
     page.press("ArrowDown")  # the first class
     assert page.value("document.querySelector('#target').value") == "0"
     page.click("#text")

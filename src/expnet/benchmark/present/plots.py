@@ -121,7 +121,7 @@ def trade_off(rows: Sequence[Row]) -> Figure | None:
     points = comparison.comparable(comparison.trade_off(rows))
     if not points:
         return None
-    figure = _figure(5.2)
+    figure = _figure(max(5.2, 0.16 * len(points)))  # room for every name
     axes = figure.subplots()
     # What needs no prediction at all would stretch the scale.
     norm = LogNorm(1.0, max([10.0, *(point.cost for point in points if point.cost > 0)]), clip=True)
@@ -159,7 +159,7 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     crowd = [(np.abs(centres - centre) < (60 * scale, 15 * scale)).all(1).sum() for centre in centres]
     for i in sorted(range(len(points)), key=lambda i: (points[i].experiment not in EXPNETS, -crowd[i])):
         name = axes.annotate(
-            printable(points[i].system),
+            printable(points[i].system.replace(", ", ",\n", 1)),  # the longest names take two lines
             (points[i].plausibility, points[i].faithfulness),
             (0, 0),
             textcoords="offset points",
@@ -181,13 +181,13 @@ def _free_place(
 ) -> tuple[ndarray, Bbox]:
     """Return where a box of this size overlaps least, the nearest such place around the centre, and the box."""
     half, tried = np.array(size) / 2, []
-    for distance in (5, 9, 14, 20, 27, 35, 44):
+    for distance in (5, 9, 14, 20, 27, 35, 44, 56, 70):
         for angle in np.linspace(0, 2 * np.pi, 24, endpoint=False):
             way = np.array([np.cos(angle), np.sin(angle)])
             place = centre + way * (distance * scale + half)
             box = Bbox([place - half, place + half])
             outside = not (room.contains(*box.p0) and room.contains(*box.p1))
-            tried.append((outside + sum(box.overlaps(other) for other in taken), place, box))
+            tried.append((9 * outside + sum(box.overlaps(other) for other in taken), place, box))
     _, place, box = min(tried, key=lambda candidate: candidate[0])
     return place, box
 

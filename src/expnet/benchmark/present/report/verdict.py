@@ -16,6 +16,38 @@ _LEARNED = {
     "in-domain": "trained on all marked texts of the task",
 }
 _ALPHA = 0.05
+# What somebody new asks first: how good is it without marked texts? The first of these that was measured.
+_UNMARKED = ("adapted", "cross-task", "cross-base", "cross-language", "cross-both")
+
+
+def in_short(rows: Sequence[Row]) -> list[str]:
+    """Return three sentences at most, raw: without marked texts, after the fewest, and plausible beside faithful."""
+    contests = comparison.contests(rows)
+    plausible = [row for row in rows if row.kind == "plausibility" and row.experiment == "baseline" and not row.sample]
+    rival = f"the best of {_count(len({row.method for row in plausible}), 'fixed method')}"
+    sentences = []
+    unmarked = [contest for name in _UNMARKED for contest in contests if contest.experiment == name]
+    if first := [contest for contest in unmarked if contest.experiment == unmarked[0].experiment]:
+        sentences.append(f"Without marked texts of the task, {_score(first, rival)}.")
+    few = [contest for contest in contests if contest.experiment == "few marks"]
+    if fewest := [contest for contest in few if _trained(contest) == _trained(few[0])]:
+        marks = _trained(few[0]).split(" ")[0]
+        sentences.append(f"Trained on {marks} marked texts of the task, {_score(fewest, 'it')}.")
+    points = comparison.comparable(comparison.trade_off(rows))
+    return [*sentences, *_faithful(points)[:1]] if sentences else verdict(rows)[:1]
+
+
+def _trained(contest: Contest) -> str:
+    """Return how an ExpNet was trained, without what it sees."""
+    return contest.system.partition(", ")[2]
+
+
+def _score(contests: Sequence[Contest], rival: str) -> str:
+    parts = []
+    for name, same in summary.group(contests, lambda contest: contest.system.split(",")[0]).items():
+        ahead, behind = (sum(contest.gain.sign == sign for contest in same) for sign in (1, -1))
+        parts.append(f"{name} is ahead of {rival} on {ahead} of {_count(len(same), 'set')} and behind on {behind}")
+    return "; ".join(parts)
 
 
 def verdict(rows: Sequence[Row]) -> list[str]:
