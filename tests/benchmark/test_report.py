@@ -164,8 +164,8 @@ def test_in_view_are_three_sentences_a_chart_and_a_table_and_all_else_is_folded(
 
 def test_the_short_sentences_count_the_same_sets_as_the_long_ones():
     assert in_short(everything()) == [
-        "Without marked texts of the task, ExpNet is ahead of the best of 2 fixed methods on 2 of 2 sets and "
-        "behind on 0.",
+        "Without marked texts of the task, ExpNet is ahead of the best of 2 fixed methods on 2 of 2 sets and behind "
+        "on 0.",
         "Trained on 16 marked texts of the task, ExpNet is ahead of it on 2 of 2 sets and behind on 0.",
         verdict(everything())[-2],
     ]
@@ -182,8 +182,8 @@ def test_the_table_in_view_has_the_figures_of_the_full_one_and_marks_the_best_of
         "set", "best baseline", "best baseline: value", "ExpNet, cross-task", "ExpNet, 16 marks, from cross-task",
         "ExpNet, in-domain", "best control", "best control: value", "human",
     )  # fmt: skip
-    for few, whole_row in zip(short.rows, full.rows, strict=True):
-        assert few == tuple(whole_row[full.header.index(name)] for name in short.header)
+    for line, full_line in zip(short.rows, full.rows, strict=True):
+        assert line == tuple(full_line[full.header.index(name)] for name in short.header)
     assert short.bold == {(0, 5), (1, 5)}
 
 

@@ -64,6 +64,8 @@ def test_an_explanation_says_what_its_method_declares(explainer, method):
         ({"target_method": "lime"}, "How high the method lime would score the word, as learned from it"),
         ({"toward": "lime"}, "How high the method lime would score the word, as learned from it"),
         ({"teacher": {}, "target_method": "lime"}, f"{MARKED}, mixed with how high the method lime would score it"),
+        ({"teacher": {}, "removals": 16}, f"{MARKED}, mixed with how much the classifier depends on it"),
+        ({"removals": 16}, "How much the classifier depends on the word, as learned from its answers"),
     ],
 )
 def test_an_expnet_measures_what_it_has_learned(provenance, told):

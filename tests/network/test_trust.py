@@ -42,6 +42,9 @@ def test_fitted_and_adapted_explainers_say_what_they_learned_from_as_soon_as_the
     adapted = expnet.adapt(classifier, fitted, texts(8), target_method="saliency", config=replace(STUDENT, steps=2))
     told = Explainer(classifier, adapted).trust
     assert "imitate the method “saliency” and another explainer on 8 texts without human marks, for my/cl" in told
+    adapted = expnet.adapt(classifier, None, texts(8), removals=2, config=replace(STUDENT, steps=2))
+    told = Explainer(classifier, adapted).trust
+    assert "imitate what the classifier does without random words on 8 texts without human marks, for my/cl" in told
     assert Explainer(classifier).trust == ""  # nothing was learned
 
 

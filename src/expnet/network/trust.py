@@ -22,8 +22,9 @@ def trust_in(provenance: Mapping[str, Any]) -> str:
     texts = f"{provenance['texts']:,} texts" if isinstance(provenance.get("texts"), int) else "texts"
     classifier = f"for {_names(provenance, 'classifiers') or 'a classifier that is not recorded'}"
     method = provenance.get("target_method", provenance.get("toward"))  # "toward" in networks from before 0.1.0
-    if method is not None or "teacher" in provenance:
+    if method is not None or provenance.keys() & {"teacher", "removals"}:
         teachers = [] if method is None else [f"the method “{method}”"]
+        teachers += ["what the classifier does without random words"] if "removals" in provenance else []
         teachers += ["another explainer"] if "teacher" in provenance else []
         trained = f"imitate {' and '.join(teachers)} on {texts} without human marks, {classifier}"
         return f"The explainer was trained to {trained}. Its agreement with people was not measured. {_ELSEWHERE}"
@@ -42,6 +43,10 @@ def trust_in(provenance: Mapping[str, Any]) -> str:
 def measured_by(provenance: Mapping[str, Any]) -> str:
     """Return what the scores of an ExpNet measure, as `Method.measures`, from the provenance that is saved with it."""
     method = provenance.get("target_method", provenance.get("toward"))
+    if "removals" in provenance:
+        if "teacher" in provenance:
+            return f"{MARKED}, mixed with how much the classifier depends on it, as learned from both"
+        return "How much the classifier depends on the word, as learned from its answers without random words"
     if method is None:
         return MARKED
     if "teacher" in provenance:
