@@ -132,7 +132,8 @@ class Explainer:
                 that there is nothing to read).
             method: Name of the attribution method; `expnet methods` lists them. "expnet" is the explainer's own
                 network, which comes with the prediction: one that sees attention alone takes nothing but that pass,
-                one that sees gradients a backward pass, too ("expnet_gradient"). Others run after the prediction.
+                one that sees gradients a backward pass, too ("expnet_gradient"). Rules that read one forward pass come
+                with the prediction, too; others run after it.
             options: The method's options, by name.
             seed: For stochastic methods. A text's scores depend on it, not on the other texts.
             target: Class to explain, by name or index; by default each text's predicted class. A regression with
