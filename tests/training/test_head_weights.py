@@ -12,7 +12,8 @@ from expnet.errors import InputError, OptionError
 from expnet.methods.families.head_weights import ATTRIBUTION_WITH_ATTENTION
 from expnet.text.texts import Text
 from expnet.training import head_weights
-from expnet.training.head_weights import correlation, learn_head_weights
+from expnet.training.head_weights import learn_head_weights
+from expnet.training.loss import correlation
 from tests.classifiers import tiny_classifier
 from tests.models import ARCHITECTURES
 

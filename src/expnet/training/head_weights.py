@@ -7,17 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from expnet.errors import InputError
-from expnet.methods.coalitions import Game, draw, players, values
+from expnet.methods.coalitions import draw, values
 from expnet.methods.families.head_weights import anchor_attention
 from expnet.methods.method import at_least
-from expnet.methods.replacement import replacement_for_words
-from expnet.model.batches import encoded
-from expnet.model.capacity import batches
 from expnet.model.classifier import Classifier
 from expnet.runtime.ambient import torch_defaults
-from expnet.runtime.progress import track
 from expnet.text.texts import Text, as_texts
 from expnet.training.loss import correlation
+from expnet.training.removals import games
 
 _KEPT = 0.5
 _RATE = 1e-3
@@ -73,26 +70,16 @@ def _examples(
     classifier: Classifier, texts: list[Text], masks: int, seed: int, progress: bool
 ) -> Iterator[tuple[Float[Tensor, "masks heads"], Float[Tensor, " masks"]]]:
     """Yield for each text how much attention each head pays to what stays, less what goes, and the log odds."""
-    replacement = replacement_for_words(classifier)
-    read = encoded(classifier, texts, truncate=True)
-    for _, encoding in track(read, "removing words", show=progress, total=len(texts), size=lambda batch: len(batch[0])):
-        predicted = classifier.predict(encoding).chosen[encoding.text_of]
-        start = 0
-        for part in batches(encoding):
-            target = predicted[start : start + len(part)]
-            start += len(part)
-            if not part.real.any():
-                continue
-            game = Game(classifier, part, target, players(part, "word"), replacement, "probability")
-            kept = game.everyone[:, None] & (draw(game, masks, seed) < _KEPT)
-            chance = values(game, kept).double().clamp(_EPSILON, 1 - _EPSILON)
-            attention = anchor_attention(classifier, part)
-            place = game.player_of.clamp(min=0)[:, None].expand_as(attention)
-            of_players = attention.new_zeros(*attention.shape[:2], kept.shape[2])
-            of_players.scatter_add_(2, place, attention.masked_fill(~part.real[:, None], 0))
-            evidence = torch.einsum("bmp,bhp->bmh", 2 * kept.float() - 1, of_players)
-            for row in (game.count > 1).nonzero().flatten().tolist():
-                yield evidence[row], chance[row].logit().float()
+    for game in games(classifier, texts, "probability", progress=progress):
+        kept = game.everyone[:, None] & (draw(game, masks, seed) < _KEPT)
+        chance = values(game, kept).double().clamp(_EPSILON, 1 - _EPSILON)
+        attention = anchor_attention(classifier, game.part)
+        place = game.player_of.clamp(min=0)[:, None].expand_as(attention)
+        of_players = attention.new_zeros(*attention.shape[:2], kept.shape[2])
+        of_players.scatter_add_(2, place, attention.masked_fill(~game.part.real[:, None], 0))
+        evidence = torch.einsum("bmp,bhp->bmh", 2 * kept.float() - 1, of_players)
+        for row in (game.count > 1).nonzero().flatten().tolist():
+            yield evidence[row], chance[row].logit().float()
 
 
 def _fitted(evidence: Tensor, effect: Tensor, steps: int, batch_size: int, seed: int) -> list[float]:

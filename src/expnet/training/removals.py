@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expnet.errors import InputError
-from expnet.methods.coalitions import Game, draw, players, values
+from expnet.methods.coalitions import Game, Output, draw, players, values
 from expnet.methods.replacement import replacement_for_words
 from expnet.model.batches import encoded
 from expnet.model.capacity import batches
@@ -108,8 +108,33 @@ def answers(
     progress: bool = False,
 ) -> Iterator[Removals]:
     """Yield each window of two words or more; what exceeds the classifier's limit is cut off."""
-    config, replacement = network.config.features, replacement_for_words(classifier)
-    shares = (torch.arange(removals) + 0.5) / removals
+    config, shares = network.config.features, (torch.arange(removals) + 0.5) / removals
+    for game in games(classifier, texts, "logit", target=target, progress=progress):
+        kept = game.everyone[:, None] & (draw(game, removals, seed) < shares[:, None])
+        logits = values(game, kept)
+        asked, of_class = classifier.about(game.part, game.target)  # a hypothesis stands behind the text
+        word_of = F.pad(game.player_of, (0, asked.ids.shape[1] - game.part.ids.shape[1]), value=-1)
+        _, features = read_features(classifier, asked, config, target=of_class)
+        for row, words in enumerate(game.count.tolist()):
+            if words > 1:
+                length = int(asked.mask[row].sum())
+                window = config.window(features, row, length).half()
+                yield Removals(window, word_of[row, :length], kept[row, :, :words], logits[row])
+
+
+def games(
+    classifier: Classifier, texts: Sequence[Text], output: Output, *, target: int | None = None, progress: bool
+) -> Iterator[Game]:
+    """Yield the windows of texts, some at a time, as games of their words; what exceeds the limit is cut off.
+
+    Args:
+        classifier: The classifier.
+        texts: Texts.
+        output: What a coalition is worth.
+        target: A class for all texts; by default each text's predicted class.
+        progress: Show a progress bar.
+    """
+    replacement = replacement_for_words(classifier)
     read = encoded(classifier, texts, size=TOGETHER, truncate=True)
     for _, encoding in track(read, "removing words", show=progress, total=len(texts), size=lambda batch: len(batch[0])):
         explained = torch.full_like(encoding.text_of, target or 0)
@@ -119,16 +144,5 @@ def answers(
         for part in batches(encoding):
             chosen = explained[start : start + len(part)]
             start += len(part)
-            if not part.real.any():
-                continue
-            game = Game(classifier, part, chosen, players(part, "word"), replacement, "logit")
-            kept = game.everyone[:, None] & (draw(game, removals, seed) < shares[:, None])
-            logits = values(game, kept)
-            asked, of_class = classifier.about(part, chosen)  # a hypothesis stands behind the text
-            word_of = F.pad(game.player_of, (0, asked.ids.shape[1] - part.ids.shape[1]), value=-1)
-            _, features = read_features(classifier, asked, config, target=of_class)
-            for row, words in enumerate(game.count.tolist()):
-                if words > 1:
-                    length = int(asked.mask[row].sum())
-                    window = config.window(features, row, length).half()
-                    yield Removals(window, word_of[row, :length], kept[row, :, :words], logits[row])
+            if part.real.any():
+                yield Game(classifier, part, chosen, players(part, "word"), replacement, output)
