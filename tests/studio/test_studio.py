@@ -364,7 +364,8 @@ def test_enough_unmarked_texts_are_read_first_if_wanted(tmp_path, monkeypatch):
     mark(session)
     client, read = Browser(create_app(session)), []
 
-    def adapt(classifier, teacher, texts, *, config):
+    def adapt(classifier, teacher, texts, *, removals, config):
+        assert removals == 0  # marks follow
         read.extend(texts)
         return tiny_explainer(classifier).network
 
