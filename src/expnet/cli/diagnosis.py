@@ -53,7 +53,7 @@ def of_environment() -> Diagnosis:
     )
 
 
-def with_model(found: Diagnosis, model: str, *, explainer: str | None, progress: bool, **asked: Any) -> Diagnosis:
+def with_model(environment: Diagnosis, model: str, *, explainer: str | None, progress: bool, **asked: Any) -> Diagnosis:
     """Return a diagnosis with that of a classifier and its ExpNet; `asked` goes to `expnet.load` as it is."""
     from expnet.explainer import load, load_classifier
 
@@ -66,9 +66,9 @@ def with_model(found: Diagnosis, model: str, *, explainer: str | None, progress:
         try:
             classifier = load_classifier(model, **asked)
         except ExpnetError:
-            return replace(found, problems=[*found.problems, *problems])
+            return replace(environment, problems=[*environment.problems, *problems])
     about = _of_model(classifier, progress=progress)
-    return replace(found, model=about, explainer=told, problems=[*found.problems, *problems])
+    return replace(environment, model=about, explainer=told, problems=[*environment.problems, *problems])
 
 
 def _of_model(classifier: "Classifier", *, progress: bool) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _of_model(classifier: "Classifier", *, progress: bool) -> dict[str, Any]:
     """
     from expnet.attention.anchor import POOLINGS
 
-    found: dict[str, Any] = {
+    about: dict[str, Any] = {
         "name": classifier.name,
         "architecture": classifier.architecture,
         "class": type(classifier.model).__name__,
@@ -93,7 +93,7 @@ def _of_model(classifier: "Classifier", *, progress: bool) -> dict[str, Any]:
     }
     try:
         support = classifier.support
-        found |= {
+        about |= {
             "attention": support.backend,
             "not_fused_because": support.reason,
             "anchor": f"{support.anchor}: {POOLINGS[support.anchor].words}",
@@ -101,8 +101,8 @@ def _of_model(classifier: "Classifier", *, progress: bool) -> dict[str, Any]:
             "heads": support.heads,
         }
     except ExpnetError as error:
-        found |= {"attention": None, "not_captured_because": str(error)}
-    return found | _tried(classifier, progress=progress)
+        about |= {"attention": None, "not_captured_because": str(error)}
+    return about | _tried(classifier, progress=progress)
 
 
 def _of_explainer(loaded: "Explainer") -> dict[str, Any]:

@@ -51,10 +51,10 @@ def doctor(
         raise InputError("--explainer needs a model: it explains that classifier.")
     from expnet.cli import diagnosis
 
-    found = diagnosis.of_environment()
+    seen = diagnosis.of_environment()
     if model is not None:
-        found = diagnosis.with_model(
-            found,
+        seen = diagnosis.with_model(
+            seen,
             model,
             explainer=explainer,
             progress=sys.stderr.isatty(),
@@ -64,24 +64,24 @@ def doctor(
             prompt=prompt_of(prompt, label, zero_shot, hypothesis),
         )
     if format is DoctorFormat.json:
-        print(json.dumps(asdict(found), indent=1, ensure_ascii=False))
+        print(json.dumps(asdict(seen), indent=1, ensure_ascii=False))
     else:
-        print(printable("\n".join(_lines(found))))
-    if found.problems:
+        print(printable("\n".join(_lines(seen))))
+    if seen.problems:
         raise typer.Exit(1)
 
 
-def _lines(found: "Diagnosis") -> Iterator[str]:
-    yield from _part("Installed", found.versions)
-    yield from _part("Devices", {"": found.devices})
-    yield from _part("Extras", {name: _extra(name, lacking) for name, lacking in found.extras.items()})
-    if found.model is not None:
-        refused = found.model["methods_refused"]
-        yield from _part("Model", {name: value for name, value in found.model.items() if value is not refused})
+def _lines(seen: "Diagnosis") -> Iterator[str]:
+    yield from _part("Installed", seen.versions)
+    yield from _part("Devices", {"": seen.devices})
+    yield from _part("Extras", {name: _extra(name, lacking) for name, lacking in seen.extras.items()})
+    if seen.model is not None:
+        refused = seen.model["methods_refused"]
+        yield from _part("Model", {name: value for name, value in seen.model.items() if value is not refused})
         yield from _part("Methods that refuse it, and why", refused)
-    if found.explainer is not None:
-        yield from _part("Explainer", found.explainer)
-    yield from _part("Broken", {"": found.problems}) if found.problems else ["Nothing is broken."]
+    if seen.explainer is not None:
+        yield from _part("Explainer", seen.explainer)
+    yield from _part("Broken", {"": seen.problems}) if seen.problems else ["Nothing is broken."]
 
 
 def _extra(name: str, lacking: Sequence[str]) -> str:

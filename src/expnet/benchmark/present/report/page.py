@@ -68,13 +68,13 @@ def overview(table: Table) -> Table:
     ours = [name for name in names[4:-3] if name.partition(", ")[2]]
     unmarked = [name for name in ours if name.endswith(", adapted")] or ours[:1]
     chosen = dict.fromkeys([*unmarked, *[name for name in ours if " marks" in name][:1], *ours[-1:]])
-    kept = [0, 2, 3, *(names.index(name) for name in chosen), *range(len(names) - 3, len(names))]
-    rows = tuple(tuple(row[column] for column in kept) for row in table.rows)
+    columns = [0, 2, 3, *(names.index(name) for name in chosen), *range(len(names) - 3, len(names))]
+    rows = tuple(tuple(row[column] for column in columns) for row in table.rows)
     bold = set()
     for place, row in enumerate(rows):
-        means = {i: row[i].mean for i in range(2, len(kept) - 3) if isinstance(row[i], MeanOverSeeds) and row[i].n}
+        means = {i: row[i].mean for i in range(2, len(columns) - 3) if isinstance(row[i], MeanOverSeeds) and row[i].n}
         bold |= {(place, max(means, key=lambda i: means[i]))} if means else set()
-    return Table(table.title, tuple(names[column] for column in kept), rows, table.notes, frozenset(bold))
+    return Table(table.title, tuple(names[column] for column in columns), rows, table.notes, frozenset(bold))
 
 
 def _folded(title: str, content: str) -> str:
