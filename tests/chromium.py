@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ _FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
+
+
+class PageLeftError(RuntimeError):
+    """The page that was asked is being replaced by the next one."""
 
 
 class Chromium:
@@ -63,7 +68,8 @@ class Chromium:
         while (answer := self._read()).get("id") != self._number:
             self.events.append(answer)
         if "error" in answer:
-            raise RuntimeError(f"{method}: {answer['error']}")
+            kind = PageLeftError if "navigated" in answer["error"]["message"] else RuntimeError
+            raise kind(f"{method}: {answer['error']}")
         return answer["result"]
 
     def _read(self) -> dict[str, Any]:
@@ -96,9 +102,10 @@ class Chromium:
         """Wait until an expression holds; a page that is just being replaced says nothing."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            answer = self.send("Runtime.evaluate", expression=f"!!({expression})", returnByValue=True)
-            if answer["result"].get("value") is True:
-                return
+            with suppress(PageLeftError):
+                answer = self.send("Runtime.evaluate", expression=f"!!({expression})", returnByValue=True)
+                if answer["result"].get("value") is True:
+                    return
             time.sleep(0.01)
         raise TimeoutError(f"It never came true that {expression}")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from peft import LoraConfig, PromptTuningConfig, get_peft_model, inject_adapter_in_model
 from torch import nn
 from torch.testing import assert_close
@@ -110,6 +111,15 @@ def test_weights_are_hashed_by_their_values_however_they_are_stored():
             state_bytes(value)
 
 
+@pytest.fixture
+def fresh_accelerate():
+    """A process settles on one precision for good; another test's training may have settled on another."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("fresh_accelerate")
 def test_a_model_prepared_for_mixed_precision_is_refused_until_it_is_unwrapped():
     accelerator = Accelerator(cpu=True, mixed_precision="bf16")
     prepared = accelerator.prepare(build("bert").eval())
