@@ -1,11 +1,14 @@
 """A tiny random classifier with its tokenizer, and an explainer for it."""
 
+from dataclasses import replace
+
 import torch
 
 from expnet.explainer import Explainer
 from expnet.methods.method import Method
 from expnet.model.classifier import Classifier
-from expnet.network.expnet import ExpNet, ExpNetConfig
+from expnet.network.config import ExpNetConfig
+from expnet.network.expnet import ExpNet
 from expnet.network.heads import HeadSetConfig
 from tests.models import DECODERS, build, tokenizer
 
@@ -28,7 +31,7 @@ def tiny_network(classifier: Classifier, method: Method) -> ExpNet | None:
     """A random network of the kind that a method takes; None if it takes none."""
     if "network" not in method.supplied:
         return None
-    return random_network(HEAD_SET) if method.uses_target else tiny_explainer(classifier).network
+    return random_network(replace(HEAD_SET, used=True)) if method.uses_target else tiny_explainer(classifier).network
 
 
 HEAD_SET = ExpNetConfig(architecture="any", layers=0, heads=0, features=HeadSetConfig(tier="gradient"))

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from expnet.methods.registry import list_methods as list_methods
     from expnet.model.classifier import Classifier as Classifier
     from expnet.model.prediction import Prediction as Prediction
+    from expnet.network.config import ExpNetConfig as ExpNetConfig
     from expnet.network.expnet import ExpNet as ExpNet
-    from expnet.network.expnet import ExpNetConfig as ExpNetConfig
     from expnet.network.features import FeatureConfig as FeatureConfig
     from expnet.network.heads import HeadSetConfig as HeadSetConfig
     from expnet.rationales import Record as Record
@@ -47,7 +47,7 @@ _HOMES = {
     "Explainer": "expnet.explainer",
     "Explanation": "expnet.explanation.result",
     "ExpNet": "expnet.network.expnet",
-    "ExpNetConfig": "expnet.network.expnet",
+    "ExpNetConfig": "expnet.network.config",
     "ExpNetEstimator": "expnet.integrations.sklearn",
     "ExpnetError": "expnet.errors",
     "FeatureConfig": "expnet.network.features",

@@ -30,7 +30,8 @@ from expnet.metrics import (
     token_f1,
 )
 from expnet.metrics.limits import losses_of_rankings, removal_limits
-from expnet.network.expnet import ExpNet, ExpNetConfig
+from expnet.network.config import ExpNetConfig
+from expnet.network.expnet import ExpNet
 from expnet.network.heads import HeadSetConfig
 from expnet.network.universal import universal
 from expnet.rationales import Record

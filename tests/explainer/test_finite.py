@@ -22,7 +22,8 @@ from expnet.export.manifest import GRAPH, MANIFEST, TOKENIZER, Manifest, read_ma
 from expnet.files.parsing import MOST_LEVELS, parse_json
 from expnet.integrations.pandas import explain_frame
 from expnet.methods.registry import find_method
-from expnet.network.expnet import ExpNet, ExpNetConfig
+from expnet.network.config import ExpNetConfig
+from expnet.network.expnet import ExpNet
 from expnet.network.features import FeatureConfig
 from expnet.network.heads import HeadSetConfig
 from expnet.rationales import Record

@@ -23,7 +23,7 @@ from expnet.explainer import Explainer
 from expnet.export import OnnxExplainer, export, writing
 from expnet.export.batches import encode, feeds, pool_words
 from expnet.export.manifest import GRAPH, MANIFEST, TOKENIZER, Manifest
-from expnet.network.expnet import ExpNetConfig
+from expnet.network.config import ExpNetConfig
 from expnet.network.features import FeatureConfig
 from expnet.text.encoding import TextTokenizer
 from expnet.text.encoding import encode as torch_encode

@@ -10,7 +10,7 @@ from expnet.explainer import Explainer
 from expnet.export import OnnxExplainer, export
 from expnet.export.graph import ExplainingGraph
 from expnet.model.classifier import Prediction
-from expnet.network.expnet import ExpNetConfig
+from expnet.network.config import ExpNetConfig
 from expnet.network.heads import HeadSetConfig
 from expnet.text.encoding import pool_words
 from expnet.text.texts import as_text

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 import expnet
 from expnet import ExpNet
 from expnet.errors import ModelError
-from expnet.network.expnet import ExpNetConfig
+from expnet.network.config import ExpNetConfig
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier, tiny_explainer
 from tests.hub import LocalHub
 from tests.models import build, save

@@ -43,7 +43,7 @@ def test_logits_are_the_models_own_of_each_text_alone(architecture, declared):
 @pytest.mark.parametrize("method", TABLE, ids=lambda method: method.name)
 @decoders
 def test_every_method_scores_many_texts_as_each_alone_or_is_refused(architecture, method):
-    network = "universal/gradient" if method.name == "expnet_gradient" else "universal/attention"
+    network = "universal/gradient" if method.uses_target else "universal/attention"
     explainer = explainer_of(architecture, network)
     heads = explainer.classifier.support.layers * explainer.classifier.support.heads
     few = {**FEW, "weights": [0.5 - head / heads for head in range(heads)]}

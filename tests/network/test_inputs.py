@@ -5,7 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from expnet.errors import InputError
-from expnet.network.expnet import ExpNet, ExpNetConfig
+from expnet.network.config import ExpNetConfig
+from expnet.network.expnet import ExpNet
 from expnet.network.features import FeatureConfig
 from expnet.network.heads import HeadSetConfig
 from expnet.network.inputs import KINDS, NetworkInput, kind_of, read_features

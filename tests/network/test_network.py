@@ -11,7 +11,8 @@ from torch.testing import assert_close
 
 from expnet.attention.probe import Support
 from expnet.errors import MismatchError, ModelError
-from expnet.network.expnet import ExpNet, ExpNetConfig
+from expnet.network.config import ExpNetConfig
+from expnet.network.expnet import ExpNet
 from expnet.network.features import FeatureConfig
 from expnet.network.heads import HeadSetConfig
 from expnet.network.sets import HeadFeatures

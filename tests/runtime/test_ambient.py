@@ -73,7 +73,7 @@ def expected(explainers):
 
 
 def explainer_of(explainers, method):
-    return explainers["gradient" if method.name == "expnet_gradient" else "attention"]
+    return explainers["gradient" if method.family == "learned" and method.uses_target else "attention"]
 
 
 @states

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from expnet.network.expnet import ExpNet, ExpNetConfig
+from expnet.network.config import ExpNetConfig
+from expnet.network.expnet import ExpNet
 from expnet.network.features import FeatureConfig
 from expnet.training import loops
 from expnet.training.config import FitConfig

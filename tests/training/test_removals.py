@@ -14,7 +14,7 @@ from expnet.text.texts import Text
 from expnet.training.adapt import adapt
 from expnet.training.build import new_network
 from expnet.training.config import STUDENT, with_tier
-from expnet.training.removals import Removals, answers, learn_removals, removal_loss
+from expnet.training.removals import Removals, answers, learn_removals, removal_loss, sums
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier
 from tests.models import WORDS
 
@@ -72,7 +72,7 @@ def self_consistent(row, window, mask):
 @pytest.mark.parametrize("tier", ["attention", "gradient"])
 def test_sums_go_along_with_answers_to_removals_it_has_not_seen(tier):
     config = with_tier(replace(STUDENT, steps=150, dropout=0.0, feature_dropout=0.0), tier)
-    trained = learn_removals(CLASSIFIER, texts(40), config=config, removals=8)
+    trained = learn_removals([(CLASSIFIER, texts(40))], config=config, removals=8)
     new = list(answers(CLASSIFIER, texts(40), trained, 12, 7, None))  # of the same texts: a random model has no rules
     with torch.no_grad():
         reached = 1 - removal_loss(trained, new).item()
@@ -80,11 +80,36 @@ def test_sums_go_along_with_answers_to_removals_it_has_not_seen(tier):
     assert reached > before + 0.2  # reached: about 0.57 and 0.28
 
 
+def test_its_numbers_are_in_units_of_the_logit():
+    """Least squares over all removals, by another library: a slope of 1 is left."""
+    config = with_tier(replace(STUDENT, steps=60, dropout=0.0, feature_dropout=0.0), "gradient")
+    trained = learn_removals([(CLASSIFIER, texts(20))], config=config, removals=8)
+    windows = list(answers(CLASSIFIER, texts(20), trained, 8, config.seed, None))
+    with torch.no_grad():
+        said = [added.double().numpy() for added in sums(trained, windows)]
+    logits = [window.logits.double().numpy() for window in windows]
+    centred = [np.concatenate([part - part.mean() for part in parts]) for parts in (said, logits)]
+    (slope,), *_ = np.linalg.lstsq(centred[0][:, None], centred[1], rcond=None)
+    assert slope == pytest.approx(1, abs=1e-3)
+
+
+def test_it_learns_from_several_classifiers_of_any_size():
+    others = [tiny_classifier(), tiny_classifier("distilbert", seed=1)]
+    config = replace(BRIEF, features=HEAD_SET.features, steps=40, dropout=0.0, feature_dropout=0.0)
+    some, reached = texts(12), []
+    trained = learn_removals([(other, some) for other in others], config=config, removals=8)
+    alone = learn_removals([(others[0], some)], config=config, removals=8)
+    with torch.no_grad():
+        for network in (trained, alone):
+            windows = list(answers(others[1], some, network, 12, 7, None))
+            reached.append(1 - removal_loss(network, windows).item())
+    assert reached[0] > reached[1]  # of the second classifier, from which only the first network learned
+
+
 def test_the_same_seed_gives_the_same_and_a_class_can_be_named():
     def first(**settings):
-        return learn_removals(CLASSIFIER, texts(8), removals=4, **{"config": BRIEF} | settings).state_dict()[
-            "first.weight"
-        ]
+        trained = learn_removals([(CLASSIFIER, texts(8))], removals=4, **{"config": BRIEF} | settings)
+        return trained.state_dict()["first.weight"]
 
     assert torch.equal(first(), first())
     assert not torch.equal(first(), first(config=replace(BRIEF, seed=1)))
@@ -104,6 +129,16 @@ class TestAdapt:
         alone, both, taught = reached(teacher=None), reached(), reached(removals=0)
         assert alone > both > taught
         assert alone > taught + 0.3
+
+    def test_with_gradients_what_was_learned_from_removals_is_the_second_output(self):
+        some, config = texts(6), with_tier(BRIEF, "gradient")
+        student = adapt(CLASSIFIER, random_network(HEAD_SET), some, removals=4, config=config)
+        expected = learn_removals([(CLASSIFIER, some)], config=config, removals=4)
+        for name, weights in expected.state_dict().items():
+            assert torch.equal(student.state_dict()[f"used.{name}"], weights)
+        assert not student.training
+        assert not adapt(CLASSIFIER, random_network(HEAD_SET), some, removals=4, config=BRIEF).config.used
+        assert not adapt(CLASSIFIER, random_network(HEAD_SET), some, removals=0, config=config).config.used
 
     def test_the_provenance_says_so(self):
         both = adapt(CLASSIFIER, random_network(HEAD_SET), texts(4), removals=2, config=BRIEF).config.provenance

@@ -12,7 +12,8 @@ from torch.testing import assert_close
 
 from expnet.errors import InputError, MismatchError, RationaleError
 from expnet.model.classifier import Classifier
-from expnet.network.expnet import ExpNet, ExpNetConfig
+from expnet.network.config import ExpNetConfig
+from expnet.network.expnet import ExpNet
 from expnet.network.features import FeatureConfig
 from expnet.network.heads import HeadSetConfig
 from expnet.network.sets import HeadFeatures

@@ -6,6 +6,7 @@ from typing import Any
 
 from expnet.attention.targets import contrast
 from expnet.errors import InputError
+from expnet.explanation.meaning import MARKED
 from expnet.methods.method import Method
 from expnet.model.classifier import Classifier
 from expnet.text.labels import asks_for_all
@@ -43,6 +44,11 @@ class Call:
     def learned(self) -> bool:
         """Whether the explainer's own network explains."""
         return "network" in self.method.supplied
+
+    @property
+    def marks(self) -> bool:
+        """Whether it says which words people would mark: calibrated scores, with a threshold."""
+        return self.learned and self.method.measures == MARKED
 
 
 def asked_classes(

@@ -12,7 +12,7 @@ from expnet.explainer.results import told
 from expnet.explainer.scoring import score
 from expnet.explanation.meaning import UNCHECKED
 from expnet.explanation.result import Explanation
-from expnet.methods.learned import check_tier, method_of
+from expnet.methods.learned import check_serves, method_of
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
 from expnet.model.batches import in_batches
@@ -287,7 +287,7 @@ class Explainer:
         method = find_method(name) if name != _LEARNED or self.network is None else method_of(self.network)
         method.check(options)
         if self.network is not None and "network" in method.supplied:
-            check_tier(self.network, gradient=method.uses_target)
+            check_serves(self.network, method)
         return method
 
     def _network(self) -> ExpNet:

@@ -44,7 +44,7 @@ def told(
     outputs = [dict(zip(classifier.labels, row, strict=True)) for row in rows]
     provenance = _provenance(classifier, call, name)
     of_method: dict[str, Any] = {
-        "threshold": network.config.threshold if network is not None and call.learned else None,
+        "threshold": network.config.threshold if network is not None and call.marks else None,
         "meaning": _meaning(classifier, call, network),
         "checked": checked if call.learned else "",
     }
@@ -84,7 +84,7 @@ def _explanation(
         outputs=outputs,
         method=call.method.name,
         signed=call.method.signed,
-        calibrated=call.learned,
+        calibrated=call.marks,
         windows=windows,
         provenance=dict(provenance),
         kind=classifier.kind,
@@ -100,7 +100,7 @@ def _uses_target(classifier: Classifier, call: Call) -> bool:
 
 def _meaning(classifier: Classifier, call: Call, network: ExpNet | None) -> str:
     return meaning(
-        measured_by(network.config.provenance) if network is not None and call.learned else call.method.measures,
+        measured_by(network.config.provenance) if network is not None and call.marks else call.method.measures,
         signed=call.method.signed,
         uses_target=_uses_target(classifier, call),
         kind=classifier.kind,

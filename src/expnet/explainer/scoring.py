@@ -45,7 +45,7 @@ def score(
         prediction = classifier.predict(encoding)
         return prediction, [_after_prediction(classifier, encoding, call, network, prediction) for call in calls]
     (call, *others) = calls
-    if call.learned and network is not None and not others and not (call.asked.classes and network.uses_target):
+    if call.marks and network is not None and not others and not (call.asked.classes and network.uses_target):
         prediction, scores = _with_prediction(classifier, encoding, call, network)
         return prediction, [[scores]]
     prediction, traced = _traced(classifier, encoding, calls, network)

@@ -1,20 +1,21 @@
-"""ExpNet as one method among the others: with attention alone, and with gradients."""
+"""ExpNet as some methods among the others: with attention alone, with gradients, and by what the classifier uses."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from expnet.errors import OptionError
-from expnet.explanation.meaning import MARKED
+from expnet.explanation.meaning import MARKED, USED
 from expnet.methods.method import Method
 from expnet.methods.shared_pass import PassNeeds, PassTrace
 from expnet.methods.traced import reads
 from expnet.model.classifier import Classifier
 from expnet.network.expnet import ExpNet
-from expnet.network.features import FeatureConfig, attention_features
-from expnet.network.inputs import read_features
+from expnet.network.features import FeatureConfig, attention_features, normalise_within_text
+from expnet.network.inputs import Features, read_features
 from expnet.text.encoding import Encoding
 
 
@@ -102,6 +103,95 @@ EXPNET_GRADIENT = Method(
 )
 
 
+@reads(_needs)
+def expnet_used(
+    classifier: Classifier,
+    encoding: Encoding,
+    target: Int[Tensor, " batch"],
+    *,
+    network: ExpNet,
+    trace: PassTrace | None = None,
+) -> Float[Tensor, "batch tokens"]:
+    """Score each token by how much the target's logit depends on it, in its units: the ExpNet's second output.
+
+    It was learned from what classifiers say of texts with words removed at random: the scores of the words that stay
+    add up to the logit, up to a constant of the text and to the error that docs/research.md measures.
+
+    Args:
+        classifier: The classifier.
+        encoding: Windows.
+        target: A class for each window.
+        network: Trained on attention and gradients, with a second output, in evaluation mode.
+        trace: The pass; without, it runs its own.
+
+    Raises:
+        OptionError: If the network has no second output.
+    """
+    check_serves(network, EXPNET_USED)
+    features = _features(classifier, encoding, target, network, trace)
+    return network.effects(features).masked_fill(~encoding.real, 0.0)
+
+
+EXPNET_USED = Method(
+    name="expnet_used",
+    family="learned",
+    measures=USED,
+    function=expnet_used,
+    paper="",
+    forward="1",
+    backward="1",
+    signed=True,
+    uses_target=True,
+    shares_forward=True,
+)
+
+
+@reads(_needs)
+def expnet_both(
+    classifier: Classifier,
+    encoding: Encoding,
+    target: Int[Tensor, " batch"],
+    *,
+    network: ExpNet,
+    trace: PassTrace | None = None,
+) -> Float[Tensor, "batch tokens"]:
+    """Rank each token by both outputs of an ExpNet, in (0, 1): what people would mark and what the classifier uses.
+
+    The score is a sigmoid of the mean of the two, each standardised within the window: 0.5 where the token is as high
+    as the window's mean.
+
+    Args:
+        classifier: The classifier.
+        encoding: Windows.
+        target: A class for each window.
+        network: As for `expnet_used`.
+        trace: The pass; without, it runs its own.
+
+    Raises:
+        OptionError: If the network has no second output.
+    """
+    check_serves(network, EXPNET_BOTH)
+    features = _features(classifier, encoding, target, network, trace)
+    with torch.no_grad():
+        outputs = torch.stack([network(features), network.effects(features)], -1)
+    ranked = normalise_within_text(outputs, encoding.real).mean(-1)
+    return ranked.sigmoid().masked_fill(~encoding.real, 0.0)
+
+
+EXPNET_BOTH = Method(
+    name="expnet_both",
+    family="learned",
+    measures=f"{MARKED}, and how much the classifier depends on it, in equal parts",
+    function=expnet_both,
+    paper="",
+    forward="1",
+    backward="1",
+    signed=False,
+    uses_target=True,
+    shares_forward=True,
+)
+
+
 def method_of(network: ExpNet) -> Method:
     """Return the method that runs the passes a network needs."""
     return EXPNET_GRADIENT if network.uses_target else EXPNET
@@ -116,6 +206,16 @@ def check_tier(network: ExpNet, *, gradient: bool) -> None:
         )
 
 
+def check_serves(network: ExpNet, method: Method) -> None:
+    """Raise an `OptionError` if a network is not of the tier of a method, or lacks the output that it asks for."""
+    check_tier(network, gradient=method.uses_target)
+    if method in (EXPNET_USED, EXPNET_BOTH) and not network.config.used:
+        raise OptionError(
+            f"This ExpNet says what people would mark, and has no output for what the classifier uses, which "
+            f"{method.name} needs: choose the explainer universal/gradient, or run `expnet adapt --tier gradient`."
+        )
+
+
 def _score(
     classifier: Classifier,
     encoding: Encoding,
@@ -126,14 +226,19 @@ def _score(
     gradient: bool,
 ) -> Float[Tensor, "batch tokens"]:
     check_tier(network, gradient=gradient)
+    features = _features(classifier, encoding, target, network, trace)
+    return network.score(features).masked_fill(~encoding.real, 0.0)
+
+
+def _features(
+    classifier: Classifier, encoding: Encoding, target: Tensor, network: ExpNet, trace: PassTrace | None
+) -> Features:
     config = network.config.features
     if trace is None:
-        features = read_features(classifier, encoding, config, target=target if gradient else None)[1]
-    else:
-        device = trace.logits.device
-        mask, real = encoding.mask.to(device), encoding.real.to(device)
-        if isinstance(config, FeatureConfig) and not gradient:
-            features = attention_features(trace.anchor, mask, real, config).cpu()
-        else:
-            features = config.of_signals(trace.signals, mask, real)
-    return network.score(features).masked_fill(~encoding.real, 0.0)
+        return read_features(classifier, encoding, config, target=target if config.uses_target else None)[1]
+    device = trace.logits.device
+    mask, real = encoding.mask.to(device), encoding.real.to(device)
+    if isinstance(config, FeatureConfig) and not config.uses_target:
+        return attention_features(trace.anchor, mask, real, config).cpu()
+    features: Features = config.of_signals(trace.signals, mask, real)
+    return features

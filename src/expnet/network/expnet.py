@@ -2,39 +2,25 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from expnet.attention.probe import Support
 from expnet.errors import MismatchError
 from expnet.explanation.escape import escape
-from expnet.files.parsing import ANYTHING, TEXT, Kind, check_config, listed, number, one_of, table, whole
 from expnet.network import checkpoint
-from expnet.network.features import FeatureConfig
-from expnet.network.inputs import KINDS, Features, NetworkInput, kind_of
+from expnet.network.config import ExpNetConfig
+from expnet.network.inputs import Features
+from expnet.network.scorer import Scorer
 from expnet.network.trust import CHECK
 from expnet.runtime.ambient import torch_defaults
 
-SCHEMA = 1
-_FIELDS = {
-    "architecture": TEXT,
-    "layers": whole(0, 1000),
-    "heads": whole(0, 1000),
-    "features": Kind("the features of tokens or of heads", lambda value: isinstance(value, tuple(KINDS.values()))),
-    "context": whole(0, 256),
-    "hidden": listed(whole(1, 65_536), 1, 32),
-    "dropout": number(0, 1),
-    "feature_dropout": number(0, 1),
-    "threshold": number(0, 1),
-    "provenance": table(ANYTHING),
-    "schema": one_of(SCHEMA),
-}
 _SCORES = (
     "In [0, 1]: how often people marked words like this one as the reason for the label, given where the classifier "
     f"looked. From the threshold in `{checkpoint.CONFIG}` on a word counts as marked. It says what looks like the "
@@ -43,64 +29,8 @@ _SCORES = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpNetConfig:
-    """Everything needed to build an ExpNet again, and to know where it comes from.
-
-    Attributes:
-        architecture: Type of the classifiers it explains, in transformers' terms, such as "bert"; "any" for a network
-            over sets of heads.
-        layers: Their attention layers; 0 for any number.
-        heads: Attention heads in each layer; 0 for any number.
-        features: What it sees of each token: a vector, or a set of heads.
-        context: Neighbouring tokens on each side whose features it sees as well.
-        hidden: Widths of the hidden layers.
-        dropout: Share of hidden units dropped in training.
-        feature_dropout: Share of features dropped in training, whole features at a time.
-        threshold: Score from which on a word counts as part of the rationale, chosen on development data.
-        provenance: Training data, seeds, versions.
-        schema: Version of this format.
-    """
-
-    architecture: str
-    layers: int
-    heads: int
-    features: NetworkInput[Any] = field(default_factory=FeatureConfig)
-    context: int = 1
-    hidden: tuple[int, ...] = (64,)
-    dropout: float = 0.3
-    feature_dropout: float = 0.3
-    threshold: float = 0.5
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    schema: int = SCHEMA
-
-    def __post_init__(self) -> None:
-        """Raise a `MismatchError` that names every field of another type or range than it may have."""
-        check_config(self, _FIELDS)
-
-    @property
-    def width(self) -> int:
-        """How many numbers of each token the first layer reads."""
-        return self.features.width(self.layers, self.heads)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "ExpNetConfig":
-        """Read what `dataclasses.asdict` gave.
-
-        Raises:
-            MismatchError: If a field is missing, unknown, or of another type or range, or the schema is another one.
-        """
-        if data.get("schema") != SCHEMA:
-            raise MismatchError(f"Expected an ExpNet of schema {SCHEMA}, got {data.get('schema')!r}.")
-        nested = data.get("features")
-        if not isinstance(nested, Mapping):
-            raise MismatchError(f"Expected the features as an object, got {type(nested).__name__}.")
-        features = checkpoint.parse(kind_of(nested), nested)
-        return checkpoint.parse(cls, {**data, "features": features})
-
-
 class ExpNet(
-    nn.Module,
+    Scorer,
     ModelHubMixin,
     library_name="expnet",
     license="apache-2.0",
@@ -111,45 +41,19 @@ class ExpNet(
 
     A gate first turns its input into a vector for each token; see `expnet.network.inputs`.
 
-    `forward` gives logits; `score` gives importance in [0, 1], a sigmoid calibrated on development data.
+    `forward` gives logits; `score` gives importance in [0, 1], a sigmoid calibrated on development data: how likely
+    people would mark the token. If `config.used`, a second perceptron on the same input, `used`, says how much the
+    classifier depends on the token: `effects`.
     """
 
     @torch_defaults()
     def __init__(self, config: ExpNetConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.gate = config.features.new_gate(config.dropout)
-        self.feature_dropout = nn.Dropout1d(config.feature_dropout)
-        self.first = nn.Conv1d(config.width, config.hidden[0], 2 * config.context + 1, padding=config.context)
-        layers: list[nn.Module] = [nn.GELU(), nn.Dropout(config.dropout)]
-        for before, after in itertools.pairwise(config.hidden):
-            layers += [nn.Linear(before, after), nn.GELU(), nn.Dropout(config.dropout)]
-        self.rest = nn.Sequential(*layers, nn.Linear(config.hidden[-1], 1))
+        super().__init__(config)
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("bias", torch.zeros(()))
         self.scale: Tensor
         self.bias: Tensor
-
-    @property
-    def uses_target(self) -> bool:
-        """Whether its features, and so its scores, are those of one class, and take a backward pass."""
-        return self.config.features.uses_target
-
-    def forward(self, features: Features) -> Float[Tensor, "batch tokens"]:
-        """Return a logit per token. Features must be 0 on special tokens and padding, whose logits mean nothing.
-
-        Raises:
-            MismatchError: If the features are not of the kind that the network sees.
-        """
-        if not isinstance(features, self.config.features.holds):
-            raise MismatchError(
-                f"This ExpNet was trained on features by {type(self.config.features).__name__}, got a "
-                f"{type(features).__name__}: compute them by `read_features` with the network's configuration."
-            )
-        vectors: Tensor = self.gate(features)
-        hidden: Tensor = self.first(self.feature_dropout(vectors.transpose(1, 2)))
-        logits: Tensor = self.rest(hidden.transpose(1, 2))
-        return logits.squeeze(-1)
+        self.used = Scorer(config) if config.used else None
 
     def calibrate(self, logits: Tensor) -> Tensor:
         """Turn logits into calibrated importance in [0, 1]; keeps their order.
@@ -164,6 +68,22 @@ class ExpNet(
     def score(self, features: Features) -> Float[Tensor, "batch tokens"]:
         """Return the importance of each token, in [0, 1], or NaN; see `calibrate`. Call it in evaluation mode."""
         return self.calibrate(self(features))
+
+    @torch_defaults()
+    @torch.no_grad()
+    def effects(self, features: Features) -> Float[Tensor, "batch tokens"]:
+        """Return how much the target's logit depends on each token, in its units: signed, to be summed over tokens.
+
+        Raises:
+            MismatchError: If the network has no such output, or as `forward`.
+        """
+        if self.used is None:
+            raise MismatchError(
+                "This ExpNet says which words people would mark, and not how much the classifier depends on them: it "
+                "has no second output. `universal/gradient` has one, and what `expnet adapt --tier gradient` makes."
+            )
+        effects: Tensor = self.used(features)
+        return effects
 
     def check_fits(self, architecture: str, support: Support) -> None:
         """Raise a `MismatchError` that says what differs if a classifier is not of the kind trained on.

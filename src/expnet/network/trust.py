@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from expnet.explanation.meaning import MARKED
+from expnet.explanation.meaning import MARKED, USED
 
 CHECK = "check"  # where the provenance of a network holds what `Explainer.check` measured
 _ELSEWHERE = (
@@ -46,7 +46,7 @@ def measured_by(provenance: Mapping[str, Any]) -> str:
     if "removals" in provenance:
         if "teacher" in provenance:
             return f"{MARKED}, mixed with how much the classifier depends on it, as learned from both"
-        return "How much the classifier depends on the word, as learned from its answers without random words"
+        return USED
     if method is None:
         return MARKED
     if "teacher" in provenance:

@@ -16,11 +16,12 @@ from expnet.network.channels import Tier
 from expnet.network.expnet import ExpNet
 from expnet.network.features import normalise_within_text
 from expnet.network.inputs import read_features
+from expnet.network.scorer import Scorer
 from expnet.runtime.ambient import torch_defaults
 from expnet.runtime.progress import track
 from expnet.text.encoding import Encoding
 from expnet.text.texts import Text, as_texts
-from expnet.training.build import new_network
+from expnet.training.build import new_network, with_used
 from expnet.training.config import STUDENT, FitConfig, with_tier
 from expnet.training.evaluation import platt
 from expnet.training.examples import TOGETHER, TrainingWindow, collate
@@ -105,7 +106,7 @@ def adapt(
     removed = None
     if effects:
         removed = learn_removals(
-            classifier, texts, config=config, removals=removals, target=explained, progress=progress
+            [(classifier, texts)], config=config, removals=removals, target=explained, progress=progress
         )
     ask = _Teaching(teacher, removed or method, method_weight, config.seed)
     windows, scores = _distillation_windows(classifier, ask, texts, student, explained, progress=progress)
@@ -132,7 +133,7 @@ def adapt(
     learned |= {"classifiers": [classifier.name or classifier.architecture], "texts": len(texts), "fit": asdict(config)}
     threshold = _ONE_DEVIATION if teacher is None else teacher.config.threshold
     student.config = replace(student.config, threshold=threshold, provenance=learned)
-    return student
+    return student if removed is None or not removed.uses_target else with_used(student, removed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +141,14 @@ class _Teaching:
     """Who says what the scores should be."""
 
     teacher: ExpNet | None
-    method: Method | ExpNet | None
+    method: Method | Scorer | None
     method_weight: float
     seed: int
 
     @property
     def uses_target(self) -> bool:
         """Whether somebody asks which class: a method always does."""
-        takers = [who for who in (self.teacher, self.method) if isinstance(who, ExpNet)]
+        takers = [who for who in (self.teacher, self.method) if isinstance(who, Scorer)]
         return isinstance(self.method, Method) or any(who.uses_target for who in takers)
 
     def ask(self, classifier: Classifier, encoding: Encoding, target: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -157,7 +158,7 @@ class _Teaching:
             logits = _logits(self.teacher, classifier, encoding, target)
             scores = self.teacher.calibrate(logits)
             parts.append((1 - self.method_weight) * _standard(logits, real))
-        if isinstance(self.method, ExpNet):
+        if isinstance(self.method, Scorer):
             parts.append(self.method_weight * _standard(_logits(self.method, classifier, encoding, target), real))
         elif self.method is not None and target is not None:
             values = self.method.attribute(classifier, encoding, target, options={}, seed=self.seed)
@@ -168,7 +169,7 @@ class _Teaching:
         return wanted, wanted.sigmoid() if scores is None else scores
 
 
-def _logits(network: ExpNet, classifier: Classifier, encoding: Encoding, target: Tensor | None) -> Tensor:
+def _logits(network: Scorer, classifier: Classifier, encoding: Encoding, target: Tensor | None) -> Tensor:
     _, features = read_features(classifier, encoding, network.config.features, target=target)
     with torch.no_grad():
         logits: Tensor = network(features)

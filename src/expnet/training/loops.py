@@ -10,6 +10,7 @@ from torch import Tensor
 from expnet.errors import RationaleError
 from expnet.network.expnet import ExpNet
 from expnet.network.inputs import Features, NetworkInput
+from expnet.network.scorer import Scorer
 from expnet.runtime.progress import track
 from expnet.training.config import FitConfig
 from expnet.training.evaluation import AnnotatedText, evaluate
@@ -83,7 +84,7 @@ def in_one_cycle(
     one_cycle(network, loss, config, progress=progress)
 
 
-def one_cycle(network: ExpNet, loss: Callable[[torch.Generator], Tensor], config: FitConfig, *, progress: bool) -> None:
+def one_cycle(network: Scorer, loss: Callable[[torch.Generator], Tensor], config: FitConfig, *, progress: bool) -> None:
     """Train in place for `config.steps` steps; the network ends in evaluation mode.
 
     Args:

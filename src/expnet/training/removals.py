@@ -14,13 +14,13 @@ from expnet.methods.replacement import replacement_for_words
 from expnet.model.batches import encoded
 from expnet.model.capacity import batches
 from expnet.model.classifier import Classifier
-from expnet.network.expnet import ExpNet
 from expnet.network.inputs import read_features
+from expnet.network.scorer import Scorer
 from expnet.network.sets import HeadFeatures
 from expnet.runtime.ambient import torch_defaults
 from expnet.runtime.progress import track
 from expnet.text.texts import Text
-from expnet.training.build import new_network
+from expnet.training.build import new_scorer
 from expnet.training.config import FitConfig
 from expnet.training.examples import TOGETHER
 from expnet.training.loops import one_cycle
@@ -42,65 +42,90 @@ class Removals:
 
 @torch_defaults()
 def learn_removals(
-    classifier: Classifier,
-    texts: Sequence[Text],
+    sources: Sequence[tuple[Classifier, Sequence[Text]]],
     *,
     config: FitConfig,
     removals: int,
     target: int | None = None,
     progress: bool = False,
-) -> ExpNet:
-    """Train a network so that the scores of the words that stay add up to what the classifier says of them.
+) -> Scorer:
+    """Train a network so that the numbers of the words that stay add up to what the classifier says of them.
 
     The sums need only correlate with the target's logit over the removals of a text, as in AT2 (Cohen-Wang et al. 2025,
     arXiv:2504.13752): one answer to each removal is enough, where a Shapley value, which FastSHAP's networks predict
-    (Jethani et al. 2022, arXiv:2107.07436), takes hundreds. Nothing is learned from labels or marks.
+    (Jethani et al. 2022, arXiv:2107.07436), takes hundreds. At the end the numbers are scaled by one factor, to the
+    units of the logit. Nothing is learned from labels or marks.
 
     Args:
-        classifier: The classifier.
-        texts: Texts like those to explain.
+        sources: Classifiers, and texts like those to explain; of one architecture, layers and heads unless the features
+            are those of sets of heads. At each step all weigh the same.
         config: Of the new network; it must train by steps.
         removals: Random removals of each text: the first leaves the fewest words, the last the most.
         target: A class for all texts; by default each text's predicted class.
         progress: Show progress bars.
 
-    Returns:
-        A network whose logits are such scores, up to their scale.
-
     Raises:
-        InputError: If no text has two words.
+        InputError: If no text of a source has two words.
     """
-    network = new_network(classifier, config)
-    windows = list(answers(classifier, texts, network, removals, config.seed, target, progress=progress))
-    if not windows:
-        raise InputError(
-            f"None of the {len(texts)} texts has two words, so there is nothing to learn from removing some of them."
-        )
+    network = new_scorer(sources[0][0], config)
+    answered = []
+    for classifier, texts in sources:
+        windows = list(answers(classifier, texts, network, removals, config.seed, target, progress=progress))
+        if not windows:
+            raise InputError(
+                f"None of the {len(texts)} texts has two words, so there is nothing to learn from removing some of "
+                "them."
+            )
+        answered.append(windows)
 
     def loss(generator: torch.Generator) -> Tensor:
-        places = torch.randint(len(windows), (min(config.batch_size, len(windows)),), generator=generator)
-        return removal_loss(network, [windows[place] for place in places.tolist()])
+        losses = []
+        for windows in answered:
+            places = torch.randint(len(windows), (min(config.batch_size, len(windows)),), generator=generator)
+            losses.append(removal_loss(network, [windows[place] for place in places.tolist()]))
+        return torch.stack(losses).mean()
 
     one_cycle(network, loss, config, progress=progress)
+    _scale(network, [window for windows in answered for window in windows])
     return network
 
 
-def removal_loss(network: ExpNet, windows: Sequence[Removals]) -> Float[Tensor, ""]:
-    """Return 1 less the correlation of summed scores and logits over the removals of each window, on average."""
-    logits = network(network.config.features.collate([window.features for window in windows]))
-    lost = []
-    for window, of_tokens in zip(windows, logits, strict=True):
-        real = window.word_of >= 0
-        scores = logits.new_zeros(window.kept.shape[1])
-        scores = scores.index_add(0, window.word_of[real], of_tokens[: len(real)][real])
-        lost.append(1 - correlation(window.kept.to(scores.dtype) @ scores, window.logits))
+def removal_loss(network: Scorer, windows: Sequence[Removals]) -> Float[Tensor, ""]:
+    """Return 1 less the correlation of summed numbers and logits over the removals of each window, on average."""
+    lost = [1 - correlation(said, window.logits) for said, window in zip(sums(network, windows), windows, strict=True)]
     return torch.stack(lost).mean()
+
+
+def sums(network: Scorer, windows: Sequence[Removals]) -> list[Float[Tensor, " removals"]]:
+    """Return what the numbers of the words that stay add up to, for each removal of each window."""
+    numbers = network(network.config.features.collate([window.features for window in windows]))
+    added = []
+    for window, of_tokens in zip(windows, numbers, strict=True):
+        real = window.word_of >= 0
+        of_words = numbers.new_zeros(window.kept.shape[1])
+        of_words = of_words.index_add(0, window.word_of[real], of_tokens[: len(real)][real])
+        added.append(window.kept.to(of_words.dtype) @ of_words)
+    return added
+
+
+@torch.no_grad()
+def _scale(network: Scorer, windows: Sequence[Removals]) -> None:
+    """Bring a network's numbers to the units of the logit: by least squares, over the removals of all windows."""
+    together, alone = 0.0, 0.0
+    for window in windows:
+        (said,) = sums(network, [window])
+        said, logits = said - said.mean(), window.logits - window.logits.mean()
+        together, alone = together + float(said @ logits), alone + float(said @ said)
+    if together > 0:  # where nothing was learned, there is no scale
+        last = network.rest[-1]
+        for parameter in last.parameters():
+            parameter.mul_(together / alone)
 
 
 def answers(
     classifier: Classifier,
     texts: Sequence[Text],
-    network: ExpNet,
+    network: Scorer,
     removals: int,
     seed: int,
     target: int | None,
