@@ -67,16 +67,22 @@ def learn_removals(
     Raises:
         InputError: If no text of a source has two words.
     """
-    network = new_scorer(sources[0][0], config)
-    answered = []
+    network, answered = new_scorer(sources[0][0], config), list[list[Removals]]()
     for classifier, texts in sources:
-        windows = list(answers(classifier, texts, network, removals, config.seed, target, progress=progress))
-        if not windows:
+        answered.append(list(answers(classifier, texts, network, removals, config.seed, target, progress=progress)))
+        if not answered[-1]:
             raise InputError(
                 f"None of the {len(texts)} texts has two words, so there is nothing to learn from removing some of "
                 "them."
             )
-        answered.append(windows)
+    learn_answers(network, answered, config, progress=progress)
+    return network
+
+
+def learn_answers(
+    network: Scorer, answered: Sequence[Sequence[Removals]], config: FitConfig, *, progress: bool = False
+) -> None:
+    """Train a network in place on the answers of classifiers, as `learn_removals` does; it ends in evaluation mode."""
 
     def loss(generator: torch.Generator) -> Tensor:
         losses = []
@@ -87,7 +93,6 @@ def learn_removals(
 
     one_cycle(network, loss, config, progress=progress)
     _scale(network, [window for windows in answered for window in windows])
-    return network
 
 
 def removal_loss(network: Scorer, windows: Sequence[Removals]) -> Float[Tensor, ""]:
