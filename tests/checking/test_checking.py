@@ -1,6 +1,7 @@
 """The check of an explainer, against the same figures by other ways, and what it says of given figures."""
 
 import json
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -63,6 +64,19 @@ def test_removal_is_what_plain_predictions_say(explainer, check, name, method):
     assert check.removal[name].mean == pytest.approx(expected.mean(), abs=1e-5)
     assert check.removal[name].n == check.texts == len(expected) == 4
     assert check.left_out == 1
+
+
+def test_a_second_output_is_measured_beside_the_rules_and_decides_nothing(explainer):
+    both = Explainer(explainer.classifier, random_network(replace(HEAD_SET, used=True)))
+    check = measure(both.classifier, both.network, TEXTS)
+    without = measure(both.classifier, random_network(HEAD_SET), TEXTS)
+    assert check.removal["expnet_used"].mean == pytest.approx(losses_by_hand(both, "expnet_used").mean(), abs=1e-5)
+    assert check.best_rule == without.best_rule != "expnet_used"
+    assert (check.level, check.share) == (without.level, without.share)
+    changed = check.removal["expnet_used"].mean
+    second = f" The words that its second output names (`--method expnet_used`) change it by {changed:.2f}."
+    assert check.verdict == without.verdict + second
+    assert TrustCheck.from_dict(check.to_dict()) == check
 
 
 def test_gains_are_differences_text_by_text(explainer, check):

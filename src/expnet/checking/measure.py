@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from expnet.checking.result import OWN, TrustCheck
+from expnet.checking.result import OWN, SECOND, TrustCheck
 from expnet.errors import InputError, UnsupportedModelError
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method
@@ -164,6 +164,8 @@ class _RankedTexts:
         with torch.inference_mode():
             _, features = read_features(classifier, encoding, network.config.features, target=target)
             scores = {OWN: _words(network.score(features), encoding)}
+            if network.config.used:
+                scores[SECOND] = _words(network.effects(features), encoding, signed=True)
         for rule in rules:
             scores[rule.name] = _words(rule.attribute(classifier, encoding, target), encoding, signed=rule.signed)
         draws = random_draws(encoding, seed=seed, draws=DRAWS)

@@ -13,7 +13,7 @@ from expnet.network.expnet import ExpNet
 from expnet.network.trust import CHECK
 
 Level = Literal["good", "weak", "unusable", "unclear"]
-OWN = "explainer"
+OWN, SECOND = "explainer", "expnet_used"  # an explainer's two outputs; not all have the second
 # Of what the best rule gains over random words, the share from which on an explainer is as good as it.
 _AS_GOOD = 0.75
 _TABLES = ("removal", "gains", "normalised", "agreement", "attention", "people")
@@ -42,8 +42,9 @@ class TrustCheck:
         left_out: Texts without a word, or longer than one window of the classifier.
         seed: Of the random words, the dropout and the intervals.
         versions: Of expnet, torch and transformers.
-        removal: For the explainer, each rule and random words: the probability lost when the words that it ranks first
-            are taken away (comprehensiveness, mean over 1 to 5 tenths of the words), in [-1, 1]; more is better.
+        removal: For the explainer, its second output if it has one ("expnet_used"), each rule and random words: the
+            probability lost when the words that it ranks first are taken away (comprehensiveness, mean over 1 to 5
+            tenths of the words), in [-1, 1]; more is better.
         gains: For each rule and random words: what the explainer loses more than it, text by text.
         normalised: As `removal`, between the worst (0) and the best (1) ranking that a search met on the shorter texts.
         agreement: Rank correlation of the explainer's scores with each rule's, and with its own when random halves of
@@ -72,7 +73,7 @@ class TrustCheck:
     @property
     def best_rule(self) -> str | None:
         """The rule whose words the classifier depends on most; None if no rule suits it."""
-        rules = [name for name in self.gains if name != RANDOM]
+        rules = [name for name in self.gains if name not in (RANDOM, SECOND)]
         return max(rules, key=lambda name: self.removal[name].mean, default=None)
 
     @property
@@ -115,7 +116,14 @@ class TrustCheck:
             "unusable": "Do not use this explainer on this classifier: the words it names matter no more than random "
             f"ones: {measured}." + (f" Use `--method {rule}` instead." if rule else ""),
             "unclear": f"Not shown to be better than random words on {self.texts} texts: {measured}. Check more texts.",
-        }[self.level]
+        }[self.level] + self._of_second
+
+    @property
+    def _of_second(self) -> str:
+        if SECOND not in self.removal:
+            return ""
+        changed = self.removal[SECOND].mean
+        return f" The words that its second output names (`--method {SECOND}`) change it by {changed:.2f}."
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, the verdict included, as numbers, strings, lists and tables for JSON."""
