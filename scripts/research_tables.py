@@ -41,6 +41,26 @@ def front(measured: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def means(measured: dict[str, Any]) -> str:
+    """Return the means over classifiers of each explainer that was measured on all of them."""
+    tasks = list(measured["tasks"].values())
+    lines = ["| mean of classifiers | average precision ↑ | comprehensiveness ↑ | sufficiency ↓ |", "|---|---|---|---|"]
+    for name in tasks[0]:
+        cells = [sum(task[name][metric][0] for task in tasks) / len(tasks) for metric in tasks[0][name]]
+        lines.append(f"| {name} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
+    return "\n".join([*lines, "", f"{len(tasks)} classifiers, seed {measured['seed']}, expnet {measured['expnet']}."])
+
+
+def sums(measured: dict[str, Any]) -> str:
+    """Return how scores add up to the logit on each classifier: correlation and median error of each network."""
+    networks = list(next(iter(measured["sums"].values())))
+    lines = [f"| classifier | {' | '.join(networks)} |", f"|---|{'---|' * len(networks)}"]
+    for classifier, figures in measured["sums"].items():
+        cells = [f"{figures[name]['correlation']:.2f} / {figures[name]['error']:.0%}" for name in networks]
+        lines.append(f"| {classifier} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def prompts(measured: dict[str, Any]) -> str:
     """Return agreement with people and faithfulness on a prompted language model, and p against raw attention."""
     lines = ["| explainer | average precision ↑ | p | comprehensiveness ↑ | p |", "|---|---|---|---|---|"]

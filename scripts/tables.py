@@ -68,6 +68,9 @@ def pages() -> dict[Path, str]:
         "people": research_tables.people(rows["ring"]),
         "front": research_tables.front(read("front")),
         "adaptation": research_tables.front(read("adapt")),
+        "used": research_tables.front(read("used")),
+        "used means": research_tables.means(read("used")),
+        "sums": research_tables.sums(read("used")),
         "prompts": research_tables.prompts(read("prompts")),
     }
     pages = {ROOT / "docs" / f"{plan}-tables.md": whole(plan, sections[plan]) for plan in PLANS}

@@ -1,5 +1,7 @@
 """Push to a hub and load by id: the same scores, a card that says what it learned from."""
 
+from dataclasses import replace
+
 import huggingface_hub
 import pytest
 import torch
@@ -69,6 +71,13 @@ def test_the_card_says_what_it_learned_from_how_well_and_where_it_ends(tmp_path)
     for line in ("| sources | films/train |", "| texts | 40 |", "| dev auroc | 0.75 |", "not what caused"):
         assert line in card
     assert "No text was held out" not in card
+
+
+def test_the_card_tells_a_second_output_from_the_first(tmp_path):
+    random_network(replace(HEAD_SET, used=True)).save_pretrained(tmp_path)
+    card = ModelCard.load(tmp_path / "README.md").content
+    assert "The second output (`--method expnet_used`) is how much the logit of the class depends on the word" in card
+    assert "expnet_used" not in card_of({}, tmp_path / "one output")
 
 
 def test_the_card_owns_up_where_nothing_was_held_out(tmp_path):

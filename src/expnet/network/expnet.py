@@ -27,6 +27,10 @@ _SCORES = (
     "reason, not what caused the decision; it carries the habits of those who marked; on texts unlike those it learned "
     "from it may be wrong without showing it."
 )
+_EFFECTS = (
+    "\n\nThe second output (`--method expnet_used`) is how much the logit of the class depends on the word, in its "
+    "units, learned from what classifiers answered to texts without random words, not from marks."
+)
 
 
 class ExpNet(
@@ -160,7 +164,7 @@ class ExpNet(
             'print(explainer.explain("Some text."))\n```\n\n'
             f"## What it learned from\n\n{self._learned()}\n\n"
             f"## How far to trust it\n\n{self._checked()}\n\n"
-            f"## What a score is\n\n{_SCORES}\n"
+            f"## What a score is\n\n{_SCORES}{_EFFECTS if self.config.used else ''}\n"
         )
 
     def _learned(self) -> str:

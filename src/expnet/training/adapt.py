@@ -59,6 +59,8 @@ def adapt(
     what is imitated lies more than a standard deviation above its mean over the text. With `target_method` the scores
     of a method, of as many passes as it takes, stand in place of the removals.
 
+    With gradients and removals, what was learned from these is also the student's second output (`ExpNet.effects`).
+
     Args:
         classifier: The classifier.
         teacher: A network that fits it, or None.
