@@ -173,6 +173,35 @@ def test_adapt_makes_an_explainer_from_texts_without_marks(folders, tmp_path):
     assert expnet.ExpNet.from_pretrained(tmp_path / "0").config.provenance["texts"] == 2
 
 
+def test_adapt_checks_what_it_made_on_texts_that_it_did_not_learn_from(folders, tmp_path):
+    lines = [f"{'good ' * (index % 3 + 1)}film {'bad ' * (index % 4)}" for index in range(100)]
+    (tmp_path / "texts.txt").write_text("\n\n".join(lines))
+    made = tmp_path / "made"
+    shown = run("adapt", folders[1], tmp_path / "texts.txt", "--output", made, "--removals", "2")
+    network = expnet.ExpNet.from_pretrained(made)
+    check = network.config.provenance["check"]
+    assert (network.config.provenance["texts"], check["texts"]) == (80, 20)
+    assert check["verdict"] in shown
+    assert (
+        f"Checked on this classifier with 20 texts: {check['verdict']}"
+        == expnet.load(folders[1], explainer=made).checked
+    )
+    run("adapt", folders[1], tmp_path / "texts.txt", "--output", tmp_path / "b", "--removals", "2", "--no-check")
+    unchecked = expnet.ExpNet.from_pretrained(tmp_path / "b").config.provenance
+    assert unchecked["texts"] == 100
+    assert "check" not in unchecked
+
+
+def test_fit_checks_what_it_made_on_the_texts_held_out(folders, tmp_path):
+    train, few = records(tmp_path / "train.jsonl"), ["--steps", "1", "--start", "nothing"]
+    for more, texts in (([], 0), (["--dev", train], 24), (["--dev", train, "--no-check"], 0)):
+        made = tmp_path / str(len(list(tmp_path.iterdir())))
+        run("fit", folders[1], train, "--output", made, *few, *more)
+        check = expnet.ExpNet.from_pretrained(made).config.provenance.get("check", {"texts": 0})
+        assert check["texts"] == texts
+        assert not texts or "people" in check
+
+
 def pretrained(folder):
     """A tiny encoder without a head."""
     build("bert").bert.save_pretrained(folder)

@@ -7,7 +7,7 @@ import typer
 
 from expnet.cli import options
 from expnet.cli.inputs import prompt_of, texts_of
-from expnet.cli.outputs import say_saved
+from expnet.cli.saving import hold_out, save_explainer
 
 
 def adapt(
@@ -37,6 +37,9 @@ def adapt(
     tier: options.TierOption = options.TierName.attention,
     offsets: options.OffsetsOption = options.OffsetsName.auto,
     text: options.TextFieldOption = None,
+    check: Annotated[
+        bool, typer.Option(help="Keep up to 50 texts back, and check the explainer on them as `expnet trust` does.")
+    ] = True,
     seed: options.SeedOption = 0,
     prompt: options.PromptOption = None,
     label: options.LabelOption = None,
@@ -49,16 +52,17 @@ def adapt(
     """Train an ExpNet on texts without marks: from another ExpNet, and from what the classifier depends on in them."""
     from expnet.explainer import load_classifier
     from expnet.network.universal import named
-    from expnet.text.prompts import save_prompt
     from expnet.training.adapt import adapt as distil
 
+    given = list(texts_of(texts, offsets=offsets.value, text=text))
+    learn, held = hold_out(given) if check else (given, [])
     classifier = load_classifier(
         model, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label, zero_shot, hypothesis)
     )
     network = distil(
         classifier,
         None if teacher == "none" else named(teacher),
-        texts_of(texts, offsets=offsets.value, text=text),
+        learn,
         removals=removals,
         target_method=target_method,
         method_weight=method_weight,
@@ -66,6 +70,4 @@ def adapt(
         seed=seed,
         progress=True,
     )
-    network.save_pretrained(output)
-    save_prompt(classifier.prompt, output)
-    say_saved(output, f"--model {model} --explainer {output}")
+    save_explainer(classifier, network, model, output, held, seed=seed)

@@ -8,7 +8,7 @@ import typer
 
 from expnet.cli import options
 from expnet.cli.inputs import prompt_of, texts_of
-from expnet.cli.outputs import say_saved
+from expnet.cli.saving import CHECKED, save_explainer
 
 if TYPE_CHECKING:
     from expnet.network.expnet import ExpNet
@@ -41,6 +41,10 @@ def fit(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Train for this many epochs. By default the number of texts decides.")
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(help="Check the explainer on up to 50 texts of DEV or UNMARKED, as `expnet trust` does."),
+    ] = True,
     seed: options.SeedOption = 0,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for extracted features, from which an interrupted run resumes.")
@@ -60,7 +64,6 @@ def fit(
     from expnet.explainer import load_classifier
     from expnet.network.universal import named
     from expnet.rationales import read
-    from expnet.text.prompts import save_prompt
     from expnet.training.config import FitConfig, with_tier
     from expnet.training.fit import fit as train_network
 
@@ -72,13 +75,15 @@ def fit(
     classifier = load_classifier(
         model, revision=revision, device=device, dtype=dtype, prompt=prompt_of(prompt, label, zero_shot, hypothesis)
     )
+    held = [] if dev is None else annotated(dev).records
+    further = [] if unmarked is None else list(texts_of(unmarked))
     network = train_network(
         classifier,
         annotated(train).records,
-        dev=None if dev is None else annotated(dev).records,
+        dev=None if dev is None else held,
         start=initial,
         tier=tier.value,
-        unmarked=[] if unmarked is None else texts_of(unmarked),
+        unmarked=further,
         config=None if epochs is None else with_tier(FitConfig(epochs=epochs, seed=seed), tier.value),
         steps=steps,
         seed=seed,
@@ -86,9 +91,8 @@ def fit(
         progress=True,
         name="/".join(train.parts[-2:]),
     )
-    network.save_pretrained(output)
-    save_prompt(classifier.prompt, output)
     for key, value in network.config.provenance.items():
         if key.startswith("dev"):
             print(f"{key}: {value}")
-    say_saved(output, f"--model {model} --explainer {output}")
+    unseen = held or further
+    save_explainer(classifier, network, model, output, unseen[:CHECKED] if check else [], seed=seed)
