@@ -37,9 +37,7 @@ def adapt(
     tier: options.TierOption = options.TierName.attention,
     offsets: options.OffsetsOption = options.OffsetsName.auto,
     text: options.TextFieldOption = None,
-    check: Annotated[
-        bool, typer.Option(help="Keep up to 50 texts back, and check the explainer on them as `expnet trust` does.")
-    ] = True,
+    check: options.CheckOption = True,
     seed: options.SeedOption = 0,
     prompt: options.PromptOption = None,
     label: options.LabelOption = None,

@@ -41,10 +41,7 @@ def fit(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Train for this many epochs. By default the number of texts decides.")
     ] = None,
-    check: Annotated[
-        bool,
-        typer.Option(help="Check the explainer on up to 50 texts of DEV or UNMARKED, as `expnet trust` does."),
-    ] = True,
+    check: options.CheckOption = True,
     seed: options.SeedOption = 0,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for extracted features, from which an interrupted run resumes.")

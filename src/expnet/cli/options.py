@@ -159,6 +159,11 @@ TierOption = Annotated[
     ),
 ]
 
+CheckOption = Annotated[
+    bool,
+    typer.Option(help="Check the explainer on up to 50 other texts, as `expnet trust` does; save the verdict with it."),
+]
+
 # Servers
 
 HostOption = Annotated[
