@@ -7,6 +7,7 @@ import re
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -23,7 +24,7 @@ from expnet.serve import Limits, create_app
 from expnet.text.texts import Text
 from expnet.web.guard import Guard
 from tests import models
-from tests.classifiers import tiny_classifier, tiny_explainer
+from tests.classifiers import HEAD_SET, random_network, tiny_classifier, tiny_explainer
 from tests.plugin import installing, point
 
 EXPLAIN, PREDICT = "/v1/models/tiny:explain", "/v1/models/tiny:predict"
@@ -170,6 +171,23 @@ def test_only_the_methods_chosen_are_offered(explainer):
         refused = client.post(EXPLAIN, json={"instances": ["a"], "method": "lime"})
         assert error(refused, 422).endswith("It offers: expnet, saliency.")
         assert "no method 'lyme'" in error(client.post(EXPLAIN, json={"instances": ["a"], "method": "lyme"}), 422)
+
+
+def test_the_second_output_is_offered_and_listed_where_there_is_one():
+    networks = {name: random_network(replace(HEAD_SET, used=name == "both")) for name in ("one", "both")}
+    served = {name: Explainer(tiny_classifier(), network) for name, network in networks.items()}
+    with TestClient(create_app(served)) as client:
+        for name in served:
+            methods = client.get(f"/v1/models/{name}").json()["methods"]
+            assert ("expnet_used" in methods, "expnet_both" in methods) == (name == "both",) * 2
+            page = client.get(f"/?model={name}").text
+            assert ('value="expnet_used"' in page) == (name == "both")
+        answer = client.post("/v1/models/both:explain", json={"instances": ["good film"], "method": "expnet_used"})
+        (explanation,) = answer.json()["explanations"]
+        assert explanation["signed"]
+        assert "does not offer" in error(
+            client.post("/v1/models/one:explain", json={"instances": ["good film"], "method": "expnet_used"}), 422
+        )
 
 
 def test_an_application_needs_models_names_and_methods_that_exist(explainer):

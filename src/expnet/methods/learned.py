@@ -192,6 +192,9 @@ EXPNET_BOTH = Method(
 )
 
 
+SECOND_OUTPUT = (EXPNET_USED, EXPNET_BOTH)
+
+
 def method_of(network: ExpNet) -> Method:
     """Return the method that runs the passes a network needs."""
     return EXPNET_GRADIENT if network.uses_target else EXPNET
@@ -209,7 +212,7 @@ def check_tier(network: ExpNet, *, gradient: bool) -> None:
 def check_serves(network: ExpNet, method: Method) -> None:
     """Raise an `OptionError` if a network is not of the tier of a method, or lacks the output that it asks for."""
     check_tier(network, gradient=method.uses_target)
-    if method in (EXPNET_USED, EXPNET_BOTH) and not network.config.used:
+    if method in SECOND_OUTPUT and not network.config.used:
         raise OptionError(
             f"This ExpNet says what people would mark, and has no output for what the classifier uses, which "
             f"{method.name} needs: choose the explainer universal/gradient, or run `expnet adapt --tier gradient`."

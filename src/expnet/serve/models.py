@@ -7,6 +7,7 @@ from typing import Any
 
 from expnet.errors import InputError, MethodError, RefusedError, did_you_mean
 from expnet.explainer import Explainer
+from expnet.methods.learned import SECOND_OUTPUT
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method, list_methods
 from expnet.serve.tasks import Compare, Explain, Task
@@ -74,10 +75,16 @@ def check_name(name: str) -> None:
 
 
 def offered(explainer: Explainer, names: Sequence[str] | None) -> tuple[Method, ...]:
-    """Return the methods of these names, or all of them, without the ExpNet's own where there is none.
+    """Return the methods of these names, or all of them, without those of an ExpNet or an output that is not there.
 
     Raises:
         MethodError: If there is no method of a name.
     """
     chosen = list_methods() if names is None else tuple(find_method(name) for name in dict.fromkeys(names))
-    return tuple(method for method in chosen if explainer.network is not None or "network" not in method.supplied)
+    network = explainer.network
+    return tuple(
+        method
+        for method in chosen
+        if "network" not in method.supplied
+        or (network is not None and (network.config.used or method not in SECOND_OUTPUT))
+    )

@@ -14,6 +14,7 @@ from expnet.explanation import html
 from expnet.explanation.colour import shorten
 from expnet.explanation.result import Explanation
 from expnet.explanation.templates import environment
+from expnet.methods.learned import SECOND_OUTPUT
 from expnet.metrics.removal import RANDOM, Checked
 from expnet.serve import v1
 from expnet.serve.models import Models, Served, find
@@ -205,11 +206,11 @@ def _page(
 
 
 def _listed(served: Served) -> tuple[str, ...]:
-    """Return the methods that need nothing but a text; "expnet" stands for whichever network the explainer has."""
+    """Return the methods that need nothing but a text; "expnet" stands for the first output of whichever network."""
     return tuple(
         method.name
         for method in served.methods
-        if (method.name == "expnet" or "network" not in method.supplied)
+        if (method.name == "expnet" or "network" not in method.supplied or method in SECOND_OUTPUT)
         and all(option.default is not option.empty for option in method.options.values())
     )
 
