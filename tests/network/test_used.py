@@ -7,11 +7,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from expnet.benchmark.measure.scores import ScoringJob, word_scores
 from expnet.errors import MismatchError, OptionError
 from expnet.explainer import Explainer
 from expnet.methods.registry import find_method
 from expnet.network.expnet import ExpNet
 from expnet.network.inputs import read_features
+from expnet.rationales import Record
+from expnet.text.texts import Text
 from expnet.training.build import continued, with_used
 from expnet.training.config import ACROSS_TASKS
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier, tiny_explainer
@@ -89,6 +92,15 @@ def test_the_mixture_is_the_mean_of_both_within_the_text(explainer):
     assert_close(scores[real], wanted, rtol=1e-4, atol=1e-5)
     assert (scores[~real] == 0).all()
     assert not explainer.explain(TEXT, method="expnet_both").signed
+
+
+@pytest.mark.parametrize("method", ["expnet_gradient", "expnet_used", "expnet_both"])
+def test_the_benchmark_measures_what_is_explained(explainer, method):
+    texts = [TEXT, "good film"]
+    records = [Record(id=text, text=Text.of(text), label="0") for text in texts]
+    measured = word_scores(CLASSIFIER, records, [1, 1], ScoringJob(find_method(method), {}, network=BOTH))
+    for scores, explanation in zip(measured, explainer.explain(texts, method=method, target=1), strict=True):
+        assert scores == pytest.approx([word.score for word in explanation.words], abs=1e-5)
 
 
 def test_all_three_readings_take_the_passes_of_one(explainer):

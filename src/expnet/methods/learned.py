@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from expnet.errors import OptionError
@@ -128,8 +128,7 @@ def expnet_used(
         OptionError: If the network has no second output.
     """
     check_serves(network, EXPNET_USED)
-    features = _features(classifier, encoding, target, network, trace)
-    return network.effects(features).masked_fill(~encoding.real, 0.0)
+    return output_of(network, EXPNET_USED, _features(classifier, encoding, target, network, trace), encoding.real)
 
 
 EXPNET_USED = Method(
@@ -171,11 +170,7 @@ def expnet_both(
         OptionError: If the network has no second output.
     """
     check_serves(network, EXPNET_BOTH)
-    features = _features(classifier, encoding, target, network, trace)
-    with torch.no_grad():
-        outputs = torch.stack([network(features), network.effects(features)], -1)
-    ranked = normalise_within_text(outputs, encoding.real).mean(-1)
-    return ranked.sigmoid().masked_fill(~encoding.real, 0.0)
+    return output_of(network, EXPNET_BOTH, _features(classifier, encoding, target, network, trace), encoding.real)
 
 
 EXPNET_BOTH = Method(
@@ -219,6 +214,21 @@ def check_serves(network: ExpNet, method: Method) -> None:
         )
 
 
+@torch.no_grad()
+def output_of(
+    network: ExpNet, method: Method, features: Features, real: Bool[Tensor, "batch tokens"]
+) -> Float[Tensor, "batch tokens"]:
+    """Return the scores that a method of an ExpNet makes of features that are read already; 0 on what is not real."""
+    if method is EXPNET_USED:
+        scores = network.effects(features)
+    elif method is EXPNET_BOTH:
+        outputs = torch.stack([network(features), network.effects(features)], -1)
+        scores = normalise_within_text(outputs, real).mean(-1).sigmoid()
+    else:
+        scores = network.score(features)
+    return scores.masked_fill(~real, 0.0)
+
+
 def _score(
     classifier: Classifier,
     encoding: Encoding,
@@ -230,7 +240,7 @@ def _score(
 ) -> Float[Tensor, "batch tokens"]:
     check_tier(network, gradient=gradient)
     features = _features(classifier, encoding, target, network, trace)
-    return network.score(features).masked_fill(~encoding.real, 0.0)
+    return output_of(network, method_of(network), features, encoding.real)
 
 
 def _features(

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save
 
 from expnet.errors import NonFiniteError
 from expnet.files.atomic import write_atomic
+from expnet.methods.learned import output_of
 from expnet.methods.method import Method
 from expnet.model.batches import encoded, predict_texts
 from expnet.model.classifier import Classifier
@@ -86,7 +87,7 @@ def word_scores(
         else:
             if len(kept) == number:
                 kept.append(read_features(classifier, encoding, network.config.features, target=wanted)[1])
-            scores = network.score(kept[number]).masked_fill(~encoding.real, 0)
+            scores = output_of(network, job.method, kept[number], encoding.real)
         words = pool_words(scores, encoding, pool="sum" if job.method.signed else "max")
         if not all(word_scores.isfinite().all() for word_scores in words):
             raise NonFiniteError(f"The method {job.method.name!r} returned NaN or infinity for some of the texts.")
