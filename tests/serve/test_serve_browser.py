@@ -108,7 +108,7 @@ def test_without_a_script_the_form_does_the_same(page, server, explainer):
     page.until(RESULT)
     assert page.value(WORDS) == [word.text for word in explainer.explain(TEXT).words]
     assert page.value("document.querySelector('#text').value") == TEXT
-    hidden = "[...document.querySelectorAll('[data-does]')].map(each => getComputedStyle(each).display)"
+    hidden = "[...document.querySelectorAll('[data-does], #link')].map(each => getComputedStyle(each).display)"
     assert set(page.value(hidden)) == {"none"}, "these buttons need a script"
 
 
@@ -230,3 +230,42 @@ def test_copying_gives_markdown_and_shades(page, server):
     types = page.value("navigator.clipboard.read().then(([item]) => item.types)")
     assert set(types) == {"text/plain", "text/html"}
     assert "| score | word |" in page.value("navigator.clipboard.readText()")
+
+
+def filled(page):
+    return json.loads(page.value("JSON.stringify([...new FormData(document.querySelector('#ask'))])"))
+
+
+def test_a_copied_link_fills_the_form_and_sends_nothing(page, server):
+    page.send("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    page.open(f"{server.url}?model=other")
+    page.click("#text")
+    page.type(f"{RUNS[0]} & 100 % = #1 +\n\n naïve 世界 😀")
+    for selector in ("#methods summary", "input[value=saliency]", "input[value=expnet]"):
+        page.click(selector)
+    page.value("document.querySelector('#target').value = '1'")
+    page.value("document.querySelector('#count').value = '5'")
+    asked = filled(page)
+    page.click("#link")
+    page.until("document.querySelector('#status').textContent.startsWith('The link is copied')", seconds=20)
+    link = page.value("navigator.clipboard.readText()")
+    page.open(server.url)
+    page.open(link)
+    assert filled(page) == asked
+    assert ["model", "other"] in asked
+    assert page.value("document.querySelector('#result').textContent.trim()") == ""
+    assert page.value("document.querySelector('#status').textContent").startswith("Filled in from the link")
+    sent = [event["params"]["request"] for event in page.events if event.get("method") == "Network.requestWillBeSent"]
+    assert {request["method"] for request in sent} == {"GET"}
+    assert not [request for request in sent if "100" in request["url"]]
+    assert page.value("window.ran === undefined")
+
+
+def test_what_a_link_names_and_the_page_does_not_have_is_left_as_it_was(page, server):
+    before = filled(page)
+    page.open(f"{server.url}#text=good&target=99&method=none&colour=red&model=other&__proto__=1")
+    assert filled(page) == [[name, "good" if name == "text" else value] for name, value in before]
+    page.value("location.hash = '#text=another'")
+    page.until("document.querySelector('#text').value === 'another'")
+    page.value("location.hash = '#elsewhere'")
+    assert page.value("document.querySelector('#text').value") == "another"

@@ -2,7 +2,6 @@
 
 // What a server without a screen cannot do: a picture made of pixels, and the clipboard.
 {
-  document.documentElement.classList.add("script");
   const answer = document.querySelector("#result");
   const told = document.querySelector("#status");
 
