@@ -256,9 +256,10 @@ def test_before_and_after_are_shown_on_texts_that_nobody_marked_and_that_is_note
     mark(session)
     page = fitted(client, session)
     rows = [text.strip() for _, text in page.all("th", scope="row")]
-    assert rows == ["average precision", "AUROC", *["before", "after"] * 2]
+    changed = [change.word for change in session.outcome.changed_most(8)]
+    assert rows == ["average precision", "AUROC", *changed, *["before", "after", "change\u00a0±"] * 2]
     words = [text for _, text in page.all("div", class_="expnet-text")]
-    assert words == [TEXTS[5]] * 2 + [TEXTS[4]] * 2
+    assert words == [TEXTS[5]] * 3 + [TEXTS[4]] * 3  # before, after and the change
     assert all(session.entry(place).doing("ann").explanation_shown_at for place in (4, 5))
     after = session.newest.explain(TEXTS[5])
     titles = [float(attrs["title"]) for attrs, _ in page.all("span") if attrs.get("title")]
