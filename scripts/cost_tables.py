@@ -6,6 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from expnet.explanation.colour import percent
+from expnet.metrics.removal import RANDOM
 from expnet.timing.lengths import table as lengths_table
 from expnet.timing.throughput import table as mixed_table
 
@@ -27,6 +29,22 @@ def speed(measured: dict[str, Any]) -> str:
             f"| {batch} | {tokens} | {1000 * bare['seconds']:.1f} | {1000 * explained['seconds']:.1f} "
             f"| {explained['ratio']:.3f} | {explained['low']:.3f} – {explained['high']:.3f} |"
         )
+    return "\n".join(lines)
+
+
+def picture(measured: dict[str, Any]) -> str:
+    """Return what removing the top words of the sentence in the picture does to its prediction."""
+    lines = [
+        f'Does the classifier depend on these words? The whole sentence is "{measured["label"]}" with '
+        f"{percent(measured['rows'][0]['full'])}. With {measured['removed']} words replaced by [MASK]:",
+        "",
+        f"| top {measured['removed']} words of | words | without them | with them alone |",
+        "|---|---|---|---|",
+    ]
+    for row in measured["rows"]:
+        name = "(random words)" if row["name"] == RANDOM else f"`{row['name']}`"
+        words = ", ".join(row["words"]) or "mean of several draws"
+        lines.append(f"| {name} | {words} | {percent(row['without'])} | {percent(row['alone'])} |")
     return "\n".join(lines)
 
 

@@ -1,12 +1,19 @@
 """Draw docs/explanation.png and docs/methods.png: what expnet says of the README's sentence, in headless Chromium.
 
 python scripts/picture.py
+
+First it writes docs/picture.json: what removing the top words of this sentence does to the prediction. `--figures`
+writes nothing else, and needs no browser. Then `python scripts/tables.py` brings the README up to date.
 """
 
+import argparse
 import base64
+import json
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.chromium import Chromium
@@ -14,6 +21,8 @@ from tests.chromium import Chromium
 import expnet
 from expnet.explanation import html
 from expnet.methods.registry import TABLE
+from expnet.metrics.removal import check
+from expnet.runtime.versions import versions
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEXT = "A gripping, beautifully shot film with a wooden lead."
@@ -22,8 +31,17 @@ DOCUMENTS = ["A film with a lead.", "A beautifully lit room with a view.", "A sh
 BOX = "(({x, y, width, height}) => [x, y, width, height])(document.querySelector('section').getBoundingClientRect())"
 
 
+CHECKED, COUNT = ("expnet", "integrated_gradients"), 3
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--figures", action="store_true", help="write docs/picture.json alone")
+    figures_only = parser.parse_args().figures
     explainer = expnet.load()
+    (DOCS / "picture.json").write_text(json.dumps(figures(explainer), indent=1) + "\n", encoding="utf-8")
+    if figures_only:
+        return
     draw(html.fragment(explainer.explain(TEXT)), DOCS / "explanation.png", width=780, scale=2)
     rows = [
         (expnet.load(explainer="universal/gradient") if method.name == "expnet_gradient" else explainer).explain(
@@ -33,6 +51,19 @@ def main() -> None:
         if set(_required(method)) <= {"documents"}  # learned weights belong to one classifier, and nobody learned any
     ]
     draw(html.side_by_side(rows), DOCS / "methods.png", width=860, scale=1)
+
+
+def figures(explainer: expnet.Explainer) -> dict[str, Any]:
+    """Return the probability of the explained class with the top words of some methods removed, and random ones."""
+    explanations = [explainer.explain(TEXT, method=method) for method in CHECKED]
+    rows = check(explainer.classifier, expnet.Text.of(TEXT), explanations, count=COUNT)
+    return {
+        "model": explainer.classifier.name,
+        "label": explanations[0].label,
+        "removed": COUNT,
+        "versions": versions(),
+        "rows": [asdict(row) for row in rows],
+    }
 
 
 def _required(method: expnet.Method) -> list[str]:

@@ -38,7 +38,7 @@ def pages() -> dict[Path, str]:
     reports = {name: json.loads((FOLDER / name / "report.json").read_text()) for name in DEMOS}
     measured = read("speed")
     tables = {
-        ROOT / "README.md": {"speed": cost_tables.speed(measured)},
+        ROOT / "README.md": {"speed": cost_tables.speed(measured), "picture": cost_tables.picture(read("picture"))},
         ROOT / "docs" / "results.md": {
             "plausibility": full(reports),
             "classifiers": classifiers(reports),

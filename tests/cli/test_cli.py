@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 import torch
@@ -92,6 +93,16 @@ def test_output_writes_a_page_that_shows_every_text(folders, tmp_path):
     assert html.startswith("<!DOCTYPE html>")
     assert "<b>film" not in html
     assert html.count("LABEL_") >= 2
+
+
+def test_pictures_latex_and_markdown_hold_every_text_and_method(folders, tmp_path):
+    asked = ["explain", "good film", "bad", *folders, "--method", "saliency", "--method", "rollout", "--format"]
+    picture = ElementTree.fromstring(run(*asked, "svg"))
+    texts = [each.text for each in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert [text for text in texts if text in ("good", "bad", "saliency", "rollout")].count("saliency") == 2
+    run(*asked, "latex", "--output", tmp_path / "words.tex")
+    assert (tmp_path / "words.tex").read_text().count(r"\begingroup") == 4
+    assert run(*asked, "markdown").count("| score | word |") == 4
 
 
 def test_output_of_the_terminal_format_has_no_colours(folders, tmp_path, monkeypatch):

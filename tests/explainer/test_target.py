@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from expnet import Explainer, Explanation, explain_frame, list_methods
+from expnet import Explainer, Explanation, explain_frame, find_method, list_methods
 from expnet.audit import Asked, record_decision
 from expnet.audit.pages import decision_page
 from expnet.cli.app import app
 from expnet.explanation import html, terminal
+from expnet.explanation.meaning import meaning
 from expnet.integrations.transformers import TASK, register
 from expnet.serve import create_app
 from tests.batch_jobs import run, write_lines
@@ -99,9 +100,13 @@ def test_the_commands_say_it(folders, tmp_path):
     explained = CliRunner().invoke(app, ["explain", TEXT, *given], catch_exceptions=False).output
     assert MEANING in explained
     source = write_lines(tmp_path / "in.jsonl", [{"text": TEXT}])
-    for extra, told in (([], True), (["--method", "saliency"], False)):
-        arguments = ["explain-file", str(source), str(tmp_path / f"out{told}"), *given, *extra]
-        assert (NOTE in CliRunner().invoke(app, arguments, catch_exceptions=False).output) is told
+    saliency = meaning(find_method("saliency").measures, signed=False, uses_target=True, kind="probability", classes=3)
+    asked = [(given, MEANING), (given[:-2], MEANING), ([*given, "--method", "saliency"], saliency)]
+    for number, (options, told) in enumerate(asked):
+        arguments = ["explain-file", str(source), str(tmp_path / f"out{number}"), *options]
+        shown = CliRunner().invoke(app, arguments, catch_exceptions=False).output
+        assert shown.splitlines()[-1] == told
+        assert NOTE not in shown
 
 
 def test_frames_and_files_have_a_column_for_it(explainer, tmp_path):

@@ -823,7 +823,8 @@ def test_the_description_names_every_endpoint_with_examples_that_work(client):
     described = client.get("/openapi.json").json()
     assert described["paths"].keys() == {
         *("/v1/models", "/v1/models/{name}", "/v1/models/{name}:predict", "/v1/models/{name}:explain"),
-        *("/healthz", "/readyz", "/metrics"),
+        *("/healthz", "/readyz", "/metrics", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/{name}"),
+        *(f"/v2/models/{{name}}/{what}" for what in ("ready", "infer", "explain")),
     }
     schemas = described["components"]["schemas"]
     for kind, path in (("PredictRequest", PREDICT), ("ExplainRequest", EXPLAIN)):

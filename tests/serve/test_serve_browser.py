@@ -4,7 +4,9 @@ import json
 import time
 
 import pytest
+from PIL import Image
 
+from expnet.explanation import colour
 from expnet.serve import Limits
 from tests import chromium
 from tests.classifiers import tiny_classifier, tiny_explainer
@@ -106,6 +108,8 @@ def test_without_a_script_the_form_does_the_same(page, server, explainer):
     page.until(RESULT)
     assert page.value(WORDS) == [word.text for word in explainer.explain(TEXT).words]
     assert page.value("document.querySelector('#text').value") == TEXT
+    hidden = "[...document.querySelectorAll('[data-does], #link')].map(each => getComputedStyle(each).display)"
+    assert set(page.value(hidden)) == {"none"}, "these buttons need a script"
 
 
 def test_a_download_holds_what_is_shown(page, tmp_path):
@@ -114,13 +118,15 @@ def test_a_download_holds_what_is_shown(page, tmp_path):
     page.type(TEXT)
     page.press("Enter", modifiers=2)
     page.until(RESULT)
-    for kind in ("html", "json"):
+    begins = {"html": "<!DOCTYPE html>", "json": "{", "svg": "<svg", "latex": "% An", "markdown": "<strong>"}
+    for kind, begin in begins.items():
         page.click(f"#result button[value={kind}]")
         end = time.monotonic() + 20
-        while not (path := tmp_path / f"explanation.{kind}").exists():
+        ending = {"latex": "tex", "markdown": "md"}.get(kind, kind)
+        while not (path := tmp_path / f"explanation.{ending}").exists():
             assert time.monotonic() < end, "nothing was downloaded"
             time.sleep(0.05)
-        assert TEXT in path.read_text() if kind == "json" else "<section" in path.read_text()
+        assert path.read_text().startswith(begin)
     (saved,) = json.loads((tmp_path / "explanation.json").read_text())["explanations"]
     assert [word["text"] for word in saved["words"]] == page.value(WORDS)
 
@@ -189,3 +195,77 @@ def test_what_would_slip_through_the_policy_of_the_page_stops(page):
     assert page.value("window.ran === undefined")
     assert sum("Content Security Policy" in text for text in page.complaints()) >= 2
     page.events.clear()
+
+
+def explained(page):
+    page.click("#text")
+    page.type(TEXT)
+    page.press("Enter", modifiers=2)
+    page.until(RESULT)
+
+
+def test_a_picture_of_pixels_is_drawn_in_the_browser(page, explainer, tmp_path):
+    page.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    explained(page)
+    page.click("[data-does=png]")
+    page.until("document.querySelector('#status').textContent === 'Saved as PNG.'", seconds=20)
+    end = time.monotonic() + 20
+    while not (path := tmp_path / "explanation.png").exists():
+        assert time.monotonic() < end, "nothing was downloaded"
+        time.sleep(0.05)
+    with Image.open(path) as picture:
+        assert picture.width == 2 * 760
+        pixels = {pixel for _, pixel in picture.convert("RGB").getcolors(10**6)}
+    explanation = explainer.explain(TEXT)
+    scale = colour.scale_of(explanation)
+    tints = {colour.tint(word.score, scale) for word in explanation.words} - {""}
+    assert {tuple(bytes.fromhex(tint[1:])) for tint in tints} <= pixels
+
+
+def test_copying_gives_markdown_and_shades(page, server):
+    page.send("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    explained(page)
+    page.click("[data-does=copy]")
+    page.until("document.querySelector('#status').textContent.startsWith('Copied')", seconds=20)
+    types = page.value("navigator.clipboard.read().then(([item]) => item.types)")
+    assert set(types) == {"text/plain", "text/html"}
+    assert "| score | word |" in page.value("navigator.clipboard.readText()")
+
+
+def filled(page):
+    return json.loads(page.value("JSON.stringify([...new FormData(document.querySelector('#ask'))])"))
+
+
+def test_a_copied_link_fills_the_form_and_sends_nothing(page, server):
+    page.send("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    page.open(f"{server.url}?model=other")
+    page.click("#text")
+    page.type(f"{RUNS[0]} & 100 % = #1 +\n\n naïve 世界 😀")
+    for selector in ("#methods summary", "input[value=saliency]", "input[value=expnet]"):
+        page.click(selector)
+    page.value("document.querySelector('#target').value = '1'")
+    page.value("document.querySelector('#count').value = '5'")
+    asked = filled(page)
+    page.click("#link")
+    page.until("document.querySelector('#status').textContent.startsWith('The link is copied')", seconds=20)
+    link = page.value("navigator.clipboard.readText()")
+    page.open(server.url)
+    page.open(link)
+    assert filled(page) == asked
+    assert ["model", "other"] in asked
+    assert page.value("document.querySelector('#result').textContent.trim()") == ""
+    assert page.value("document.querySelector('#status').textContent").startswith("Filled in from the link")
+    sent = [event["params"]["request"] for event in page.events if event.get("method") == "Network.requestWillBeSent"]
+    assert {request["method"] for request in sent} == {"GET"}
+    assert not [request for request in sent if "100" in request["url"]]
+    assert page.value("window.ran === undefined")
+
+
+def test_what_a_link_names_and_the_page_does_not_have_is_left_as_it_was(page, server):
+    before = filled(page)
+    page.open(f"{server.url}#text=good&target=99&method=none&colour=red&model=other&__proto__=1")
+    assert filled(page) == [[name, "good" if name == "text" else value] for name, value in before]
+    page.value("location.hash = '#text=another'")
+    page.until("document.querySelector('#text').value === 'another'")
+    page.value("location.hash = '#elsewhere'")
+    assert page.value("document.querySelector('#text').value") == "another"

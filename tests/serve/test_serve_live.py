@@ -160,6 +160,8 @@ def received(connection: socket.socket) -> bytes:
     ("path", "mode"),
     [
         *((path, "positive") for path in ("/v1/models", "/v1/models/{name}", "/readyz")),
+        *((path, "positive") for path in ("/v2", "/v2/health/ready", "/v2/models/{name}", "/v2/models/{name}/ready")),
+        *((f"/v2/models/{{name}}/{verb}", mode) for verb in ("infer", "explain") for mode in ("positive", "negative")),
         *(
             (f"/v1/models/{{name}}:{verb}", mode)
             for verb in ("predict", "explain")

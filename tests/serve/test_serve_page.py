@@ -242,7 +242,8 @@ def test_fields_have_labels_and_nothing_runs_but_the_script_of_the_server(client
         for attrs, _ in page.all(tag):
             if attrs.get("type") not in ("hidden", "checkbox"):
                 assert attrs["id"] in labelled
-    assert [attrs for attrs, _ in page.all("script")] == [{"src": "static/page.js", "defer": None}]
+    scripts = [attrs for attrs, _ in page.all("script")]
+    assert scripts == [{"src": f"static/{name}.js", "defer": None} for name in ("page", "saving", "link")]
     assert "http:" not in source
     assert "https:" not in source
     assert "Trust it &lt;b&gt;little&lt;/b&gt;." in source

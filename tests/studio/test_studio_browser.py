@@ -165,9 +165,9 @@ def test_marking_fitting_and_seeing_before_and_after(studio):
     page.click("#fit button")
     page.until("document.querySelector('.figures') && document.readyState === 'complete'", seconds=120)
     rows = page.value("[...document.querySelectorAll('.pair th')].map(each => each.textContent)")
-    assert rows == ["before", "after"] * 3
+    assert rows == ["before", "after", "change\u00a0±"] * 3
     shown = page.value("[...document.querySelectorAll('.pair .expnet-text')].map(each => each.textContent)")
-    assert shown[::2] == shown[1::2] == [record.text.text for record in reversed(session.texts[4:])]
+    assert shown[::3] == shown[1::3] == shown[2::3] == [record.text.text for record in reversed(session.texts[4:])]
     assert "on 4 texts" in page.value("document.querySelector('.figures').textContent")
     assert (session.output / "model.safetensors").is_file()
     page.show(375, 760, dark=True)

@@ -64,14 +64,14 @@ class Summary:
         shards: How many.
         not_read: Files in the folder whose type is not supported.
         failure: Status and error of the first row, where there are rows and not one of them was explained; else None.
-        note: A sentence that says so if a class was asked for but the scores do not depend on it; else "".
+        meaning: The sentence on what the scores measure, as `Explanation.meaning`; "" if the method does not say.
     """
 
     statuses: Counter[str]
     shards: int
     not_read: tuple[Path, ...]
     failure: str | None = None
-    note: str = ""
+    meaning: str = ""
 
 
 def explain_file(
@@ -123,8 +123,7 @@ def explain_file(
             pass
         counts = sum((statuses(output, number) for number in numbers), Counter[str]())
         failure = None if counts[OK] or not counts.total() else first_failure(output, settings.prefix)
-        asked = settings.target is not None or settings.target_column is not None
-        return Summary(counts, len(numbers), tuple(not_read), failure, work.run["target_note"] if asked else "")
+        return Summary(counts, len(numbers), tuple(not_read), failure, work.run["meaning"])
 
 
 def _check_readable(files: Sequence[InputFile], schema: pa.Schema) -> None:
@@ -164,7 +163,7 @@ def fingerprint(explainer: Explainer, settings: Settings, files: Sequence[InputF
         "options": {name: _short(value) for name, value in asked["options"].items()},
         **models(explainer),
         "kind": sample.kind,
-        "target_note": sample.target_note,
+        "meaning": sample.meaning,
         "signed": sample.signed,
         "calibrated": sample.calibrated,
         "threshold": sample.threshold,

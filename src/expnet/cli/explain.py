@@ -26,6 +26,13 @@ class ExplanationFormat(StrEnum):
     terminal = "terminal"
     html = "html"
     json = "json"
+    svg = "svg"
+    latex = "latex"
+    markdown = "markdown"
+
+
+# A page and a terminal show explanations of one text together; these formats show one after the other.
+_ONE_BY_ONE = frozenset(set(ExplanationFormat) - {ExplanationFormat.terminal, ExplanationFormat.html})
 
 
 def explain(
@@ -46,7 +53,8 @@ def explain(
         int | None, typer.Option(min=1, help="With --target all, explain only so many of the most probable classes.")
     ] = None,
     format: Annotated[
-        ExplanationFormat, typer.Option(help="json prints one object on each line.")
+        ExplanationFormat,
+        typer.Option(help="json prints one object on each line; latex needs the package xcolor in your document."),
     ] = ExplanationFormat.terminal,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
     truncate: options.TruncateOption = False,
@@ -156,8 +164,8 @@ def _write(
     texts: "Sequence[Sequence[Explanation]]", format: ExplanationFormat, output: Path | None, *, ranked: bool = False
 ) -> None:
     """Write each text's explanations, by one method or by several side by side, or for classes that are ranked."""
-    if format is ExplanationFormat.json:
-        content = "\n".join(explanation.to_json() for explanations in texts for explanation in explanations)
+    if format in _ONE_BY_ONE:
+        content = _one_by_one([explanation for explanations in texts for explanation in explanations], format)
     elif format is ExplanationFormat.html:
         content = _page(texts, ranked=ranked)
     else:
@@ -167,6 +175,19 @@ def _write(
     else:
         output.write_text(content + "\n", encoding="utf-8")
         say_written([output])
+
+
+def _one_by_one(explanations: "Sequence[Explanation]", format: ExplanationFormat) -> str:
+    """Return explanations below each other, also those of one text."""
+    from expnet.explanation import latex, markdown, svg
+
+    if format is ExplanationFormat.svg:
+        return svg.picture(explanations)
+    if format is ExplanationFormat.latex:
+        return "\n\n".join(map(latex.fragment, explanations))
+    if format is ExplanationFormat.markdown:
+        return "\n\n".join(map(markdown.fragment, explanations))
+    return "\n".join(explanation.to_json() for explanation in explanations)
 
 
 def _page(texts: "Sequence[Sequence[Explanation]]", *, ranked: bool) -> str:

@@ -119,8 +119,8 @@ def _report(summary: "Summary", output: Path) -> None:
     counts = ", ".join(f"{count:,} {status}" for status, count in summary.statuses.most_common()) or "none"
     rows = f"{summary.statuses.total():,} rows in {summary.shards:,} shards"
     print(f"{rows} in {printable(str(output))}: {counts}.")
-    if summary.note:
-        print(printable(summary.note))
+    if summary.meaning:
+        print(printable(summary.meaning))
     if summary.not_read:
         say(f"Not read, unsupported file type: {', '.join(map(str, summary.not_read))}")
     if summary.failure is not None:

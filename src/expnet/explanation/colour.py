@@ -68,6 +68,12 @@ def veil(score: float, scale: Scale) -> str:
     return f"{hue(score, scale)}{alpha:02x}" if alpha else ""
 
 
+def tint(score: float, scale: Scale) -> str:
+    """Return how a `veil` looks on white paper, as "#rrggbb", or "" for no shade."""
+    alpha = round(255 * _OPACITY * abs(strength(score, scale))) / 255
+    return _hex([round(255 + alpha * (full - 255)) for full in _full(score, scale)]) if alpha else ""
+
+
 def block(score: float, scale: Scale) -> str:
     """Return a terminal style, or "" for no shade.
 

@@ -1,4 +1,4 @@
-"""Make any string harmless where it is shown: in HTML and in a terminal."""
+"""Make any string harmless where it is shown: in HTML, in XML and in a terminal."""
 
 import html
 
@@ -27,3 +27,8 @@ def printable(text: str) -> str:
 def escape(text: str) -> str:
     """Return HTML that shows the text, for element content and quoted attributes alike."""
     return html.escape(printable(text))
+
+
+def escape_xml(text: str) -> str:
+    """Return XML that shows the text; the two characters that XML cannot hold are spelled out."""
+    return escape(text).translate({code: f"\\u{code:x}" for code in (0xFFFE, 0xFFFF)})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expnet.errors import InputError, NonFiniteError
-from expnet.explanation import html, terminal
+from expnet.explanation import html, latex, markdown, svg, terminal
 from expnet.files.parsing import (
     ANYTHING,
     FLAG,
@@ -259,6 +259,18 @@ class Explanation:
     def save_html(self, path: str | Path) -> None:
         """Write a complete page that opens offline."""
         Path(path).write_text(html.page([self]), encoding="utf-8")
+
+    def to_svg(self) -> str:
+        """Return a picture: an SVG document of plain shapes and text on white, its lines wrapped."""
+        return svg.picture([self])
+
+    def to_latex(self) -> str:
+        r"""Return a piece of LaTeX in ASCII that needs `\usepackage{xcolor}` and nothing else."""
+        return latex.fragment(self)
+
+    def to_markdown(self) -> str:
+        """Return a piece of Markdown: words shaded where styles are shown, and bold with their scores everywhere."""
+        return markdown.fragment(self)
 
     def _repr_html_(self) -> str:
         return self.to_html()

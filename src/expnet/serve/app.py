@@ -11,7 +11,7 @@ from starlette.staticfiles import StaticFiles
 from expnet._version import __version__
 from expnet.errors import InputError
 from expnet.explainer import Explainer
-from expnet.serve import page, v1
+from expnet.serve import page, v1, v2
 from expnet.serve.metrics import Metrics
 from expnet.serve.models import Models, Served, check_name, offered
 from expnet.serve.tasks import Explain, Predict, trial_of
@@ -62,13 +62,15 @@ def create_app(
         models[name] = Served(name, explainer, worker, offered(explainer, methods), limits)
     app = FastAPI(
         title="expnet",
-        description="Which words made a classifier decide. KServe's V1 protocol: `:predict` and `:explain`.",
+        description="Which words made a classifier decide. KServe's V1 protocol: `:predict` and `:explain`; "
+        "and its V2, the Open Inference Protocol: `/infer`, with `/explain` beside it.",
         version=__version__,
         lifespan=partial(_lifespan, models=models),
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
     )
     app.include_router(v1.router(models, metrics))
+    app.include_router(v2.router(models))
     app.include_router(page.router(models))
     app.mount("/static", StaticFiles(directory=STATIC))
     for kind in refusals.EXPECTED:

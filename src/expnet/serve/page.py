@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
 from expnet.errors import ExpnetError, InputError, RefusedError
-from expnet.explanation import html
+from expnet.explanation import html, latex, markdown, svg
 from expnet.explanation.colour import shorten
 from expnet.explanation.result import Explanation
 from expnet.explanation.templates import environment
@@ -26,6 +26,14 @@ from expnet.web.limits import Item
 
 _COUNT, _MOST = "3", 50  # top words to remove
 _RANKED = 10  # classes at most, where every class is asked for
+# What a result can be downloaded as: content type, and how its file is called.
+_KINDS = {
+    "html": ("text/html", "html"),
+    "json": ("application/json", "json"),
+    "svg": ("image/svg+xml", "svg"),
+    "latex": ("application/x-tex", "tex"),
+    "markdown": ("text/markdown", "md"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +88,11 @@ def router(models: Models) -> APIRouter:
         fields = read_form(await request.body())
         served = find(models, last(fields, "model", first))
         result = await _result(served, _form(fields))
-        kind = "json" if last(fields, "format", "html") == "json" else "html"
-        content: str | bytes = _record(result)
-        if kind == "html":
-            content = html.document([_card(result), _checked(result)], served.name)
-        name = {"content-disposition": f'attachment; filename="explanation.{kind}"'}
-        return Response(content, media_type={"json": "application/json", "html": "text/html"}[kind], headers=name)
+        asked = last(fields, "format", "html")
+        kind = asked if asked in _KINDS else "html"
+        media_type, ending = _KINDS[kind]
+        name = {"content-disposition": f'attachment; filename="explanation.{ending}"'}
+        return Response(_saved(result, kind, served.name), media_type=media_type, headers=name)
 
     return routes
 
@@ -160,6 +167,19 @@ async def _outcomes(
 
 def _class(typed: str) -> str | int | None:
     return int(typed) if typed.isdecimal() and len(typed) < 9 else typed or None
+
+
+def _saved(result: _Result, kind: str, title: str) -> str | bytes:
+    """Return a result as a file; a picture, LaTeX and Markdown hold one explanation below the other."""
+    explanations = [one for ranking in result.rankings for one in ranking] or result.explanations
+    if kind == "json":
+        return _record(result)
+    if kind == "svg":
+        return svg.picture(explanations)
+    if kind in ("latex", "markdown"):
+        write = latex.fragment if kind == "latex" else markdown.fragment
+        return "\n\n".join(map(write, explanations)) + "\n"
+    return html.document([_card(result), _checked(result)], title)
 
 
 def _record(result: _Result) -> bytes:

@@ -31,12 +31,12 @@ _EXPLAINED = Explanation(
 _PREDICTED: dict[str, Any] = prediction(_SHARES, "probability")
 
 
-class _Strict(BaseModel):
+class StrictModel(BaseModel):
     # Unknown fields are refused rather than ignored, and 1 is neither "1" nor True.
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class TextPair(_Strict):
+class TextPair(StrictModel):
     """A text, or two that the model reads together."""
 
     text: str
@@ -50,7 +50,7 @@ def _kind(instance: Any) -> str:
 Instance = Annotated[Annotated[str, Tag("text")] | Annotated[TextPair, Tag("object")], Discriminator(_kind)]
 
 
-class PredictRequest(_Strict):
+class PredictRequest(StrictModel):
     """Texts to classify."""
 
     model_config = ConfigDict(

@@ -39,7 +39,7 @@ def router(models: Models, metrics: Metrics) -> APIRouter:
         return schema.ModelNames(models=list(models))
 
     @routes.get(
-        "/v1/models/{name:name}", summary="Describe a model", response_model=schema.Model, responses=_errors(404)
+        "/v1/models/{name:name}", summary="Describe a model", response_model=schema.Model, responses=errors(404)
     )
     async def describe(name: str) -> Response:
         served = find(models, name)
@@ -56,30 +56,30 @@ def router(models: Models, metrics: Metrics) -> APIRouter:
             max_length=classifier.max_length,
             methods=[method.name for method in served.methods],
         )
-        return await _json(about.model_dump())
+        return await answered_json(about.model_dump())
 
-    asked = _errors(400, 403, 404, 408, 413, 415, 421, 422, 429, 500, 503)
+    asked = errors(400, 403, 404, 408, 413, 415, 421, 422, 429, 500, 503)
 
     @routes.post(
         "/v1/models/{name:name}:predict",
         summary="Classify texts",
         response_model=schema.Predictions,
         responses=asked,
-        dependencies=[Depends(_json_only)],
+        dependencies=[Depends(json_only)],
     )
     async def predict(name: str, request: schema.PredictRequest) -> Response:
-        return await _json({"predictions": await find(models, name).do(request.task(), request.items())})
+        return await answered_json({"predictions": await find(models, name).do(request.task(), request.items())})
 
     @routes.post(
         "/v1/models/{name:name}:explain",
         summary="Explain what made the model decide",
         response_model=schema.Explanations,
         responses=asked,
-        dependencies=[Depends(_json_only)],
+        dependencies=[Depends(json_only)],
     )
     async def explain(name: str, request: schema.ExplainRequest) -> Response:
         explanations = await find(models, name).do(request.task(), request.items())
-        return await _json(answer(explanations))
+        return await answered_json(answer(explanations))
 
     @routes.get("/healthz", summary="Is the server alive?")
     async def healthz() -> schema.State:
@@ -111,15 +111,22 @@ def answer(explained: Sequence[Explanation | list[Explanation]]) -> dict[str, An
     }
 
 
-async def _json_only(content_type: Annotated[str, Header(include_in_schema=False)] = "") -> None:
+async def json_only(content_type: Annotated[str, Header(include_in_schema=False)] = "") -> None:
+    """Refuse a body that is not declared as JSON.
+
+    Raises:
+        RefusedError: If it is not (415).
+    """
     if not declares_json(content_type):
         raise RefusedError(415, "Expected a body of the content type application/json: set that header.")
 
 
-async def _json(content: dict[str, Any]) -> Response:
+async def answered_json(content: dict[str, Any]) -> Response:
+    """Return JSON, written in a thread of its own."""
     # Encoding many words takes time; meanwhile others are served.
     return Response(await asyncio.to_thread(encode, content), media_type="application/json")
 
 
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe refusals, by their status."""
     return {status: {"model": schema.Error, "description": _WHY[status]} for status in statuses}

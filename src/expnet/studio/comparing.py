@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +14,10 @@ from expnet.network.expnet import ExpNet
 from expnet.rationales import Record
 
 FOLDS = 4
+# If all of fewer texts differ in one direction, that happens by chance in more than 1 of 20 cases: 2 / 2⁵.
+ENOUGH_TO_TELL = 6
+
+Verdict = Literal["better", "not shown to be better", "worse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,14 @@ class Agreement:
     better: int
     worse: int
     figures: tuple[MetricChange, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the interval of the first metric's difference excludes 0, on enough texts to tell."""
+        difference = self.figures[0].difference
+        if self.texts < ENOUGH_TO_TELL or difference.low <= 0 <= difference.high:
+            return "not shown to be better"
+        return "better" if difference.low > 0 else "worse"
 
 
 def usable(records: Sequence[Record]) -> list[Record]:

@@ -15,6 +15,7 @@ from expnet.rationales import Record
 from expnet.studio.comparing import usable
 from expnet.studio.fitting import Fitting, Wanted, from_universal
 from expnet.studio.marks import Entry, Marks
+from expnet.studio.outcome import TrainingResult, read_outcome
 from expnet.studio.texts import key_of
 from expnet.training.fit import ENOUGH_TO_ADAPT
 
@@ -56,8 +57,8 @@ class Desk:
             tier: What it will read, "attention" or "gradient"; by default the same as the explainer's own network.
 
         Raises:
-            InputError: If the model is a regression with several outputs; or if a tier is given, but the training will
-                start from a network that has its own.
+            InputError: If the model is a regression with several outputs; if a tier is given, but the training will
+                start from a network that has its own; or if what the last training left beside the marks is damaged.
         """
         if tier is not None and not from_universal(explainer):
             raise InputError(
@@ -76,6 +77,17 @@ class Desk:
         gradient = explainer.network is not None and explainer.network.uses_target
         self.tier: Tier = tier or ("gradient" if gradient else "attention")
         self.fitting: Fitting | None = None
+        self._left = marks.path.with_name(f"{marks.path.stem}-fit.json")
+        self._saved = read_outcome(self._left)
+
+    @property
+    def outcome(self) -> TrainingResult | None:
+        """What the last training of this model brought, in this session or before; None while one is learning."""
+        if self.fitting is not None and (self.fitting.outcome is not None or self.fitting.running):
+            return self.fitting.outcome
+        classifier = self.explainer.classifier
+        here = ((classifier.name or ""), tuple(classifier.labels))
+        return self._saved if self._saved is not None and (self._saved.model, self._saved.labels) == here else None
 
     @property
     def newest(self) -> Explainer:
@@ -138,8 +150,14 @@ class Desk:
             shown=unmarked,
             note=lambda shown: self.marks.shown(shown, self.annotator),
             output=self.output,
+            annotator=self.annotator,
+            save=self._save,
         )
         self.fitting = Fitting(wanted)
+
+    def _save(self, outcome: TrainingResult) -> None:
+        outcome.save(self._left)
+        self._saved = outcome
 
     def people(self) -> tuple[int, float]:
         """Return how many texts several people marked, and the mean token F1 of each two of them; NaN if none did."""

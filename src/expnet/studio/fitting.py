@@ -3,19 +3,20 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 from typing import Literal
 
 from expnet.errors import ExpnetError, InputError
 from expnet.explainer import Explainer
-from expnet.explanation.result import Explanation
 from expnet.network.channels import Tier
 from expnet.network.expnet import ExpNet
 from expnet.network.universal import UNIVERSAL, universal
 from expnet.rationales import Record
 from expnet.runtime.progress import watched
 from expnet.studio.comparing import FOLDS, Agreement, agreement, cross_validated, usable, word_scores
+from expnet.studio.outcome import BeforeAndAfter, TrainingResult
 from expnet.text.prompts import save_prompt
 from expnet.training.adapt import adapt
 from expnet.training.config import STUDENT, with_tier
@@ -42,6 +43,8 @@ class Wanted:
         shown: Texts without marks to show before and after on.
         note: Called with those that will be shown, before anybody can see them.
         output: Folder of the new network.
+        annotator: Who will see the explanations.
+        save: Called with what the training brought, when there is a network and again when it is evaluated.
     """
 
     explainer: Explainer
@@ -51,14 +54,8 @@ class Wanted:
     shown: Sequence[Record]
     note: Callable[[Sequence[Record]], None]
     output: Path
-
-
-@dataclass(frozen=True, slots=True)
-class BeforeAndAfter:
-    """A text without marks as it was explained before and is now, for the same class."""
-
-    before: Explanation
-    after: Explanation
+    annotator: str
+    save: Callable[[TrainingResult], None]
 
 
 class _CancelledError(Exception):
@@ -86,8 +83,7 @@ class Fitting:
         self.seconds = 0.0  # until there was a new explainer
         self.error = ""
         self.after: Explainer | None = None
-        self.pairs: tuple[BeforeAndAfter, ...] = ()
-        self.agreement: Agreement | None = None
+        self.outcome: TrainingResult | None = None
         self._round = ""
         self._known: ExpNet | Literal["universal"] = "universal"
         self._start = time.perf_counter()
@@ -109,6 +105,16 @@ class Fitting:
     def marked(self) -> int:
         """How many marked texts it is trained on."""
         return len(self._marked)
+
+    @property
+    def pairs(self) -> tuple[BeforeAndAfter, ...]:
+        """Texts without marks before and after; none while there is no new explainer."""
+        return self.outcome.pairs if self.outcome else ()
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """How both explainers agree with the marks; None until that is evaluated."""
+        return self.outcome.agreement if self.outcome else None
 
     def cancel(self) -> None:
         """Stop at the next step; a network that is there already stays."""
@@ -155,7 +161,17 @@ class Fitting:
         self.seconds = time.perf_counter() - self._start
         pairs = tuple(map(BeforeAndAfter, self.wanted.explainer.explain(texts), after.explain(texts)))
         self.wanted.note(shown)
-        self.pairs = pairs
+        outcome = TrainingResult(
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            annotator=self.wanted.annotator,
+            model=classifier.name or "",
+            output=str(self.wanted.output),
+            labels=tuple(classifier.labels),
+            marked=self.marked,
+            seconds=self.seconds,
+            pairs=pairs,
+        )
+        self._keep(outcome)
         self.after, self.stage = after, "checking"
 
     def _check(self) -> None:
@@ -167,7 +183,13 @@ class Fitting:
             return self._fit(train)
 
         after = cross_validated(classifier, records, fold)
-        self.agreement = agreement(records, word_scores(self.wanted.explainer, records), after)
+        agreed = agreement(records, word_scores(self.wanted.explainer, records), after)
+        if self.outcome is not None:
+            self._keep(replace(self.outcome, agreement=agreed))
+
+    def _keep(self, outcome: TrainingResult) -> None:
+        self.wanted.save(outcome)
+        self.outcome = outcome
 
     def _begin(self) -> ExpNet | Literal["universal"]:
         """Return the network that all trainings start from; it does not depend on marks."""

@@ -11,13 +11,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from markupsafe import Markup
 
 from expnet.errors import InputError, RefusedError
-from expnet.explanation import html
+from expnet.explanation import bars, colour, html
 from expnet.explanation.templates import environment
 from expnet.rationales import Record
-from expnet.studio.comparing import FOLDS
+from expnet.studio.comparing import ENOUGH_TO_TELL, FOLDS
 from expnet.studio.desk import Desk
-from expnet.studio.fitting import LEAST, RECOMMENDED, BeforeAndAfter, Fitting
+from expnet.studio.fitting import LEAST, RECOMMENDED, Fitting
 from expnet.studio.marks import ConflictError, Entry
+from expnet.studio.outcome import BeforeAndAfter, TrainingResult
 from expnet.text.texts import Text
 from expnet.text.words import Span
 from expnet.web import refusals
@@ -25,6 +26,7 @@ from expnet.web.failures import is_failure, raisable, unreadable
 from expnet.web.forms import last, read_form
 
 _LISTED = 100  # texts on a page of the list
+_CHANGED = 8  # words
 
 
 def router(desk: Desk) -> APIRouter:
@@ -97,12 +99,14 @@ def _training(desk: Desk) -> APIRouter:
 
     @routes.get("/fit")
     def show() -> Response:
-        fitting = desk.fitting
-        cards = [] if fitting is None else [(pair.after, _table(pair)) for pair in fitting.pairs]
+        outcome = desk.outcome
+        pairs = outcome.pairs if outcome is not None and outcome.annotator == desk.annotator else ()
         return _page(
             desk,
             "fit.html",
-            cards=cards,
+            outcome=outcome,
+            cards=[(pair.after, _table(pair)) for pair in pairs],
+            changed=_changed(outcome) if outcome is not None and pairs else "",
             read=desk.could_read(),
             after_explanation=_led(desk),
         )
@@ -222,8 +226,23 @@ def _words(record: Record, spans: Sequence[Span]) -> str:
 
 
 def _table(pair: BeforeAndAfter) -> Markup:
-    # The renderer escapes.
-    return Markup(html.table([replace(pair.before, method="before"), replace(pair.after, method="after")]))
+    rows = [replace(pair.before, method="before"), replace(pair.after, method="after")]
+    change = pair.change
+    return Markup(html.table(rows if change is None else [*rows, change]))  # the renderer escapes
+
+
+def _changed(outcome: TrainingResult) -> Markup:
+    scale = colour.Scale(1.0, signed=True)
+    rows = [
+        bars.BarRow(
+            change.word,
+            abs(change.change),
+            f"{change.before:.2f} \u2192 {change.after:.2f}",
+            colour.hue(change.change, scale),
+        )
+        for change in outcome.changed_most(_CHANGED)
+    ]
+    return Markup(bars.table("What changed most", rows))  # likewise
 
 
 def _led(desk: Desk) -> int:
@@ -266,4 +285,10 @@ def _page(desk: Desk, name: str, **given: Any) -> Response:
 
 
 _TEMPLATES = environment(Path(__file__).parent / "templates")
-_TEMPLATES.globals |= {"least": LEAST, "recommended": RECOMMENDED, "folds": FOLDS, "listed": _LISTED}
+_TEMPLATES.globals |= {
+    "least": LEAST,
+    "recommended": RECOMMENDED,
+    "folds": FOLDS,
+    "enough": ENOUGH_TO_TELL,
+    "listed": _LISTED,
+}

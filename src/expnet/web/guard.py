@@ -61,13 +61,16 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, answer = time.perf_counter(), _HeaderSender(send)
+        # Whoever asks for the head of a page gets what GET would give, without its body.
+        head = scope["method"] == "HEAD"
+        asked = {**scope, "method": "GET"} if head else scope
+        start, answer = time.perf_counter(), _HeaderSender(send, bodiless=head)
         try:
             check_request(scope, self._names)
             body = await _read(receive, self._limits)
             if self._log_texts:
                 logger.info("body %r", body)
-            await _while_connected(self._app(scope, _Replay(body), answer), receive, answer)
+            await _while_connected(self._app(asked, _Replay(body), answer), receive, answer)
         except RefusedError as error:
             await response(error)(scope, receive, answer)
         except Exception as error:  # the last line: it is logged, and the client is told
@@ -76,7 +79,7 @@ class Guard:
                 failure = RefusedError(500, "The server failed; its log says where.")
                 await response(failure)(scope, receive, answer)
         finally:
-            route, seconds = _route(scope), time.perf_counter() - start
+            route, seconds = _route(asked), time.perf_counter() - start
             status = answer.status or GONE
             self._answered(route, status, seconds)
             logger.info("%s %s %d %.0f ms", scope["method"], route, status, 1000 * seconds)
@@ -92,8 +95,8 @@ class Guard:
 class _HeaderSender:
     """Sends an answer with the headers that all answers have, and keeps its status; 0 until it has begun."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, *, bodiless: bool) -> None:
+        self._send, self._bodiless = send, bodiless
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
@@ -102,6 +105,8 @@ class _HeaderSender:
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
+        elif self._bodiless:
+            message = {**message, "body": b""}
         await self._send(message)
 
 

@@ -1,6 +1,7 @@
 "use strict";
 
 // The form works without this script; with it the page is not reloaded while the model runs.
+document.documentElement.classList.add("script"); // shows the buttons that need one
 const form = document.querySelector("#ask");
 const result = document.querySelector("#result");
 const status = document.querySelector("#status");
