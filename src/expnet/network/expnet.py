@@ -146,10 +146,12 @@ class ExpNet(
                 f"This ExpNet was trained on features by {type(self.config.features).__name__}, got a "
                 f"{type(features).__name__}: compute them by `read_features` with the network's configuration."
             )
-        vectors: Tensor = self.gate(features)
-        hidden: Tensor = self.first(self.feature_dropout(vectors.transpose(1, 2)))
-        logits: Tensor = self.rest(hidden.transpose(1, 2))
-        return logits.squeeze(-1)
+        vectors: Tensor = self.gate(features).transpose(1, 2)
+        hidden: Tensor = self.first(self.feature_dropout(vectors) if self.training else vectors).transpose(1, 2)
+        for layer in self.rest:
+            if self.training or not isinstance(layer, nn.Dropout):  # each costs a call, also where it does nothing
+                hidden = layer(hidden)
+        return hidden.squeeze(-1)
 
     def calibrate(self, logits: Tensor) -> Tensor:
         """Turn logits into calibrated importance in [0, 1]; keeps their order.
@@ -157,7 +159,7 @@ class ExpNet(
         NaN where a logit is not finite or overflows: its sigmoid would look like a certain 0 or 1.
         """
         calibrated = self.scale * logits + self.bias
-        return torch.where(calibrated.isfinite(), calibrated.sigmoid(), torch.nan)
+        return calibrated.sigmoid() + (calibrated - calibrated)  # the difference is 0, or NaN
 
     @torch_defaults()
     @torch.no_grad()
