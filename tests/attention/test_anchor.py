@@ -1,13 +1,15 @@
 """Every pooling against its definition by hand: which tokens it takes, and what their attention is."""
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from expnet.attention import anchor as anchor_module
 from expnet.attention import kernels
-from expnet.attention.anchor import POOLINGS, Anchor, PooledTokens, anchor_weights
+from expnet.attention.anchor import POOLINGS, Anchor, AnchorReading, PooledTokens, anchor_weights
 from expnet.attention.capture import capture, each_layer
 from expnet.attention.intercept import run
 from expnet.attention.probe import find_anchor, probe
@@ -86,18 +88,24 @@ def test_a_pooling_of_some_tokens_says_the_same_as_the_shortcuts(anchor, archite
     monkeypatch.setattr(kernels, "BLOCK", 4)
     model, batch = build(architecture), inputs(LENGTHS)
     quick = PooledTokens.of(model, batch, anchor)
-    plain = PooledTokens(quick.weights, quick.index, quick.shares, "some")
-    pairs = []
-    each_layer(
-        model,
-        batch,
-        lambda layer: pairs.append((quick.attention(layer, received=False), plain.attention(layer, received=False))),
-    )
-    real = batch["attention_mask"].bool()[:, None].expand(-1, 4, -1)
-    for ours, theirs in pairs:
-        assert ours.received is None
-        for one, other in zip(ours[:2], theirs[:2], strict=True):
-            assert_close(one.exp()[real], other.exp()[real], atol=1e-5, rtol=1e-4)  # float32, through an exponential
+    plain = replace(quick, extent="some")
+    readings = [AnchorReading(pooled, received=False) for pooled in (quick, plain)]
+    each_layer(model, batch, lambda layer: [reading.add(layer) for reading in readings])
+    real = batch["attention_mask"].bool()[:, None, None].expand(-1, 3, 4, -1)
+    ours, theirs = (reading.attention() for reading in readings)
+    assert ours.received is None
+    for one, other in zip(ours[:2], theirs[:2], strict=True):
+        assert_close(one.exp()[real], other.exp()[real], atol=1e-5, rtol=1e-4)  # float32, through an exponential
+
+
+@pytest.mark.parametrize("architecture", ["bert", "llama", "modernbert", "mpnet"])
+def test_layers_read_together_say_what_each_says_alone(architecture, monkeypatch):
+    model, batch = build(architecture), inputs(LENGTHS)
+    together = capture(model, batch, anchor="first")
+    monkeypatch.setattr(anchor_module, "_TOGETHER", 0)
+    alone = capture(model, batch, anchor="first")
+    assert torch.equal(together.log_rows, alone.log_rows)  # the same sums in the same order
+    assert torch.equal(together.log_columns, alone.log_columns)
 
 
 @pytest.mark.parametrize("anchor", POOLINGS)

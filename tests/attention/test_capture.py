@@ -20,11 +20,11 @@ from transformers import masking_utils as masking
 from expnet.attention import fused, kernels
 from expnet.attention.anchor import Anchor
 from expnet.attention.bands import band_drawn_by
-from expnet.attention.borrow import borrow
+from expnet.attention.borrow import borrow, modules_of
 from expnet.attention.capture import Trace, capture
 from expnet.attention.fused import NAME
 from expnet.errors import UnsupportedModelError
-from tests.models import ARCHITECTURES, FUSED, build, inputs
+from tests.models import ARCHITECTURES, EVERY_ARCHITECTURE, FUSED, build, inputs
 
 # float32 with scores up to about 30 is exact to 30 * 2**-24 = 2e-6 in each exponent; three layers of other summation
 # order bring at most a few times that.
@@ -231,6 +231,12 @@ class TestRefusals:
         monkeypatch.setattr(fused, "_UNCOVERED", ("softcap",))
         with pytest.raises(UnsupportedModelError, match="Gemma2Attention attends with softcap"):
             capture(build("gemma2"), inputs(), anchor="last")
+
+
+@pytest.mark.parametrize("architecture", EVERY_ARCHITECTURE)
+def test_the_modules_that_a_loan_looks_at_are_those_of_the_model(architecture):
+    model = build(architecture)
+    assert modules_of(model) == list(model.modules())
 
 
 class Sizes(TorchDispatchMode):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from expnet.attention.fused import FusedLayer
+from expnet.attention.fused_layer import FusedLayer
 from expnet.attention.intercept import run
 from expnet.attention.kernels import Scores, fused_attention
 from expnet.attention.signals import attention_signals, gradient_signals

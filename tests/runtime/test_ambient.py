@@ -173,6 +173,15 @@ def test_the_default_type_comes_back_only_when_the_last_call_is_over():
         assert torch.get_default_dtype() == torch.float64
 
 
+@pytest.mark.parametrize("name", ["autocast", "inference mode", "no grad", "another device"])
+def test_a_call_within_a_call_is_under_the_defaults_whatever_was_set_between(name):
+    with torch_defaults(), STATES[name](), torch_defaults():
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+        assert not torch.is_autocast_enabled("cpu")
+        assert torch.empty(0).device.type == "cpu"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_has_the_callers_default_type():

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from expnet.attention.anchor import Anchor, AnchorAttention, PooledTokens
-from expnet.attention.fused import FusedLayer, run_fused
+from expnet.attention.anchor import Anchor, AnchorAttention, AnchorReading, PooledTokens
+from expnet.attention.fused import run_fused
+from expnet.attention.fused_layer import FusedLayer
 from expnet.attention.intercept import Layer, run
 from expnet.attention.stack import Stack
 from expnet.errors import InputError
@@ -58,18 +59,11 @@ class Trace:
         return self.received.log()
 
     @classmethod
-    def of_layers(
-        cls, logits: Tensor, layers: Sequence[AnchorAttention], mask: Bool[Tensor, "batch tokens"]
-    ) -> "Trace":
-        """Return what layers say of the anchor, as `PooledTokens.attention` read them; `mask` is False on padding."""
+    def of_anchor(cls, logits: Tensor, attention: AnchorAttention, mask: Bool[Tensor, "batch tokens"]) -> "Trace":
+        """Return what layers say of the anchor, as `AnchorReading` read them; `mask` is False on padding."""
         hidden = ~mask[:, None, None]
-        received = [layer.received for layer in layers if layer.received is not None]
-        return cls(
-            logits,
-            torch.stack([layer.log_row for layer in layers], dim=1).masked_fill(hidden, -torch.inf),
-            torch.stack([layer.log_column for layer in layers], dim=1).masked_fill(hidden, -torch.inf),
-            torch.stack(received, dim=1) if received else None,
-        )
+        rows, columns = (logs.masked_fill(hidden, -torch.inf) for logs in attention[:2])
+        return cls(logits, rows, columns, attention.received)
 
     @classmethod
     def joined(cls, parts: "Sequence[Trace]", width: int) -> "Trace":
@@ -109,14 +103,9 @@ def capture(
     Raises:
         UnsupportedModelError: If no attention came back.
     """
-    pooled = PooledTokens.of(model, inputs, anchor)
-    layers: list[AnchorAttention] = []
-
-    def take(layer: FusedLayer | Layer) -> None:
-        layers.append(pooled.attention(layer, received=received))
-
-    logits = each_layer(model, inputs, take, backend=backend)
-    return Trace.of_layers(logits, layers, inputs["attention_mask"].bool())
+    reading = AnchorReading(PooledTokens.of(model, inputs, anchor), received=received)
+    logits = each_layer(model, inputs, reading.add, backend=backend)
+    return Trace.of_anchor(logits, reading.attention(), inputs["attention_mask"].bool())
 
 
 def each_layer(

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
@@ -20,73 +20,12 @@ from transformers.masking_utils import bidirectional_mask_function, eager_mask
 from expnet.attention import own_code
 from expnet.attention.bands import band_drawn_by
 from expnet.attention.borrow import borrow, class_logits
-from expnet.attention.intercept import fitting, is_aside, matrix_of, run
-from expnet.attention.kernels import CAUSAL, EVERYTHING, Band, Scores, fused_attention, mixed_columns, mixed_rows
+from expnet.attention.fused_layer import FusedLayer
+from expnet.attention.intercept import is_aside, matrix_of, run
+from expnet.attention.kernels import CAUSAL, EVERYTHING, Band, Scores, fused_attention
 from expnet.errors import UnsupportedModelError
 
 NAME = "expnet"
-
-
-@dataclass(slots=True)
-class FusedLayer:
-    """What one attention layer computed: what its matrix follows from, and the values.
-
-    `projection` is the matrix that joins the heads again, if it was asked for and seen.
-    """
-
-    scores: Scores
-    lse: Float[Tensor, "batch heads tokens"]
-    value: Float[Tensor, "batch heads tokens width"]
-    projection: Float[Tensor, "hidden joined"] | None = None
-
-    def output_projection(self) -> Float[Tensor, "hidden joined"]:
-        """Return the projection.
-
-        Raises:
-            UnsupportedModelError: If none was seen that fits the heads.
-        """
-        return fitting(self.projection, self.value)
-
-    def log_row(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch heads tokens"]:
-        """Return the logarithm of what one token of each text pays to each token."""
-        batch = torch.arange(len(index), device=index.device)
-        return self._log(self.scores.query[batch, :, index, None], self.scores.key, index, row=True)
-
-    def log_column(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch heads tokens"]:
-        """Return the logarithm of what each token pays to one token of its text."""
-        batch = torch.arange(len(index), device=index.device)
-        return self._log(self.scores.key[batch, :, index, None], self.scores.query, index, row=False)
-
-    def log_own(self) -> Float[Tensor, "batch heads tokens"]:
-        """Return the logarithm of what each token pays to itself."""
-        scores = self.scores
-        logs = scores.bent(torch.linalg.vecdot(scores.query.to(self.lse), scores.key.to(self.lse)))
-        if scores.bias is not None:
-            rows = scores.bias.shape[2] > 1
-            bias = scores.bias.diagonal(dim1=-2, dim2=-1) if rows else scores.bias[:, :, 0]
-            logs = _hide(logs, bias)
-        return logs - self.lse
-
-    def mixed(self, weights: Float[Tensor, "batch tokens"]) -> Float[Tensor, "batch heads tokens"]:
-        """Return a weighted sum of rows: what the weighted tokens together pay to each token."""
-        return mixed_rows(self.scores, self.lse, weights)
-
-    def mixed_columns(self, weights: Float[Tensor, "batch tokens"]) -> Float[Tensor, "batch heads tokens"]:
-        """Return a weighted sum of columns: what each token pays to the weighted tokens together."""
-        return mixed_columns(self.scores, self.lse, weights)
-
-    def _log(self, one: Tensor, all_: Tensor, index: Tensor, *, row: bool) -> Tensor:
-        batch, scores = torch.arange(len(index), device=index.device), self.scores
-        # A product and a sum: a matrix product would first copy the states, whose batch and head axes do not merge.
-        logs = scores.bent(torch.linalg.vecdot(all_.to(self.lse), one.to(self.lse)))
-        if scores.bias is not None:
-            bias = scores.bias.expand(len(index), -1, -1, -1)
-            logs = _hide(logs, _slice(bias, batch, index, row=row))
-        if scores.band != EVERYTHING:
-            positions = torch.arange(logs.shape[2], device=index.device)
-            query, key = (index[:, None], positions) if row else (positions, index[:, None])
-            logs = logs.masked_fill(scores.band.hides(query, key)[:, None], -torch.inf)
-        return logs - (self.lse[batch, :, index, None] if row else self.lse)
 
 
 # Called with each attention's number and what it computed, from the first on.
@@ -152,8 +91,7 @@ def run_fused(
     token = _SINK.set(sink)
     try:
         asks = NAME if model._can_set_attn_implementation() else None
-        forwards = own_code.forwards(model, _attention, _is_ours)
-        with borrow(model, asks, compiled=True, forwards=forwards):
+        with borrow(model, asks, compiled=True, forwards=lambda of: own_code.forwards(of, _attention, _is_ours)):
             if project:
                 logits = run(model, inputs, rules={F.linear: watch, torch.addmm: watch}).logits
             else:
@@ -226,16 +164,6 @@ def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     if mask.dtype == torch.bool:  # made for another implementation, just before this one was switched on
         return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
     return mask.to(dtype)
-
-
-def _slice(bias: Tensor, batch: Tensor, index: Tensor, *, row: bool) -> Tensor:
-    if not row:
-        return bias[batch, :, :, index]
-    return bias[batch, :, index] if bias.shape[2] > 1 else bias[:, :, 0]
-
-
-def _hide(scores: Tensor, bias: Tensor) -> Tensor:
-    return (scores + bias).masked_fill(bias <= torch.finfo(bias.dtype).min / 2, -torch.inf)
 
 
 def _mask(

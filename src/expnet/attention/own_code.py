@@ -4,12 +4,14 @@ While a pass of ours runs, these functions stand for the `forward` of the module
 takes them away. They compute what the modules compute in evaluation mode.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.models.mpnet.modeling_mpnet import MPNetSelfAttention
+
+from expnet.attention.borrow import modules_of
 
 # Called as the attention interface calls its functions: module, query, key, value, mask; and further options by name.
 Attend = Callable[..., tuple[Tensor, None]]
@@ -17,14 +19,16 @@ Attend = Callable[..., tuple[Tensor, None]]
 
 def asks(model: PreTrainedModel) -> bool:
     """Whether the model's own code is among what can be made to ask."""
-    return any(type(module) in _CODE for module in model.modules())
+    return any(type(module) in _CODE for module in modules_of(model))
 
 
-def forwards(model: PreTrainedModel, attend: Attend, ours: Callable[[], bool]) -> dict[nn.Module, Callable[..., Any]]:
+def forwards(
+    modules: Iterable[nn.Module], attend: Attend, ours: Callable[[], bool]
+) -> dict[nn.Module, Callable[..., Any]]:
     """Return what stands for the `forward` of each such module of a model; the rest asks by itself.
 
     Args:
-        model: The model.
+        modules: Those of the model.
         attend: What is asked.
         ours: Whether a call belongs to a pass of ours. Other threads get the module's own code.
     """
@@ -37,7 +41,7 @@ def forwards(model: PreTrainedModel, attend: Attend, ours: Callable[[], bool]) -
 
         return forward
 
-    return {module: asking(module) for module in model.modules() if type(module) in _CODE}
+    return {module: asking(module) for module in modules if type(module) in _CODE}
 
 
 def _mpnet(

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from expnet.attention.anchor import Anchor, PooledTokens
+from expnet.attention.anchor import Anchor, AnchorReading, PooledTokens
 from expnet.attention.capture import Backend, each_layer
-from expnet.attention.fused import FusedLayer
+from expnet.attention.fused_layer import FusedLayer
 from expnet.attention.gradients import gradients
 from expnet.attention.intercept import Layer, run
 from expnet.attention.stack import Stack
@@ -192,15 +192,17 @@ class GradientPass:
 @torch.no_grad()
 def signals_of(logits: Tensor, layers: Sequence[FusedLayer | Layer], pooled: PooledTokens) -> Signals:
     """Return what the attention layers in which the anchor reads the text say, without evidence."""
-    attention = [pooled.attention(layer, received=True) for layer in layers]
-    values = [_values(layer, of_anchor.log_row) for layer, of_anchor in zip(layers, attention, strict=True)]
+    reading = AnchorReading(pooled, received=True)
+    for layer in layers:
+        reading.add(layer)
+    rows, columns, received = reading.attention()
+    assert received is not None
+    values = [_values(layer, log_row) for layer, log_row in zip(layers, rows.unbind(1), strict=True)]
     return Signals(
         logits=logits,
-        rows=torch.stack([of_anchor.log_row for of_anchor in attention], 1),
-        columns=torch.stack([of_anchor.log_column for of_anchor in attention], 1),
-        received=torch.stack(
-            [of_anchor.received.log() for of_anchor in attention if of_anchor.received is not None], 1
-        ),
+        rows=rows,
+        columns=columns,
+        received=received.log(),
         own=torch.stack([layer.log_own().float() for layer in layers], 1),
         norms=torch.stack([norms.log() for norms, _ in values], 1),
         carried=torch.stack([carried.log() for _, carried in values], 1),

@@ -67,10 +67,9 @@ def _with_prediction(
         target = "predicted"
     else:  # only all windows of a text together say which class it is
         target = classifier.predict(encoding).chosen[encoding.text_of]
-    with torch.inference_mode():
-        logits, features = read_features(classifier, encoding, network.config.features, target=target)
-        prediction = classifier.prediction(encoding, logits)  # says so where the model returned NaN
-        return prediction, Scored(_chosen(prediction, call.asked), network.score(features))
+    logits, features = read_features(classifier, encoding, network.config.features, target=target)
+    prediction = classifier.prediction(encoding, logits)  # says so where the model returned NaN
+    return prediction, Scored(_chosen(prediction, call.asked), network.score(features))
 
 
 def _traced(

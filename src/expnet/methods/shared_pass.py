@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.attention.anchor import AnchorAttention, PooledTokens
+from expnet.attention.anchor import AnchorReading, PooledTokens
 from expnet.attention.capture import Trace, each_layer
-from expnet.attention.fused import FusedLayer
+from expnet.attention.fused_layer import FusedLayer
 from expnet.attention.intercept import Layer, run
 from expnet.attention.signals import GradientPass, Signals, Slopes, signals_of
 from expnet.attention.stack import Stack
@@ -178,13 +178,13 @@ class SharedPass:
 
     def _run_without_graph(self) -> Tensor:
         needs, support, stack = self._needs, self._classifier.support, Stack.of(self._classifier.model)
-        pooled, attention = self._pooled(), list[AnchorAttention]()
+        reading = AnchorReading(self._pooled(), received=needs.received)
         layers, place = list[FusedLayer | Layer](), 0
 
         def see(layer: FusedLayer | Layer) -> None:
             nonlocal place
             if needs.rows and (not needs.layers or stack.reads(place)):
-                attention.append(pooled.attention(layer, received=needs.received))
+                reading.add(layer)
             if needs.layers:
                 layers.append(layer)
             place += 1
@@ -199,16 +199,20 @@ class SharedPass:
         )
         self._layers = layers
         if needs.rows:
-            self._anchor = Trace.of_layers(logits, attention, self._inputs["attention_mask"].bool())
+            self._anchor = self._trace(logits, reading)
         return logits
 
     def _read_anchor(self) -> Trace:
         if self._anchor is None:
             with torch.no_grad():
-                pooled, received = self._pooled(), self._needs.received
-                attention = [pooled.attention(layer, received=received) for layer in self._reading()]
-                self._anchor = Trace.of_layers(self.logits, attention, self._inputs["attention_mask"].bool())
+                reading = AnchorReading(self._pooled(), received=self._needs.received)
+                for layer in self._reading():
+                    reading.add(layer)
+                self._anchor = self._trace(self.logits, reading)
         return self._anchor
+
+    def _trace(self, logits: Tensor, reading: AnchorReading) -> Trace:
+        return Trace.of_anchor(logits, reading.attention(), self._inputs["attention_mask"].bool())
 
     def _reading(self) -> tuple[FusedLayer | Layer, ...]:
         return Stack.of(self._classifier.model).reading(self._layers)

@@ -65,7 +65,7 @@ class ExpNet(
         NaN where a logit is not finite or overflows: its sigmoid would look like a certain 0 or 1.
         """
         calibrated = self.scale * logits + self.bias
-        return torch.where(calibrated.isfinite(), calibrated.sigmoid(), torch.nan)
+        return calibrated.sigmoid() + (calibrated - calibrated)  # the difference is 0, or NaN
 
     @torch_defaults()
     @torch.no_grad()

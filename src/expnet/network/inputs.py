@@ -140,9 +140,10 @@ def read_features(
     elif classifier.hypotheses is not None and encoding.asked is None:
         raise InputError("Zero-shot labels are read one by one: pass a label for each window as target.")
     model, logits, parts, start = classifier.model, list[Tensor](), list[tuple[Encoding, Any]](), 0
+    device = model.device
     for part in batches(encoding):
-        of_part = target[start : start + len(part)].to(model.device) if isinstance(target, Tensor) else None
-        inputs, real = part.inputs(model.device), part.real.to(model.device)
+        of_part = target[start : start + len(part)].to(device) if isinstance(target, Tensor) else None
+        inputs, real = part.inputs(device), part.real.to(device)
         of_class, features = config.compute(model, inputs, real, support=classifier.support, target=of_part)
         logits.append(of_class.cpu())
         parts.append((part, features))

@@ -42,7 +42,9 @@ class Scorer(nn.Module):
                 f"This ExpNet was trained on features by {type(self.config.features).__name__}, got a "
                 f"{type(features).__name__}: compute them by `read_features` with the network's configuration."
             )
-        vectors: Tensor = self.gate(features)
-        hidden: Tensor = self.first(self.feature_dropout(vectors.transpose(1, 2)))
-        numbers: Tensor = self.rest(hidden.transpose(1, 2))
-        return numbers.squeeze(-1)
+        vectors: Tensor = self.gate(features).transpose(1, 2)
+        hidden: Tensor = self.first(self.feature_dropout(vectors) if self.training else vectors).transpose(1, 2)
+        for layer in self.rest:
+            if self.training or not isinstance(layer, nn.Dropout):  # each costs a call, also where it does nothing
+                hidden = layer(hidden)
+        return hidden.squeeze(-1)

@@ -17,6 +17,9 @@ def torch_defaults() -> Iterator[None]:
     entry point runs in it, and it may be nested. All threads share torch's default type: where it is not float32, other
     threads see float32 until the last of these calls is over.
     """
+    if threading.get_ident() in _INSIDE and _as_by_default():  # most calls are made by another one
+        yield
+        return
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
             stack.enter_context(torch.inference_mode(False))
@@ -28,6 +31,15 @@ def torch_defaults() -> Iterator[None]:
             stack.enter_context(torch.device("cpu"))
         stack.enter_context(_float32())
         yield
+
+
+def _as_by_default() -> bool:
+    return (
+        torch.is_grad_enabled()
+        and not torch.is_inference_mode_enabled()
+        and not any(torch.is_autocast_enabled(device) for device in ("cpu", _accelerator()))
+        and torch.empty(0).device.type == "cpu"
+    )
 
 
 def _accelerator() -> str:

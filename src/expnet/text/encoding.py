@@ -3,14 +3,15 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy import ndarray
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from expnet.errors import InputError, ModelError
@@ -107,6 +108,8 @@ class Encoding:
 
     def rows(self, start: int, stop: int, width: int) -> "Encoding":
         """Return some windows, cut to the first `width` tokens; the texts stay."""
+        if (start, stop, width) == (0, *self.ids.shape):
+            return self
         tensors: dict[str, Any] = {
             name: None if value is None else value[start:stop, :width]
             for name in ("ids", "mask", "special", "offsets", "segment", "covers", "token_of", "type_ids")
@@ -156,13 +159,14 @@ def pack(tokenizer: TextTokenizer, texts: Sequence[Text], readings: Sequence[Tok
     Raises:
         InputError: If a token has no row in the model's table of embeddings.
     """
-    text_of: list[int] = []
-    windows: list[Tensor] = []
-    for index, reading in enumerate(readings):
-        table = np.array(reading.fields).T  # a window is a choice of its rows
-        windows += [torch.from_numpy(table[positions]) for positions in reading.windows]
-        text_of += [index] * len(reading.windows)
-    encoding = _padded(tuple(texts), text_of, windows, tokenizer, tuple(reading.read for reading in readings))
+    windows = [(index, positions) for index, reading in enumerate(readings) for positions in reading.windows]
+    lengths = np.array([len(positions) for _, positions in windows])
+    # With numpy: on a single text, each operation of torch takes longer than the work that it does.
+    filled = np.zeros((len(readings[0].fields), len(windows), lengths.max()), np.int64)
+    tables = [np.array(reading.fields) for reading in readings]
+    for row, (index, positions) in enumerate(windows):
+        filled[:, row, : len(positions)] = tables[index][:, positions]
+    encoding = _padded(tuple(texts), filled, lengths, [index for index, _ in windows], tokenizer, readings)
     _check_ids(encoding, tokenizer)
     return encoding
 
@@ -182,27 +186,30 @@ def pool_words(
             the total, for methods that promise completeness, and the words that a token covers share its score by
             their characters in it.
     """
-    counts = torch.tensor([len(text.words) for text in encoding.texts])
-    starts = counts.cumsum(0) - counts
+    counts = [len(text.words) for text in encoding.texts]
+    starts = torch.tensor([0, *accumulate(counts)])
     row, token, word = overlaps(encoding.covers)
     values, word_of = scores.float().cpu()[row, token], starts[encoding.text_of[row]] + word
     if pool == "sum":
         values = values * shares(encoding, row, token, word)
     if len(encoding.text_of) > len(encoding.texts):
         values, word_of = _mean_over_windows(values, encoding.token_of[row, token], word_of)
-    words = torch.zeros(int(counts.sum()))
+    words = torch.zeros(sum(counts))
     words = words.scatter_reduce(0, word_of, values, "amax" if pool == "max" else "sum", include_self=False)
-    return list(words.split(counts.tolist()))
+    return list(words.split(counts))
 
 
 def overlaps(covers: Int[Tensor, "*rows 2"]) -> tuple[Int[Tensor, " pairs"], ...]:
     """Return every pair of a token and a word that it covers: the token's place along each axis, and the word."""
     first, stop = covers.unbind(-1)
-    places = (stop > first).nonzero(as_tuple=True)
-    numbers = (stop - first)[places]
-    within = torch.arange(int(numbers.sum())) - (numbers.cumsum(0) - numbers).repeat_interleave(numbers)
-    word = first[places].repeat_interleave(numbers) + within
-    return *(place.repeat_interleave(numbers) for place in places), word
+    numbers = stop - first
+    places = numbers.nonzero(as_tuple=True)
+    numbers, word = numbers[places], first[places]
+    total = int(numbers.sum())
+    if total == len(numbers):  # one word a token, in most texts
+        return *places, word
+    within = torch.arange(total) - (numbers.cumsum(0) - numbers).repeat_interleave(numbers)
+    return *(place.repeat_interleave(numbers) for place in places), word.repeat_interleave(numbers) + within
 
 
 def shares(
@@ -224,35 +231,38 @@ def shares(
 
 def _padded(
     texts: tuple[Text, ...],
-    text_of: Sequence[int],
-    windows: list[Int[Tensor, "_ fields"]],
+    fields: ndarray,
+    lengths: ndarray,
+    text_of: list[int],
     tokenizer: TextTokenizer,
-    read: tuple[tuple[int, int], ...],
+    readings: Sequence[TokenizedText],
 ) -> Encoding:
-    padded = pad_sequence(windows, batch_first=True)
-    lengths = torch.tensor([len(window) for window in windows])
-    mask = torch.arange(padded.shape[1]) < lengths[:, None]
-    ids, type_ids, special, start, end, segment, first, stop, token_of = padded.unbind(-1)
+    mask = np.arange(fields.shape[2]) < lengths[:, None]
+    ids, type_ids, special, start, end, segment, first, stop, token_of = fields
+    for values, padding in ((ids, tokenizer.pad or 0), (segment, -1), (token_of, -1)):
+        values[~mask] = padding
     return Encoding(
         texts=texts,
         text_of=torch.tensor(text_of),
-        ids=ids.masked_fill(~mask, tokenizer.pad or 0),
-        mask=mask,
-        special=special.bool(),
-        offsets=torch.stack([start, end], dim=-1),
-        segment=segment.masked_fill(~mask, -1),
-        covers=torch.stack([first, stop], dim=-1),
-        token_of=token_of.masked_fill(~mask, -1),
-        type_ids=type_ids if tokenizer.typed else None,
-        read=read,
+        ids=torch.from_numpy(ids),
+        mask=torch.from_numpy(mask),
+        special=torch.from_numpy(special.astype(bool)),
+        offsets=torch.from_numpy(np.stack([start, end], -1)),
+        segment=torch.from_numpy(segment),
+        covers=torch.from_numpy(np.stack([first, stop], -1)),
+        token_of=torch.from_numpy(token_of),
+        type_ids=torch.from_numpy(type_ids) if tokenizer.typed else None,
+        read=tuple(reading.read for reading in readings),
         pad=tokenizer.pad,
         end=tokenizer.end,
     )
 
 
 def _check_ids(encoding: Encoding, tokenizer: TextTokenizer) -> None:
-    beyond = encoding.mask & (encoding.ids >= (torch.inf if tokenizer.vocabulary is None else tokenizer.vocabulary))
-    if not beyond.any():
+    if tokenizer.vocabulary is None or int(encoding.ids.max()) < tokenizer.vocabulary:
+        return
+    beyond = encoding.mask & (encoding.ids >= tokenizer.vocabulary)
+    if not beyond.any():  # nothing reads padding
         return
     row, place = beyond.nonzero()[0].tolist()
     token = int(encoding.ids[row, place])

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expnet.attention.anchor import Anchor, anchor_weights
-from expnet.attention.fused import FusedLayer
+from expnet.attention.fused_layer import FusedLayer
 from expnet.attention.intercept import Layer
 from expnet.attention.stack import Stack, require_one_stack
 from expnet.errors import require_extra
