@@ -20,7 +20,7 @@ from tests.chromium import Chromium
 
 import expnet
 from expnet.explanation import html
-from expnet.methods.registry import TABLE
+from expnet.methods.registry import TABLE, find_method
 from expnet.metrics.removal import check
 from expnet.runtime.versions import versions
 
@@ -31,7 +31,7 @@ DOCUMENTS = ["A film with a lead.", "A beautifully lit room with a view.", "A sh
 BOX = "(({x, y, width, height}) => [x, y, width, height])(document.querySelector('section').getBoundingClientRect())"
 
 
-CHECKED, COUNT = ("expnet", "integrated_gradients"), 3
+CHECKED, COUNT = ("expnet", "expnet_used", "integrated_gradients"), 3
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
         return
     draw(html.fragment(explainer.explain(TEXT)), DOCS / "explanation.png", width=780, scale=2)
     rows = [
-        (expnet.load(explainer="universal/gradient") if method.name == "expnet_gradient" else explainer).explain(
+        suiting(method.name, explainer).explain(
             TEXT, method=method.name, options={"documents": DOCUMENTS} if "documents" in method.options else {}
         )
         for method in TABLE
@@ -53,9 +53,15 @@ def main() -> None:
     draw(html.side_by_side(rows), DOCS / "methods.png", width=860, scale=1)
 
 
+def suiting(method: str, explainer: expnet.Explainer) -> expnet.Explainer:
+    """Return the demo's explainer, or the universal one for the readings of an ExpNet with gradients."""
+    gradient = find_method(method).family == "learned" and find_method(method).uses_target
+    return expnet.load(explainer="universal/gradient") if gradient else explainer
+
+
 def figures(explainer: expnet.Explainer) -> dict[str, Any]:
     """Return the probability of the explained class with the top words of some methods removed, and random ones."""
-    explanations = [explainer.explain(TEXT, method=method) for method in CHECKED]
+    explanations = [suiting(method, explainer).explain(TEXT, method=method) for method in CHECKED]
     rows = check(explainer.classifier, expnet.Text.of(TEXT), explanations, count=COUNT)
     return {
         "model": explainer.classifier.name,
