@@ -1,5 +1,7 @@
 """The documentation site: sphinx-build -W --keep-going -b html docs SITE."""
 
+from typing import Any
+
 import typer.main
 from sphinx.application import Sphinx
 from typer.cli import get_docs_for_click
@@ -45,5 +47,22 @@ def list_commands(_app: Sphinx, page: str, source: list[str]) -> None:
             source[0] = get_docs_for_click(obj=command, ctx=context, name="expnet", title="Commands")  # type: ignore[arg-type]
 
 
+# What the theme's pages lack for people who listen to them or have no mouse.
+_ACCESSIBLE = {
+    'role="heading"': 'role="heading" aria-level="2"',
+    "<pre>": '<pre tabindex="0">',  # whatever scrolls must be reached by keyboard
+    '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
+}
+
+
+def make_accessible(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object) -> None:
+    """Complete the theme's navigation and the page."""
+    for part in ("furo_navigation_tree", "body"):
+        for found, better in _ACCESSIBLE.items():
+            if part in context:
+                context[part] = context[part].replace(found, better)
+
+
 def setup(sphinx: Sphinx) -> None:
     sphinx.connect("source-read", list_commands)
+    sphinx.connect("html-page-context", make_accessible, priority=900)  # after the theme

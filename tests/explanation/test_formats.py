@@ -252,7 +252,8 @@ def test_a_picture_shades_and_underlines_words_and_says_what_scores_mean():
     for word in explanation.words[1:]:
         (shade,) = (rect for rect in rects if rect["fill"] == colour.tint(word.score, colour.Scale(1.0, signed=False)))
         left, right = float(shade["x"]), float(shade["x"]) + float(shade["width"])
-        assert left < float(texts[word.text]["x"]) < float(texts[word.text]["x"]) + 5 < right
+        assert left == float(texts[word.text]["x"])
+        assert right - left == pytest.approx(float(texts[word.text]["textLength"]))
     assert sum(rect.get("height") == "2" for rect in rects) == 1
     shown = " ".join(texts)
     assert all(told in shown for told in ("good", "75.0", "expnet", "reason;", "underlined."))

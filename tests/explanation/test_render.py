@@ -158,7 +158,7 @@ def test_the_page_forbids_scripts_and_outside_resources_and_has_none():
     names = {name for _, attributes in elements for name in attributes}
     assert names <= {
         *("charset", "http-equiv", "content", "name"),
-        *("class", "style", "title", "dir", "aria-label", "aria-hidden", "scope"),
+        *("class", "style", "title", "dir", "lang", "aria-label", "aria-hidden", "scope"),
     }
     assert not re.search(r"url\(|@import|expression", page)
 

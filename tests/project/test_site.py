@@ -40,6 +40,16 @@ def test_no_page_loads_anything_from_elsewhere(site):
     assert loaded == set()
 
 
+def test_what_scrolls_is_reached_by_keyboard_and_headings_have_a_level(site):
+    for page in ("index", "results", "reference/explain"):
+        source = (site / f"{page}.html").read_text(encoding="utf-8")
+        assert "<pre>" not in source
+        assert all("tabindex" in box for box in re.findall(r"<div[^>]*class=\"table-wrapper[^>]*>", source))
+        headings = re.findall(r"<[^>]*role=\"heading\"[^>]*>", source)
+        assert headings
+        assert all("aria-level" in heading for heading in headings)
+
+
 def test_the_reference_has_every_public_name_and_every_command(site):
     pages = "".join(path.read_text(encoding="utf-8") for path in (site / "reference").glob("*.html"))
     assert [name for name in expnet.__all__ if name != "__version__" and f'id="expnet.{name}"' not in pages] == []

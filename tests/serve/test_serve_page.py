@@ -79,7 +79,8 @@ def ask(client, path="/", status=200, **fields):
 
 def test_the_form_shows_the_prediction_and_the_words_of_the_explainer(client, explainer):
     page, direct = Page(ask(client)), explainer.explain(TEXT)
-    assert page.one("section", class_="expnet")[0]["aria-label"] == f"{direct.label}, {100 * direct.probability:.1f} %"
+    told = f"{direct.label}, {100 * direct.probability:.1f} %: {TEXT}"
+    assert page.one("section", class_="expnet")[0]["aria-label"] == told
     words = [(text, float(attrs["title"])) for attrs, text in page.all("span") if attrs.get("title")]
     assert [text for text, _ in words] == [word.text for word in direct.words]
     assert [score for _, score in words] == pytest.approx([word.score for word in direct.words], abs=6e-4)

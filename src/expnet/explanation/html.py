@@ -80,7 +80,7 @@ def ranked(explanations: "Sequence[Explanation]") -> str:
     reasons = "" if first.uses_target else f'<div style="margin:.6rem 0">{_reasons(first)}</div>'
     notes = "".join(f'<div style="{MUTED}">{escape(note)}</div>' for note in told)
     parts = (_heading(title, "", first.method), _texts(first), classes, reasons, notes, _provenance(first))
-    return _section(title, parts, "max-width:46rem")
+    return _section(title, first, parts, "max-width:46rem")
 
 
 def headless(explanations: "Sequence[Explanation]") -> str:
@@ -118,7 +118,7 @@ def document(fragments: Iterable[str], title: str = "expnet", *, style: str = ""
     `style` is more CSS, for what has classes of its own.
     """
     return (
-        '<!DOCTYPE html>\n<html><head><meta charset="utf-8">'
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_PAGE}{style}</style></head>\n"
@@ -127,10 +127,14 @@ def document(fragments: Iterable[str], title: str = "expnet", *, style: str = ""
 
 
 def _card(explanation: "Explanation", parts: Iterable[str], width: str) -> str:
-    return _section(f"{explanation.question}, {colour.amount(explanation.output, explanation.kind)}", parts, width)
+    return _section(
+        f"{explanation.question}, {colour.amount(explanation.output, explanation.kind)}", explanation, parts, width
+    )
 
 
-def _section(name: str, parts: Iterable[str], width: str) -> str:
+def _section(name: str, explanation: "Explanation", parts: Iterable[str], width: str) -> str:
+    # A screen reader lists the sections of a page by these names.
+    name = f"{name}: {colour.shorten(explanation.text)}"
     return f'<section class="expnet" aria-label="{escape(name)}" style="{_CARD};{width}">{"".join(parts)}</section>'
 
 

@@ -77,13 +77,12 @@ def _lines(
     """Return text as lines below a height, and where they end; the words `of` an explanation are shaded."""
     shapes = []
     leading = size * (_LEADING if of else 1.4)
+    scale = colour.scale_of(of) if of else colour.Scale(0.0, signed=False)
     for line in wrap(pieces, size=size, room=_ROOM):
         y += leading
         foot = y - 0.35 * leading
-        for placed in line:
-            if of:
-                shapes += _shade(placed, of, foot)
-            shapes.append(_text(placed, foot, size, ink, more))
+        shapes += [shape for placed in line if of for shape in _shade(placed, of, scale, foot)]
+        shapes += [_text(placed, foot, size, ink, more) for placed in line]
     return shapes, y
 
 
@@ -99,14 +98,14 @@ def _text(placed: Placed, y: float, size: int, ink: str, more: str) -> str:
     )
 
 
-def _shade(placed: Placed, explanation: "Explanation", y: float) -> list[str]:
+def _shade(placed: Placed, explanation: "Explanation", scale: colour.Scale, y: float) -> list[str]:
     word, shapes = placed.word, list[str]()
     if word is None:  # only words are shaded
         return shapes
     x, wide = _MARGIN + placed.x, placed.width
-    if word.seen and (tint := colour.tint(word.score, colour.scale_of(explanation))):
+    if word.seen and (tint := colour.tint(word.score, scale)):
         shapes.append(
-            f'<rect x="{x - 1:.1f}" y="{y - 0.95 * _TEXT:.1f}" width="{wide + 2:.1f}" height="{1.3 * _TEXT:.1f}" '
+            f'<rect x="{x:.1f}" y="{y - 0.95 * _TEXT:.1f}" width="{wide:.1f}" height="{1.3 * _TEXT:.1f}" '
             f'rx="3" fill="{tint}"/>'
         )
     if colour.marked(word, explanation):

@@ -27,7 +27,10 @@
         pen.beginPath();
         pen.roundRect(number("x"), number("y"), number("width"), number("height"), number("rx"));
         pen.fill();
-        if (shape.hasAttribute("stroke")) pen.stroke();
+        if (shape.hasAttribute("stroke")) {
+          pen.strokeStyle = shape.getAttribute("stroke");
+          pen.stroke();
+        }
         continue;
       }
       pen.font = `${shape.getAttribute("font-weight") ?? 400} ${number("font-size")}px ${svg.getAttribute("font-family")}`;

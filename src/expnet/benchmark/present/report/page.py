@@ -74,7 +74,8 @@ def overview(table: Table) -> Table:
     for place, row in enumerate(rows):
         means = {i: row[i].mean for i in range(2, len(columns) - 3) if isinstance(row[i], MeanOverSeeds) and row[i].n}
         bold |= {(place, max(means, key=lambda i: means[i]))} if means else set()
-    return Table(table.title, tuple(names[column] for column in columns), rows, table.notes, frozenset(bold))
+    title = f"{table.title}, main columns"  # the whole table, further below, has a name of its own
+    return Table(title, tuple(names[column] for column in columns), rows, table.notes, frozenset(bold))
 
 
 def _folded(title: str, content: str) -> str:
