@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from expnet.attention import anchor as anchor_module
-from expnet.attention import kernels
+from expnet.attention import fused_layer, kernels
 from expnet.attention.anchor import POOLINGS, Anchor, AnchorReading, PooledTokens, anchor_weights
 from expnet.attention.capture import capture, each_layer
 from expnet.attention.intercept import run
 from expnet.attention.probe import find_anchor, probe
+from expnet.attention.signals import attention_signals
 from expnet.explainer import Explainer
 from expnet.model.classifier import Classifier
 from expnet.network.universal import universal
@@ -98,14 +98,21 @@ def test_a_pooling_of_some_tokens_says_the_same_as_the_shortcuts(anchor, archite
         assert_close(one.exp()[real], other.exp()[real], atol=1e-5, rtol=1e-4)  # float32, through an exponential
 
 
-@pytest.mark.parametrize("architecture", ["bert", "llama", "modernbert", "mpnet"])
+@pytest.mark.parametrize("architecture", ["bert", "llama", "modernbert", "modernbert-mean", "mpnet", "gemma2"])
 def test_layers_read_together_say_what_each_says_alone(architecture, monkeypatch):
     model, batch = build(architecture), inputs(LENGTHS)
-    together = capture(model, batch, anchor="first")
-    monkeypatch.setattr(anchor_module, "_TOGETHER", 0)
-    alone = capture(model, batch, anchor="first")
-    assert torch.equal(together.log_rows, alone.log_rows)  # the same sums in the same order
-    assert torch.equal(together.log_columns, alone.log_columns)
+    anchor = find_anchor(model, batch)
+    readings = []
+    for most in (2**17, 0):
+        monkeypatch.setattr(fused_layer, "_TOGETHER", most)
+        signals = attention_signals(model, batch, anchor=anchor, backend="fused")
+        trace = capture(model, batch, anchor=anchor, received=True)
+        names = ("rows", "columns", "received", "own", "norms", "carried")
+        readings.append([*(getattr(signals, name) for name in names), trace.log_rows, trace.log_columns])
+    real = batch["attention_mask"].bool()
+    for together, alone in zip(*readings, strict=True):
+        places = real.view(3, *[1] * (together.ndim - 2), -1).expand_as(together)
+        assert_close(together[places], alone[places], atol=1e-6, rtol=1e-6)  # float32, products in other batches
 
 
 @pytest.mark.parametrize("anchor", POOLINGS)

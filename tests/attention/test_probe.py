@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 from transformers import AttentionInterface, AttentionMaskInterface, BertForTokenClassification
 
-from expnet.attention import anchor, fused
 from expnet.attention import capture as capturing
+from expnet.attention import fused
 from expnet.attention.fused import NAME
-from expnet.attention.fused_layer import FusedLayer
+from expnet.attention.fused_layer import FusedScores
 from expnet.attention.intercept import run
 from expnet.attention.probe import Support, find_anchor, probe
 from expnet.errors import NonFiniteError, UnsupportedModelError
@@ -208,20 +208,11 @@ class TestPlantedFaults:
 
     @pytest.mark.parametrize(
         ("name", "reader", "architecture"),
-        [("rows", 0, "bert"), ("columns", 1, "bert"), ("rows", None, "modernbert-mean")],
+        [("rows", "log_row", "bert"), ("columns", "log_column", "bert"), ("rows", "mixed", "modernbert-mean")],
     )
     def test_attention_that_is_wrong_while_the_logits_are_right(self, name, reader, architecture, monkeypatch):
-        if reader is None:
-            read = FusedLayer.mixed
-            monkeypatch.setattr(FusedLayer, "mixed", lambda layer, weights: read(layer, weights) + 0.01)
-        else:
-            logs = anchor.log_anchor
-            wrong = [0.01 * (part == reader) for part in range(2)]
-            monkeypatch.setattr(
-                anchor,
-                "log_anchor",
-                lambda *given: tuple(part + off for part, off in zip(logs(*given), wrong, strict=True)),
-            )
+        read = getattr(FusedScores, reader)
+        monkeypatch.setattr(FusedScores, reader, lambda layer, tokens: read(layer, tokens) + 0.01)
         support = probe(build(architecture), inputs())
         assert support.backend == "eager"
         assert f"the {name} of fused attention differ by" in support.reason

@@ -28,8 +28,11 @@ COLUMNS = [[1 / 3, 1 / 3, 1 / 3, 0.0], [0.1, 0.2, 0.4, 0.0]]
 
 @pytest.fixture
 def as_they_are(monkeypatch):
-    """Features before they are normalised within the text."""
-    monkeypatch.setattr("expnet.network.features.normalise_within_text", lambda features, _real: features)
+    """Features before they are normalised within the text; 0 outside of it, as normalised ones are."""
+    monkeypatch.setattr(
+        "expnet.network.features.normalise_within_text",
+        lambda features, real: features.masked_fill(~real[..., None], 0),
+    )
 
 
 @pytest.mark.usefixtures("as_they_are")

@@ -205,7 +205,10 @@ def test_features_that_cannot_be_computed_are_refused(options):
 @pytest.fixture
 def as_they_are(monkeypatch):
     """Vectors of tokens before they are normalised within the text."""
-    monkeypatch.setattr("expnet.network.features.normalise_within_text", lambda features, _real: features)
+    monkeypatch.setattr(
+        "expnet.network.features.normalise_within_text",
+        lambda features, real: features.masked_fill(~real[..., None], 0),  # as normalised ones are
+    )
 
 
 @pytest.mark.usefixtures("as_they_are")

@@ -3,7 +3,7 @@
 Only this module knows the poolings. A new one is an entry of `POOLINGS`, and its name in `Anchor`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -14,13 +14,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from expnet.attention.borrow import declared_pad
-from expnet.attention.fused_layer import FusedLayer, log_anchor
+from expnet.attention.fused_layer import FusedLayer, FusedScores, Together
 from expnet.attention.intercept import Layer
 
 Anchor = Literal["first", "last", "mean"]
-# Most numbers in the keys of layers that are read together: of a short text those of all layers. To copy more takes
-# longer than to read one layer after the other.
-_TOGETHER = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +74,17 @@ def anchor_weights(
 
 
 class AnchorAttention(NamedTuple):
-    """What the heads of all layers say of the anchor; the first two in natural logarithms, without meaning on padding.
+    """What heads say of the anchor; the first two in natural logarithms, without meaning on padding.
 
     Attributes:
-        log_rows: What the anchor pays to each token.
-        log_columns: What each token pays to the anchor: to the pooled tokens on average.
+        log_row: What the anchor pays to each token.
+        log_column: What each token pays to the anchor: to the pooled tokens on average.
         received: What the real tokens pay to each token on average, if it was asked for.
     """
 
-    log_rows: Float[Tensor, "batch layers heads tokens"]
-    log_columns: Float[Tensor, "batch layers heads tokens"]
-    received: Float[Tensor, "batch layers heads tokens"] | None
+    log_row: Float[Tensor, "batch *heads tokens"]
+    log_column: Float[Tensor, "batch *heads tokens"]
+    received: Float[Tensor, "batch *heads tokens"] | None
 
 
 @dataclass(frozen=True)
@@ -123,62 +120,48 @@ class PooledTokens:
         """Equal shares of all real tokens."""
         return _shares(self.real)
 
-
-class AnchorReading:
-    """Reads the anchor's attention of one layer after the other, each part in the cheapest way that the pooling allows.
-
-    Layers whose states are small are read together, a few operations for all of them. No states of others are held.
-    """
-
-    def __init__(self, pooled: PooledTokens, *, received: bool) -> None:
-        """Prepare for the layers of a pass.
+    def attention(self, layer: FusedScores | Layer, *, received: bool) -> AnchorAttention:
+        """Read the anchor's attention from a layer, each part in the cheapest way that the pooling allows.
 
         Args:
-            pooled: The anchor.
-            received: Also read what all tokens pay, which costs about as much as attending again.
+            layer: Which layer, or several as one.
+            received: Also return what all tokens pay, which costs about as much as attending again.
         """
-        self._pooled, self._received = pooled, received
-        self._waiting: list[FusedLayer] = []
-        self._rows: list[Tensor] = []
-        self._columns: list[Tensor] = []
-        self._averages: list[Tensor] = []
+        average = layer.mixed(self.shares).float() if received or self.extent == "all" else None
+        if self.extent == "one":
+            row, column = layer.log_row(self.index).float(), layer.log_column(self.index).float()
+        elif average is not None and self.extent == "all":
+            row = average.log()
+            # Every row sums to 1 over the real tokens, so each token pays their mean the same: 1 / n.
+            column = self.shares.amax(1).log()[:, None, None].expand(row.shape)
+        else:
+            row, column = layer.mixed(self.weights).float().log(), layer.mixed_columns(self.weights).float().log()
+        return AnchorAttention(row, column, average if received else None)
 
-    def add(self, layer: FusedLayer | Layer) -> None:
-        """Read the next layer."""
-        pooled = self._pooled
-        if self._received or pooled.extent == "all":
-            self._averages.append(layer.mixed(pooled.shares).float())
-        if pooled.extent == "one" and isinstance(layer, FusedLayer):
-            if self._waiting and not layer.goes_with(self._waiting[0]):
-                self._read()
-            self._waiting.append(layer)
-            if len(self._waiting) * layer.scores.key.numel() > _TOGETHER:
-                self._read()
-        elif pooled.extent == "one" and isinstance(layer, Layer):
-            self._take(layer.log_row(pooled.index), layer.log_column(pooled.index))
-        elif pooled.extent == "some":
-            self._take(layer.mixed(pooled.weights).float().log(), layer.mixed_columns(pooled.weights).float().log())
+
+class AnchorReading:
+    """Reads the anchor's attention of one layer after the other, while a pass computes them."""
+
+    def __init__(self, pooled: PooledTokens, *, received: bool) -> None:
+        """Prepare for the layers of a pass; the arguments are those of `PooledTokens.attention`."""
+        self._pooled, self._with_received = pooled, received
+        self._rows, self._columns, self._received = list[Tensor](), list[Tensor](), list[Tensor]()
+        self._together = Together(self._read)
+        self.add = self._together.add
 
     def attention(self) -> AnchorAttention:
-        """Return what the layers say."""
-        self._read()
-        averages = torch.stack(self._averages, 1) if self._averages else None
-        if averages is not None and self._pooled.extent == "all":
-            # Every row sums to 1 over the real tokens, so each token pays their mean the same: 1 / n.
-            columns = self._pooled.shares.amax(1).log()[:, None, None, None].expand(averages.shape)
-            return AnchorAttention(averages.log(), columns, averages if self._received else None)
-        return AnchorAttention(torch.cat(self._rows, 1), torch.cat(self._columns, 1), averages)
+        """Return what the layers say, [batch layers heads tokens]."""
+        self._together.done()
+        received = torch.cat(self._received, 1) if self._received else None
+        return AnchorAttention(torch.cat(self._rows, 1), torch.cat(self._columns, 1), received)
 
-    def _read(self) -> None:
-        if self._waiting:
-            rows, columns = log_anchor(self._waiting, self._pooled.index)
-            self._rows.append(rows.float())
-            self._columns.append(columns.float())
-            self._waiting = []
-
-    def _take(self, log_row: Tensor, log_column: Tensor) -> None:
-        self._rows.append(log_row.float()[:, None])
-        self._columns.append(log_column.float()[:, None])
+    def _read(self, layer: FusedScores | Layer, layers: Sequence[FusedLayer | Layer]) -> None:
+        row, column, received = self._pooled.attention(layer, received=self._with_received)
+        shape = (len(layers), -1)
+        self._rows.append(row.unflatten(1, shape))
+        self._columns.append(column.unflatten(1, shape))
+        if received is not None:
+            self._received.append(received.unflatten(1, shape))
 
 
 def _shares(tokens: Bool[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:

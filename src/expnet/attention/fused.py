@@ -4,15 +4,17 @@ transformers lets anyone register an attention function together with a mask fun
 pass of ours runs; a context variable tells them whose pass it is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import bidirectional_mask_function, eager_mask
@@ -21,7 +23,7 @@ from expnet.attention import own_code
 from expnet.attention.bands import band_drawn_by
 from expnet.attention.borrow import borrow, class_logits
 from expnet.attention.fused_layer import FusedLayer
-from expnet.attention.intercept import is_aside, matrix_of, run
+from expnet.attention.intercept import is_aside, matrix_of
 from expnet.attention.kernels import CAUSAL, EVERYTHING, Band, Scores, fused_attention
 from expnet.errors import UnsupportedModelError
 
@@ -54,6 +56,22 @@ class _Sink:
         return EVERYTHING
 
 
+class _Projections(TorchFunctionMode):
+    """Remembers the matrix of the first linear layer that follows an attention."""
+
+    def __init__(self, sink: _Sink) -> None:
+        super().__init__()
+        self.sink = sink
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        last = self.sink.last
+        if last is not None and last.projection is None:
+            last.projection = matrix_of(func, args, kwargs or {})
+        return func(*args, **kwargs or {})
+
+
 # A context variable, because other threads and callers may run the same model while it is switched.
 _SINK: ContextVar[_Sink | None] = ContextVar("expnet_sink", default=None)
 
@@ -83,19 +101,12 @@ def run_fused(
         )
     sink = _Sink(inputs["attention_mask"].shape[1], see, project)
 
-    def watch(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if sink.last is not None and sink.last.projection is None:
-            sink.last.projection = matrix_of(func, args, kwargs)
-        return func(*args, **kwargs)
-
     token = _SINK.set(sink)
     try:
         asks = NAME if model._can_set_attn_implementation() else None
-        with borrow(model, asks, compiled=True, forwards=lambda of: own_code.forwards(of, _attention, _is_ours)):
-            if project:
-                logits = run(model, inputs, rules={F.linear: watch, torch.addmm: watch}).logits
-            else:
-                logits = class_logits(model, inputs)
+        forwards = partial(own_code.forwards, attend=_attention, ours=_is_ours)
+        with borrow(model, asks, compiled=True, forwards=forwards), _Projections(sink) if project else nullcontext():
+            logits = class_logits(model, inputs)
     finally:
         _SINK.reset(token)
     if sink.last is None:

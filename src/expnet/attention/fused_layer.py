@@ -1,35 +1,74 @@
-"""One layer of fused attention, and what is read of it or of all layers together, without a matrix of it."""
+"""One layer of fused attention, and what is read of it, or of several layers as one, without a matrix of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.attention.intercept import fitting
-from expnet.attention.kernels import EVERYTHING, Band, Scores, bent, mixed_columns, mixed_rows
+from expnet.attention.intercept import Layer, fitting
+from expnet.attention.kernels import BLOCK, EVERYTHING, Scores, mixed_columns, mixed_rows
 
-
-class Terms(NamedTuple):
-    """What makes scores of dot products; see `Scores`. Most models have the same in every layer."""
-
-    scale: float
-    bias: Float[Tensor, "#batch #heads #tokens tokens"] | None
-    band: Band
-    cap: float | None
+# Most numbers in the keys, or in a block of the scores, of layers that are read as one: of a short text those of all
+# layers. To copy more takes longer than to read one layer after the other.
+_TOGETHER = 2**17
 
 
 @dataclass(slots=True)
-class FusedLayer:
+class FusedScores:
+    """What the attention matrices of heads follow from, and what is read of them."""
+
+    scores: Scores
+    lse: Float[Tensor, "batch heads tokens"]
+
+    def log_row(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch heads tokens"]:
+        """Return the logarithm of what one token of each text pays to each token."""
+        return self._log(self.scores.query, self.scores.key, index, row=True)
+
+    def log_column(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch heads tokens"]:
+        """Return the logarithm of what each token pays to one token of its text."""
+        return self._log(self.scores.key, self.scores.query, index, row=False)
+
+    def log_own(self) -> Float[Tensor, "batch heads tokens"]:
+        """Return the logarithm of what each token pays to itself."""
+        scores = self.scores
+        logs = scores.bent(torch.linalg.vecdot(scores.query.to(self.lse), scores.key.to(self.lse)))
+        if scores.bias is not None:
+            rows = scores.bias.shape[2] > 1
+            bias = scores.bias.diagonal(dim1=-2, dim2=-1) if rows else scores.bias[:, :, 0]
+            logs = _hide(logs, bias)
+        return logs - self.lse
+
+    def mixed(self, weights: Float[Tensor, "batch tokens"]) -> Float[Tensor, "batch heads tokens"]:
+        """Return a weighted sum of rows: what the weighted tokens together pay to each token."""
+        return mixed_rows(self.scores, self.lse, weights)
+
+    def mixed_columns(self, weights: Float[Tensor, "batch tokens"]) -> Float[Tensor, "batch heads tokens"]:
+        """Return a weighted sum of columns: what each token pays to the weighted tokens together."""
+        return mixed_columns(self.scores, self.lse, weights)
+
+    def _log(self, of_one: Tensor, all_: Tensor, index: Tensor, *, row: bool) -> Tensor:
+        batch, scores = torch.arange(len(index), device=index.device), self.scores
+        # A product and a sum: a matrix product would first copy the states, whose batch and head axes do not merge.
+        logs = scores.bent(torch.linalg.vecdot(all_.to(self.lse), of_one[batch, :, index, None].to(self.lse)))
+        if scores.bias is not None:
+            bias = scores.bias.expand(len(index), -1, -1, -1)
+            logs = _hide(logs, _slice(bias, batch, index, row=row))
+        if scores.band != EVERYTHING:
+            positions = torch.arange(logs.shape[2], device=index.device)
+            query, key = (index[:, None], positions) if row else (positions, index[:, None])
+            logs = logs.masked_fill(scores.band.hides(query, key)[:, None], -torch.inf)
+        return logs - (self.lse[batch, :, index, None] if row else self.lse)
+
+
+@dataclass(slots=True)
+class FusedLayer(FusedScores):
     """What one attention layer computed: what its matrix follows from, and the values.
 
     `projection` is the matrix that joins the heads again, if it was asked for and seen.
     """
 
-    scores: Scores
-    lse: Float[Tensor, "batch heads tokens"]
     value: Float[Tensor, "batch heads tokens width"]
     projection: Float[Tensor, "hidden joined"] | None = None
 
@@ -41,64 +80,67 @@ class FusedLayer:
         """
         return fitting(self.projection, self.value)
 
-    @property
-    def terms(self) -> Terms:
-        """What makes scores of its dot products."""
-        scores = self.scores
-        return Terms(scores.scale, scores.bias, scores.band, scores.cap)
 
-    def log_own(self) -> Float[Tensor, "batch heads tokens"]:
-        """Return the logarithm of what each token pays to itself."""
-        scale, bias, _, cap = self.terms
-        scores = bent(_dots(self.scores.query, self.scores.key, self.lse), scale, cap)
-        if bias is not None:
-            scores = _hide(scores, bias.diagonal(dim1=-2, dim2=-1) if bias.shape[2] > 1 else bias[:, :, 0])
-        return scores - self.lse
-
-    def mixed(self, weights: Float[Tensor, "batch tokens"]) -> Float[Tensor, "batch heads tokens"]:
-        """Return a weighted sum of rows: what the weighted tokens together pay to each token."""
-        return mixed_rows(self.scores, self.lse, weights)
-
-    def mixed_columns(self, weights: Float[Tensor, "batch tokens"]) -> Float[Tensor, "batch heads tokens"]:
-        """Return a weighted sum of columns: what each token pays to the weighted tokens together."""
-        return mixed_columns(self.scores, self.lse, weights)
-
-    def goes_with(self, other: "FusedLayer") -> bool:
-        """Whether both have the same shapes and terms, so that they can be read together."""
-        mine, theirs = self.terms, other.terms
-        alike = mine.bias is theirs.bias and mine._replace(bias=None) == theirs._replace(bias=None)
-        return alike and self.scores.key.shape == other.scores.key.shape
+# Called with what is read of layers as one, whose heads follow each other, and with the layers.
+Read = Callable[[FusedScores | Layer, Sequence[FusedLayer | Layer]], None]
 
 
-def log_anchor(
-    layers: Sequence[FusedLayer], index: Int[Tensor, " batch"]
-) -> tuple[Float[Tensor, "batch layers heads tokens"], Float[Tensor, "batch layers heads tokens"]]:
-    """Return the logarithms of what one token of each text pays to each token, and of what each token pays to it.
+@dataclass(slots=True)
+class Together:
+    """Has layers read while a pass gives one after the other: as one where they are small, a few operations for all.
 
-    Args:
-        layers: Those that go with each other.
-        index: Position of this token in each text.
+    No states of other layers are held.
     """
-    (scale, bias, band, cap), text = layers[0].terms, torch.arange(len(index), device=index.device)
-    parts = [(layer.scores.query, layer.scores.key, layer.lse) for layer in layers]
-    query, key, lse = (torch.stack(part, 1) for part in zip(*parts, strict=True))
-    rows = bent(_dots(query[text, :, :, index, None], key, lse), scale, cap)
-    columns = bent(_dots(key[text, :, :, index, None], query, lse), scale, cap)
-    if bias is not None:
-        bias = bias.expand(len(index), -1, -1, -1)
-        of_rows = bias[text, :, index] if bias.shape[2] > 1 else bias[:, :, 0]
-        rows, columns = _hide(rows, of_rows[:, None]), _hide(columns, bias[text, :, :, index][:, None])
-    if band != EVERYTHING:
-        one, all_ = index[:, None], torch.arange(rows.shape[3], device=index.device)
-        rows = rows.masked_fill(band.hides(one, all_)[:, None, None], -torch.inf)
-        columns = columns.masked_fill(band.hides(all_, one)[:, None, None], -torch.inf)
-    return rows - lse[text, :, :, index, None], columns - lse
+
+    read: Read
+    waiting: list[FusedLayer] = field(default_factory=list)
+
+    def add(self, layer: FusedLayer | Layer) -> None:
+        """Take the next layer."""
+        if isinstance(layer, Layer):
+            self.read(layer, [layer])
+            return
+        size = layer.lse.numel() * max(layer.scores.key.shape[3], min(layer.lse.shape[2], BLOCK))
+        if self.waiting and (
+            (len(self.waiting) + 1) * size > _TOGETHER or not _alike(layer.scores, self.waiting[0].scores)
+        ):
+            self.done()
+        self.waiting.append(layer)
+        if size > _TOGETHER:
+            self.done()
+
+    def done(self) -> None:
+        """Have those read that still wait; call it after the last layer."""
+        if self.waiting:
+            layers, self.waiting = self.waiting, []
+            self.read(_joined(layers), layers)
 
 
-def _dots(one: Tensor, other: Tensor, like: Tensor) -> Tensor:
-    # A product and a sum: a matrix product would first copy the states, whose batch and head axes do not merge.
-    dots: Tensor = torch.linalg.vecdot(other.to(like), one.to(like))
-    return dots
+def _alike(mine: Scores, other: Scores) -> bool:
+    """Whether scores are of the same shape and differ in nothing but queries and keys."""
+
+    def settings(scores: Scores) -> tuple[object, ...]:
+        return scores.scale, scores.band, scores.cap, scores.query.shape, scores.key.shape
+
+    return mine.bias is other.bias and settings(mine) == settings(other)
+
+
+def _joined(layers: Sequence[FusedLayer]) -> FusedScores:
+    if len(layers) == 1:
+        return layers[0]
+    first = layers[0].scores
+    query, key = (torch.cat([getattr(layer.scores, name) for layer in layers], 1) for name in ("query", "key"))
+    bias = first.bias
+    if bias is not None and bias.shape[1] > 1:
+        bias = bias.repeat(1, len(layers), 1, 1)
+    lse = torch.cat([layer.lse for layer in layers], 1)
+    return FusedScores(Scores(query, key, first.scale, bias, first.band, first.cap), lse)
+
+
+def _slice(bias: Tensor, batch: Tensor, index: Tensor, *, row: bool) -> Tensor:
+    if not row:
+        return bias[batch, :, :, index]
+    return bias[batch, :, index] if bias.shape[2] > 1 else bias[:, :, 0]
 
 
 def _hide(scores: Tensor, bias: Tensor) -> Tensor:

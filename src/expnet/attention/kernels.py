@@ -68,9 +68,14 @@ class Scores:
             flat = torch.baddbmm(start, query.flatten(0, 1), key.flatten(0, 1), beta=-1)
             scores = flat.view(*query.shape[:3], -1)
         else:
-            scores = bent(_wide(self.query[:, :, places]) @ key, self.scale, self.cap) - off
+            scores = self.bent(_wide(self.query[:, :, places]) @ key) - off
         bias = self.hiding(places, near)
         return near, scores if bias is None else scores.add_(bias)
+
+    def bent(self, products: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Scale dot products, and cap them where the model does."""
+        scaled = products * self.scale
+        return scaled if self.cap is None else (scaled / self.cap).tanh() * self.cap
 
     def hiding(self, places: Int[Tensor, " block"], near: slice) -> Float[Tensor, "#batch #heads #block near"] | None:
         """Return what is added to the scores of these queries: the bias, minus infinity off the band."""
@@ -85,12 +90,6 @@ class Scores:
             return bias
         band = torch.zeros_like(hidden, dtype=self.query.dtype).masked_fill(hidden, -torch.inf)[None, None]
         return band if bias is None else bias + band
-
-
-def bent(products: Float[Tensor, "*shape"], scale: float, cap: float | None) -> Float[Tensor, "*shape"]:
-    """Scale dot products, and cap them where the model does."""
-    scaled = products * scale
-    return scaled if cap is None else (scaled / cap).tanh() * cap
 
 
 def fused_attention(

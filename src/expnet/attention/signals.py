@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from expnet.attention.anchor import Anchor, AnchorReading, PooledTokens
+from expnet.attention.anchor import Anchor, PooledTokens
 from expnet.attention.capture import Backend, each_layer
-from expnet.attention.fused_layer import FusedLayer
+from expnet.attention.fused_layer import FusedLayer, FusedScores, Together
 from expnet.attention.gradients import gradients
 from expnet.attention.intercept import Layer, run
 from expnet.attention.stack import Stack
@@ -192,37 +192,48 @@ class GradientPass:
 @torch.no_grad()
 def signals_of(logits: Tensor, layers: Sequence[FusedLayer | Layer], pooled: PooledTokens) -> Signals:
     """Return what the attention layers in which the anchor reads the text say, without evidence."""
-    reading = AnchorReading(pooled, received=True)
+    parts: list[tuple[Tensor, ...]] = []
+
+    def read(scores: FusedScores | Layer, of: Sequence[FusedLayer | Layer]) -> None:
+        row, column, received = pooled.attention(scores, received=True)
+        assert received is not None
+        norms, carried = _values(of, row)
+        heads = (row, column, received.log(), scores.log_own().float(), norms.log())
+        parts.append((*(some.unflatten(1, (len(of), -1)) for some in heads), carried.log()))
+
+    together = Together(read)
     for layer in layers:
-        reading.add(layer)
-    rows, columns, received = reading.attention()
-    assert received is not None
-    values = [_values(layer, log_row) for layer, log_row in zip(layers, rows.unbind(1), strict=True)]
-    return Signals(
-        logits=logits,
-        rows=rows,
-        columns=columns,
-        received=received.log(),
-        own=torch.stack([layer.log_own().float() for layer in layers], 1),
-        norms=torch.stack([norms.log() for norms, _ in values], 1),
-        carried=torch.stack([carried.log() for _, carried in values], 1),
-    )
+        together.add(layer)
+    together.done()
+    rows, columns, received, own, norms, carried = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+    return Signals(logits=logits, rows=rows, columns=columns, received=received, own=own, norms=norms, carried=carried)
 
 
-def _values(layer: FusedLayer | Layer, log_row: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how long each head's value vectors are, [batch heads tokens], and what is carried, [batch tokens]."""
-    value = layer.value.float()
-    joined = (log_row.exp()[..., None] * value).transpose(1, 2).flatten(2)
+def _values(layers: Sequence[FusedLayer | Layer], log_row: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how long each head's value vectors are, and what each of the layers carries.
+
+    Args:
+        layers: Those with projections of one shape, or a single one.
+        log_row: Of the heads of all, one layer after the other, [batch heads tokens].
+    """
+    value = layers[0].value.float() if len(layers) == 1 else torch.cat([layer.value.float() for layer in layers], 1)
+    joined = (log_row.exp()[..., None] * value).unflatten(1, (len(layers), -1)).transpose(2, 3).flatten(3)
     try:
-        projection = layer.output_projection().float()
+        projections = [layer.output_projection().float() for layer in layers]
     except UnsupportedModelError:
         return value.norm(dim=-1), joined.norm(dim=-1)
-    by_head = projection.unflatten(1, (value.shape[1], value.shape[3]))
     # |W v|² = v' (W'W) v, which never builds a vector of the model's width for each head and token.
+    grams = torch.cat([_gram(projection, layers[0].value) for projection in projections])
     flat = value.transpose(0, 1).flatten(1, 2)  # one product a head: spread over texts, the matrices were copied
-    squares = torch.linalg.vecdot(flat @ torch.einsum("ehi,ehj->hij", by_head, by_head), flat)
+    squares = torch.linalg.vecdot(flat @ grams, flat)
     squares = squares.unflatten(1, (value.shape[0], value.shape[2])).transpose(0, 1)
-    return squares.clamp(min=0).sqrt(), (joined @ projection.T).norm(dim=-1)
+    carried = [of @ projection.T for of, projection in zip(joined.unbind(1), projections, strict=True)]
+    return squares.clamp(min=0).sqrt(), torch.stack(carried, 1).norm(dim=-1)
+
+
+def _gram(projection: Tensor, value: Tensor) -> Tensor:
+    by_head = projection.unflatten(1, (value.shape[1], value.shape[3]))
+    return torch.einsum("ehi,ehj->hij", by_head, by_head)
 
 
 def _evidence(

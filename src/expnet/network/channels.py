@@ -67,7 +67,7 @@ class RelativeSignals:
     received: Float[Tensor, "batch layers heads tokens"]
     own: Float[Tensor, "batch layers heads tokens"]
     norms: Float[Tensor, "batch layers heads tokens"]
-    by_layer: tuple[Float[Tensor, "batch layers tokens"], ...]
+    by_layer: Float[Tensor, "batch 4 layers tokens"]
     length: Int[Tensor, " batch"]
     evidence: Evidence | None
 
@@ -75,11 +75,12 @@ class RelativeSignals:
     def of(cls, signals: Signals, length: Int[Tensor, " batch"]) -> "RelativeSignals":
         """Put signals in relation to the lengths of their texts."""
         uniform, least = length[:, None, None, None].log(), math.log(_LEAST)
-        rows, columns, received, own = (
-            (logs + uniform).clamp(min=least) for logs in (signals.rows, signals.columns, signals.received, signals.own)
-        )
+        logs = torch.stack([signals.rows, signals.columns, signals.received, signals.own])
+        logs = (logs + uniform).clamp(min=least)
         # The mean of the heads' attention, then the logarithm: a mean of logarithms hangs on heads that look away.
-        by_layer = (_log_mean(rows, 2), _log_mean(columns, 2), signals.carried.clamp(min=least), _log_mean(received, 2))
+        of_rows, of_columns, of_received = _log_mean(logs[:3], 3)
+        by_layer = torch.stack([of_rows, of_columns, signals.carried.clamp(min=least), of_received], 1)
+        rows, columns, received, own = logs
         norms = signals.norms.clamp(min=least)
         return cls(rows, columns, received, own, norms, by_layer, length, signals.evidence)
 
@@ -102,10 +103,14 @@ class RelativeSignals:
 
 @dataclass(frozen=True, slots=True)
 class HeadDescription:
-    """Numbers that describe a head by one channel: from its values [batch tokens heads] and the mask of real tokens."""
+    """Numbers that describe a head by one channel: from its values [batch tokens heads] and the mask of real tokens.
+
+    `compares` says whether they depend on the other heads, so that each channel is described by itself.
+    """
 
     width: int
     values: Callable[[Tensor, Tensor], Tensor]
+    compares: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +174,14 @@ def _floored(logs: Tensor) -> Tensor:
 
 
 def _thirds(signals: RelativeSignals) -> Tensor:
-    return torch.cat([F.adaptive_avg_pool1d(logs.transpose(1, 2), 3) for logs in signals.by_layer], -1)
+    logs = signals.by_layer.transpose(2, 3)
+    thirds: Tensor = F.adaptive_avg_pool1d(logs.flatten(1, 2), 3)
+    by_kind: Tensor = thirds.unflatten(1, logs.shape[1:3]).transpose(1, 2).flatten(2)
+    return by_kind
 
 
-LEVEL, STRENGTH, DIRECTION = HeadDescription(2, _level), HeadDescription(1, _strength), HeadDescription(2, _direction)
+LEVEL = HeadDescription(2, _level)
+STRENGTH, DIRECTION = HeadDescription(1, _strength, compares=True), HeadDescription(2, _direction, compares=True)
 
 _ATTENTION = (
     Channel("row", LEVEL, lambda signals: _floored(signals.rows)),
@@ -187,8 +196,8 @@ _GRADIENT = (
     Channel("gradient", DIRECTION, lambda signals: signals.gradient.gradients),
 )
 _THIRDS = TokenRule("mean of each third of the layers", 12, _thirds)
-_LAST = TokenRule("last layer", 4, lambda signals: torch.stack([logs[:, -1] for logs in signals.by_layer], -1))
-_WHOLE = TokenRule("all layers", 4, lambda s: torch.stack([_log_mean(logs, 1) for logs in s.by_layer], -1))
+_LAST = TokenRule("last layer", 4, lambda signals: signals.by_layer[:, :, -1].transpose(1, 2))
+_WHOLE = TokenRule("all layers", 4, lambda signals: _log_mean(signals.by_layer, 2).transpose(1, 2))
 _SALIENCY = TokenRule("saliency", 1, lambda signals: _log(signals.gradient.slopes, _LEAST)[..., None])
 _LOG_RELEVANCE = TokenRule("log relevance", 1, lambda signals: _log(signals.gradient.relevance, 1e-6)[..., None])
 _RELEVANCE = TokenRule("relevance", 1, lambda signals: signals.gradient.relevance[..., None])

@@ -162,7 +162,7 @@ def attention_features(
             values = (values + uniform).clamp(min=least)
         stacked.append((values if config.heads == "each" else values.mean(2, keepdim=True)).flatten(1, 2))
     features = torch.cat(stacked, dim=1).transpose(1, 2)
-    return normalise_within_text(features.masked_fill(~real[..., None], 0.0), real)
+    return normalise_within_text(features, real)
 
 
 def normalise_within_text(
@@ -172,11 +172,10 @@ def normalise_within_text(
 
     A feature that is constant over a text becomes 0.
     """
-    keep = real[..., None]
-    count = keep.sum(1, keepdim=True).clamp(min=1)
-    centred = features
+    count, hidden = real.sum(1)[:, None, None].clamp(min=1), ~real[..., None]
+    centred = features.masked_fill(hidden, 0)
     for _ in range(2):  # the first mean of numbers far from 0 is rounded; that of their distances to it is not
-        centred = (centred - centred.masked_fill(~keep, 0).sum(1, keepdim=True) / count).masked_fill(~keep, 0)
+        centred = (centred - centred.sum(1, keepdim=True) / count).masked_fill(hidden, 0)
     deviation = (centred.square().sum(1, keepdim=True) / count).sqrt()
     # Differences this small are rounding errors of the logarithm, not attention.
     return centred / deviation.clamp(min=1e-4)

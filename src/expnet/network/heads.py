@@ -3,8 +3,9 @@
 Nothing here depends on how many heads and layers a classifier has, nor on their order within a layer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from transformers import PreTrainedModel
 from expnet.attention.probe import Support
 from expnet.attention.signals import Signals, attention_signals, gradient_signals
 from expnet.files.parsing import check_config, number, one_of, whole
-from expnet.network.channels import FLOOR, TIERS, RelativeSignals, Tier, TokenRule
+from expnet.network.channels import FLOOR, TIERS, Channel, RelativeSignals, Tier, TierInputs
 from expnet.network.features import normalise_within_text
 from expnet.network.gate import HeadGate
 from expnet.network.sets import HeadFeatures, pack_sets, stack, unpack_sets
@@ -162,20 +163,38 @@ def head_features(
     device, (layers, heads) = signals.rows.device, signals.rows.shape[1:3]
     relative, real = RelativeSignals.of(signals, mask.sum(1).to(device)), real.to(device)
     inputs = TIERS[config.tier]
-    compared, about, seen = _of_rules(inputs.compared, relative, real), list[Tensor](), list[Tensor]()
-    for channel in inputs.channels:
-        values = channel.values(relative).flatten(1, 2).transpose(1, 2)
-        seen.append(_standard(values, real))
-        about += [channel.about.values(values, real), _correlation(seen[-1], compared, real)]
+    tokens, compared = _of_rules(inputs, relative, real)
+    values = torch.cat([channel.values(relative).flatten(1, 2) for channel in inputs.channels], 1).transpose(1, 2)
+    seen = _standard(values, real)
+    correlations = _correlation(seen, compared, real)
+    shape = (len(inputs.channels), layers * heads)
+    described = _described(inputs.channels, values.unflatten(2, shape), real)
+    about = [part for pair in zip(described, correlations.unflatten(1, shape).unbind(1), strict=True) for part in pair]
     depth = torch.linspace(0, 1, layers, device=device).repeat_interleave(heads).expand(real.shape[0], -1)
     about.append(torch.stack([depth, 4 * (depth - 0.5) ** 2], -1))
     present = torch.ones(real.shape[0], layers * heads, dtype=torch.bool)
-    tokens = _of_rules(inputs.rules, relative, real)
-    return HeadFeatures(torch.stack(seen, -1).cpu(), torch.cat(about, -1).cpu(), tokens.cpu(), present)
+    by_head = seen.unflatten(2, shape).transpose(2, 3).contiguous()
+    return HeadFeatures(by_head.cpu(), torch.cat(about, -1).cpu(), tokens.cpu(), present)
 
 
-def _of_rules(rules: Sequence[TokenRule], signals: RelativeSignals, real: Tensor) -> Tensor:
-    return _standard(torch.cat([rule.values(signals) for rule in rules], -1), real)
+def _of_rules(inputs: TierInputs, signals: RelativeSignals, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rules of tokens, and those with which channels are compared, each computed once."""
+    rules = list(dict.fromkeys((*inputs.rules, *inputs.compared)))
+    values = _standard(torch.cat([rule.values(signals) for rule in rules], -1), real)
+    of_rule = dict(zip(rules, values.split([rule.width for rule in rules], -1), strict=True))
+    tokens, compared = (torch.cat([of_rule[rule] for rule in some], -1) for some in (inputs.rules, inputs.compared))
+    return tokens, compared
+
+
+def _described(channels: Sequence[Channel], values: Tensor, real: Tensor) -> Iterator[Tensor]:
+    """Yield what each channel says of the heads, [batch heads width], from values [batch tokens channels heads]."""
+    start = 0
+    for about, some in groupby(channels, lambda channel: channel.about):
+        stop = start + len(list(some))
+        for one in range(start, stop) if about.compares else (start,):
+            part = values[:, :, one : one + 1 if about.compares else stop]
+            yield from about.values(part.flatten(2), real).unflatten(1, part.shape[2:]).unbind(1)
+        start = stop
 
 
 def _standard(values: Tensor, real: Tensor) -> Tensor:
