@@ -85,7 +85,9 @@ class TestNames:
     def test_a_wrong_name_gets_the_nearest_valid_one(self):
         with pytest.raises(MethodError, match=r"no method 'integrated_gradient'. Did you mean 'integrated_gradients'"):
             find_method("integrated_gradient")
-        with pytest.raises(MethodError, match=r"no method 'zzz'. Methods: expnet, expnet_gradient, random,"):
+        with pytest.raises(
+            MethodError, match=r"no method 'zzz'. Methods: expnet, expnet_gradient, expnet_used, expnet_both, random,"
+        ):
             find_method("zzz")
 
     def test_every_method_is_found_by_its_name(self):

@@ -6,7 +6,7 @@ from expnet.text.labels import OutputKind
 # What an ExpNet measures that learned from people, or from another one that did.
 MARKED = "How likely people would mark the word as the reason"
 # What the second output of an ExpNet measures.
-USED = "How much the classifier depends on the word, learned from its answers without random words"
+USED = "How much the classifier depends on the word, as learned from its answers without random words"
 UNCHECKED = "The explainer was not checked on this classifier."
 
 
