@@ -66,7 +66,7 @@ def parts(explainer: expnet.Explainer, compiled: expnet.Explainer, texts: list[s
 
     def fused() -> object:
         with torch.no_grad():
-            return run_fused(classifier.model, inputs, lambda layer: None)
+            return run_fused(classifier.model, inputs, lambda number, layer: None)
 
     def switched() -> None:
         with borrow(classifier.model, NAME):

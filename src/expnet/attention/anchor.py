@@ -4,8 +4,7 @@ Only this module knows the poolings. A new one is an entry of `POOLINGS`, and it
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import torch
@@ -87,7 +86,7 @@ class AnchorAttention(NamedTuple):
     received: Float[Tensor, "batch *heads tokens"] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PooledTokens:
     """The anchor in one batch.
 
@@ -102,6 +101,8 @@ class PooledTokens:
     real: Bool[Tensor, "batch tokens"]
     index: Int[Tensor, " batch"]
     extent: Literal["one", "some", "all"]
+    # What not every pooling needs. In Python 3.11 a cached property holds a lock that a fork would leave locked.
+    _made: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, model: PreTrainedModel, inputs: Mapping[str, Tensor], anchor: Anchor) -> "PooledTokens":
@@ -110,15 +111,20 @@ class PooledTokens:
         tokens = POOLINGS[anchor].tokens(inputs["input_ids"], mask, declared_pad(model))
         return cls(tokens, mask, tokens.int().argmax(1), POOLINGS[anchor].extent)
 
-    @cached_property
+    @property
     def weights(self) -> Float[Tensor, "batch tokens"]:
         """Weights of the pooled tokens; see `anchor_weights`."""
-        return _shares(self.tokens)
+        return self._once("weights", self.tokens)
 
-    @cached_property
+    @property
     def shares(self) -> Float[Tensor, "batch tokens"]:
         """Equal shares of all real tokens."""
-        return _shares(self.real)
+        return self._once("shares", self.real)
+
+    def _once(self, name: str, tokens: Tensor) -> Tensor:
+        if name not in self._made:
+            self._made[name] = _shares(tokens)
+        return self._made[name]
 
     def attention(self, layer: FusedScores | Layer, *, received: bool) -> AnchorAttention:
         """Read the anchor's attention from a layer, each part in the cheapest way that the pooling allows.
