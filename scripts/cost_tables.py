@@ -43,7 +43,7 @@ def picture(measured: dict[str, Any]) -> str:
     ]
     for row in measured["rows"]:
         name = "(random words)" if row["name"] == RANDOM else f"`{row['name']}`"
-        words = ", ".join(row["words"]) or "mean of several draws"
+        words = " ".join(f"`{word}`" for word in row["words"]) or "mean of several draws"
         lines.append(f"| {name} | {words} | {percent(row['without'])} | {percent(row['alone'])} |")
     return "\n".join(lines)
 
