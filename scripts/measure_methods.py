@@ -44,7 +44,7 @@ WORDS = SENTENCE.split()
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     name: [{"replacement": "delete"}] for name in ("leave_one_out", "lime", "kernel_shap", "partition_shap")
 }
-GRADIENT = expnet.ExpNetConfig(architecture="any", layers=0, heads=0, hidden=(32,), features=HeadSetConfig())
+GRADIENT = expnet.ExpNetConfig(architecture="any", layers=0, heads=0, hidden=(32,), features=HeadSetConfig(), used=True)
 
 
 def main() -> None:
