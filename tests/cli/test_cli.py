@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from typer.testing import CliRunner
 
 import expnet
 from expnet.cli.app import app
+from expnet.cli.saving import save_explainer
 from expnet.errors import ExpnetError, InputError, ModelError, OptionError, UnsafeModelError
+from expnet.explainer import Explainer
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.models import build, save, tokenizer
 
@@ -211,6 +214,19 @@ def test_fit_checks_what_it_made_on_the_texts_held_out(folders, tmp_path):
         check = expnet.ExpNet.from_pretrained(made).config.provenance.get("check", {"texts": 0})
         assert check["texts"] == texts
         assert not texts or "people" in check
+
+
+@pytest.mark.parametrize("error", [InputError("none fits one window"), KeyboardInterrupt()])
+def test_a_check_that_fails_loses_no_explainer(error, folders, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(Explainer, "check", fail)
+    explainer = expnet.load(folders[1], explainer=folders[3])
+    asked = (explainer.classifier, explainer.network, str(folders[1]), tmp_path / "made", ["good film"])
+    with nullcontext() if isinstance(error, InputError) else pytest.raises(KeyboardInterrupt):
+        save_explainer(*asked, seed=0)
+    assert expnet.ExpNet.from_pretrained(tmp_path / "made").config == explainer.network.config
 
 
 def pretrained(folder):

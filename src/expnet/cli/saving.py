@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expnet.cli.outputs import say, say_saved
+from expnet.errors import InputError
 
 if TYPE_CHECKING:
     from expnet.model.classifier import Classifier
@@ -34,15 +35,20 @@ def save_explainer(
 ) -> None:
     """Check an ExpNet on texts, if there are any, print the verdict, and save the two together.
 
-    A regression is not checked, as it has no probability to lose.
+    A regression is not checked, as it has no probability to lose, nor is it on texts of which none can be read whole.
+    Whatever happens to the check, the network is saved.
     """
     from expnet.explainer import Explainer
     from expnet.text.prompts import save_prompt
 
-    if texts and classifier.kind == "probability":
-        print(Explainer(classifier, network, name=str(output)).check(texts, seed=seed, progress=True).verdict)
-    else:
-        say(f"expnet: not checked; see what to expect with: expnet trust {model} TEXTS --explainer {output}")
-    network.save_pretrained(output)
-    save_prompt(classifier.prompt, output)
+    try:
+        if texts and classifier.kind == "probability":
+            print(Explainer(classifier, network, name=str(output)).check(texts, seed=seed, progress=True).verdict)
+        else:
+            say(f"expnet: not checked; see what to expect with: expnet trust {model} TEXTS --explainer {output}")
+    except InputError as error:
+        say(f"expnet: not checked: {error}")
+    finally:
+        network.save_pretrained(output)
+        save_prompt(classifier.prompt, output)
     say_saved(output, f"--model {model} --explainer {output}")
