@@ -149,19 +149,6 @@ class _Product(torch.autograd.Function):
         return None, _to_text(a), _to_text(b)
 
 
-class _Linear(torch.autograd.Function):
-    """A linear map, whose multiplier is its derivative: run backward on the texts' half, as the other's is 0."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.weight = weight.detach()
-        return F.linear(x, weight, bias)
-
-    @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, None, None]:
-        return _to_text(_halves(above[0])[0] @ ctx.weight), None, None
-
-
 class _Softmax(torch.autograd.Function):
     """Rescale rule for log p -> p; what all scores have in common is such that the probabilities still sum to 1.
 
@@ -222,10 +209,6 @@ def _bend(slope: Slope) -> Rule:
 _root = _bend(lambda _, _x, y: 1 / (y[0] + y[1]))
 _inverse = _bend(lambda _, _x, y: -y[0] * y[1])
 _inverse_root = _bend(lambda _, _x, y: -((y[0] * y[1]) ** 2) / (y[0] + y[1]))
-
-
-def _map(function: Function, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return _apply(_Linear, x, weight, bias) if x.requires_grad else function(x, weight, bias)
 
 
 def _multiply(function: Function, a: Any, b: Any) -> Tensor:
@@ -302,7 +285,6 @@ RULES: Mapping[Function, Rule] = {
     **dict.fromkeys((torch.pow, Tensor.pow, Tensor.__pow__), _raise),
     **dict.fromkeys((torch.square, Tensor.square), lambda _, x: _multiply(torch.mul, x, x)),
     **dict.fromkeys((F.softmax, torch.softmax, Tensor.softmax), _share_out),
-    F.linear: _map,
     F.layer_norm: _layer_norm,
     F.rms_norm: _rms_norm,
 }
