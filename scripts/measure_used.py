@@ -13,7 +13,9 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,7 +102,8 @@ def main() -> None:
     if args.ship:
         ship(trained(sources))
     made: dict[frozenset[str], Scorer] = {frozenset(CLASSIFIERS): shipped()}
-    report = {"expnet": __version__, "seed": 0, "unmarked": UNMARKED, "removals": REMOVALS, "tasks": {}, "sums": {}}
+    tasks: dict[str, Any] = {}
+    added: dict[str, Any] = {}
     for source in sources:
         networks = {
             "other bases": [other for other in sources if other.base != source.base],
@@ -115,12 +118,13 @@ def main() -> None:
             made[key] = made.get(key) or trained(others)
             joined[what] = with_used(universal("gradient"), made[key])
             for method in METHODS if what in ("neither", "all") else METHODS[:1]:
-                makers[f"{method}, {what}"] = lambda method=method, network=joined[what]: job(method, network)
-        report["tasks"][source.name] = compared(source.classifier, source.held, makers, source.name)
-        report["sums"][source.name] = {
+                makers[f"{method}, {what}"] = partial(job, method, joined[what])
+        tasks[source.name] = compared(source.classifier, source.held, makers, source.name)
+        added[source.name] = {
             what: figures(network.used, source.judged) for what, network in joined.items() if network.used
         }
-        OUTPUT.write_text(json.dumps(report, indent=1) + "\n")
+        settings = {"expnet": __version__, "seed": 0, "unmarked": UNMARKED, "removals": REMOVALS}
+        OUTPUT.write_text(json.dumps({**settings, "tasks": tasks, "sums": added}, indent=1) + "\n")
 
 
 def trained(sources: Sequence[RemovalSource]) -> Scorer:
