@@ -61,6 +61,21 @@ def sums(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def robust(measured: dict[str, Any]) -> str:
+    """Return a classifier's figures with and without masked words in training, and what removal does to each."""
+    methods = list(next(iter(measured["classifiers"].values()))["none"]["removal"])
+    head = ["classifier", "masked", "accuracy", "macro-F1", "MCC", *(f"removal by {method}" for method in methods)]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for name, kinds in measured["classifiers"].items():
+        for masked, figures in kinds.items():
+            cells = [f"{figures['dev_figures'][key]:.3f}" for key in ("accuracy", "macro_f1", "mcc")]
+            for method in methods:
+                mean, low, high, _ = figures["removal"][method]["comprehensiveness"]
+                cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
+            lines.append(f"| {name} | {masked} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"Seed {measured['seed']}, expnet {measured['expnet']}."])
+
+
 def prompts(measured: dict[str, Any]) -> str:
     """Return agreement with people and faithfulness on a prompted language model, and p against raw attention."""
     lines = ["| explainer | average precision ↑ | p | comprehensiveness ↑ | p |", "|---|---|---|---|---|"]

@@ -68,6 +68,7 @@ def pages() -> dict[Path, str]:
         "people": research_tables.people(rows["ring"]),
         "front": research_tables.front(read("front")),
         "adaptation": research_tables.front(read("adapt")),
+        "robust": research_tables.robust(read("robust")),
         "used": research_tables.front(read("used")),
         "used means": research_tables.means(read("used")),
         "sums": research_tables.sums(read("used")),
