@@ -2,9 +2,11 @@
 
     expnet benchmark benchmarks/ring.toml --data ../shared/data --output runs
     python scripts/make_universal.py ../shared/data runs
+    python scripts/measure_used.py ../shared/data runs --ship
 
-The shipped networks are trained on all families. The figures are those of networks made in the same way without the
-family that they are tested on.
+The last gives the network with gradients its second output again, which a new network does not have. The shipped
+networks are trained on all families. The figures are those of networks made in the same way without the family that
+they are tested on.
 """
 
 import argparse
