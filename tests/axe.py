@@ -20,4 +20,4 @@ axe.run(document, {resultTypes: ["violations"]}).then(({violations}) => JSON.str
 def violations(browser: Chromium) -> list[tuple[str, str, str, list[str]]]:
     """Return what is wrong with the page that is shown: how bad, which rule, what it asks for, and where."""
     browser.value(PROGRAM.read_text(encoding="utf-8") + ";undefined")
-    return [tuple(found) for found in json.loads(browser.value(_ASK))]
+    return [tuple(violation) for violation in json.loads(browser.value(_ASK))]

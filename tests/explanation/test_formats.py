@@ -227,10 +227,12 @@ def test_a_picture_is_well_formed_and_holds_the_text_whatever_it_is(text, pair, 
     known = {"pair": pair, "words": words, "signed": signed}
     root = drawn(type(explanation)(**{name: known.get(name, getattr(explanation, name)) for name in FIELDS}))
     assert root.tag == f"{SVG}svg"
-    assert {each.tag for each in root.iter()} <= {f"{SVG}{tag}" for tag in ("svg", "title", "desc", "rect", "text")}
+    assert {element.tag for element in root.iter()} <= {
+        f"{SVG}{tag}" for tag in ("svg", "title", "desc", "rect", "text")
+    }
     noncharacters = {0xFFFE: r"\ufffe", 0xFFFF: r"\uffff"}
     shown = "".join(sorted(printable(text + pair).translate(noncharacters)))
-    texts = sorted("".join(each.text or "" for each in root.iter(f"{SVG}text")))
+    texts = sorted("".join(element.text or "" for element in root.iter(f"{SVG}text")))
     for char in set(shown) - set(" \n\t"):
         assert char.isspace() or texts.count(char) >= shown.count(char)
 
@@ -240,15 +242,15 @@ FIELDS = tuple(everywhere("a").__dataclass_fields__)
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_no_text_label_or_method_adds_an_element_to_a_picture(payload):
-    names = {name for each in drawn(everywhere(payload)).iter() for name in each.attrib}
+    names = {name for element in drawn(everywhere(payload)).iter() for name in element.attrib}
     assert not {name for name in names if name.startswith("on") or "href" in name or name == "style"}
 
 
 def test_a_picture_shades_and_underlines_words_and_says_what_scores_mean():
     explanation = explain("dull gripping film", [0.0, 0.9, 0.4], threshold=0.5, meaning=MEANING)
     root = drawn(explanation)
-    texts = {each.text: each.attrib for each in root.iter(f"{SVG}text")}
-    rects = [each.attrib for each in root.iter(f"{SVG}rect")]
+    texts = {element.text: element.attrib for element in root.iter(f"{SVG}text")}
+    rects = [element.attrib for element in root.iter(f"{SVG}rect")]
     for word in explanation.words[1:]:
         (shade,) = (rect for rect in rects if rect["fill"] == colour.tint(word.score, colour.Scale(1.0, signed=False)))
         left, right = float(shade["x"]), float(shade["x"]) + float(shade["width"])
