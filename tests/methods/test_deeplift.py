@@ -14,9 +14,10 @@ from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 from transformers import BertForSequenceClassification, PretrainedConfig, PreTrainedModel
 
+from expnet.attention.differences import RULES
 from expnet.attention.intercept import run
 from expnet.errors import UnsupportedModelError
-from expnet.methods.families.deeplift import RULES, deeplift
+from expnet.methods.families.deeplift import deeplift
 from expnet.methods.passes import differentiable
 from expnet.methods.replacement import baseline_embedding
 from expnet.model.classifier import Classifier

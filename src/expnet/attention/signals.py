@@ -28,6 +28,8 @@ class Evidence:
         received: Positive part of attention times slope that each token receives, averaged over the real tokens.
         relevance: The anchor's row of generic relevance (Chefer et al. 2021); see `methods.attention_gradient`.
         slopes: Length of the gradient with respect to each token's embedding.
+        differences: What each token adds to the logit, compared with a text of which nothing is left; only of a
+            `DifferencePass`, whose multipliers stand for gradients in all of the above.
     """
 
     gradients: Float[Tensor, "batch layers heads tokens"]
@@ -35,6 +37,7 @@ class Evidence:
     received: Float[Tensor, "batch layers heads tokens"]
     relevance: Float[Tensor, "batch tokens"]
     slopes: Float[Tensor, "batch tokens"]
+    differences: Float[Tensor, "batch tokens"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +189,7 @@ class GradientPass:
             if self._without is None:  # what the forward pass alone says is the same for every target
                 self._without = signals_of(self.logits, stack.reading(layers), pooled)
             maps = [layer.probabilities for layer in layers]
-            return replace(self._without, evidence=_evidence(maps, slopes.matrices, slopes.embeddings, pooled, stack))
+            return replace(self._without, evidence=evidence_of(maps, slopes.matrices, slopes.embeddings, pooled, stack))
 
 
 @torch.no_grad()
@@ -236,9 +239,10 @@ def _gram(projection: Tensor, value: Tensor) -> Tensor:
     return torch.einsum("ehi,ehj->hij", by_head, by_head)
 
 
-def _evidence(
+def evidence_of(
     maps: Sequence[Tensor], slopes_of_maps: Sequence[Tensor], slopes: Tensor, pooled: PooledTokens, stack: Stack
 ) -> Evidence:
+    """Return what slopes along attention matrices and at the tokens say of the tokens that the anchor reads."""
     row, shares = pooled.weights.to(slopes), pooled.shares.to(slopes)
     all_products = [a * g for a, g in zip(maps, slopes_of_maps, strict=True)]
     products = stack.reading(all_products)
