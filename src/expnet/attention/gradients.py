@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 from transformers import PreTrainedModel
 
-from expnet.errors import NoGradientError
+from expnet.errors import NoGradientError, UnsupportedModelError
 
 
 def gradients(
@@ -36,6 +36,19 @@ def no_gradient(name: str) -> NoGradientError:
         "not lead back to its tokens in full. Load it with weights in float32 or bfloat16, or choose a method without "
         "gradients, such as 'leave_one_out' or 'kernel_shap'."
     )
+
+
+def check_one_pass(model: PreTrainedModel, method: str) -> None:
+    """Refuse a language model whose labels' words have several tokens, for what propagates a logit through one pass.
+
+    Raises:
+        UnsupportedModelError: If there is such a word.
+    """
+    if getattr(model, "continues", False):
+        raise UnsupportedModelError(
+            f"{method} follows a logit through one pass, and words of several tokens take more: choose words of one "
+            "token for the labels, or another method."
+        )
 
 
 class GradientPaths:

@@ -26,6 +26,7 @@ class TierName(StrEnum):
 
     attention = "attention"
     gradient = "gradient"
+    difference = "difference"
 
 
 # Loading a classifier and its ExpNet
@@ -37,7 +38,7 @@ ExplainerOption = Annotated[
     str | None,
     _model(
         "--explainer",
-        help="The ExpNet: a folder, a hub id, universal/gradient or universal/attention. "
+        help="The ExpNet: a folder, a hub id, universal/gradient, universal/difference or universal/attention. "
         "By default a demo's own, and a universal one for any other model.",
     ),
 ]
@@ -155,7 +156,9 @@ ExpNetFolder = Annotated[Path, typer.Option("--output", help="Folder to write th
 TierOption = Annotated[
     TierName,
     typer.Option(
-        "--tier", help="What the ExpNet reads: attention needs only the forward pass, gradient a backward pass as well."
+        "--tier",
+        help="What the ExpNet reads: attention needs only the forward pass, gradient a backward pass as well, "
+        "difference both twice, and sees best what the classifier uses.",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""ExpNet as some methods among the others: with attention alone, with gradients, and by what the classifier uses."""
+"""ExpNet as some methods among the others: by its tier, and by what the classifier uses."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,26 +7,37 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from expnet.attention.differences import DifferencePass
 from expnet.errors import OptionError
 from expnet.explanation.meaning import MARKED, USED
 from expnet.methods.method import Method
 from expnet.methods.shared_pass import PassNeeds, PassTrace
 from expnet.methods.traced import reads
 from expnet.model.classifier import Classifier
+from expnet.network.channels import TIERS, Tier
 from expnet.network.expnet import ExpNet
 from expnet.network.features import FeatureConfig, attention_features, normalise_within_text
-from expnet.network.inputs import Features, read_features
+from expnet.network.inputs import Features, blank_of, read_features
 from expnet.text.encoding import Encoding
 
 
 def _needs(given: Mapping[str, Any]) -> PassNeeds:
     """Return what a network reads of a pass."""
     config = given["network"].config.features
+    if TIERS[config.tier].uses_differences:
+        return PassNeeds(own=_differences, copies=2)
     if config.uses_target:
         return PassNeeds(matrices=True, embeddings=True, slopes=True)
     if isinstance(config, FeatureConfig):
         return PassNeeds(rows=True, received="received" in config.patterns)
     return PassNeeds(layers=True, projections=True)
+
+
+def _differences(classifier: Classifier, part: Encoding) -> tuple[Tensor, DifferencePass]:
+    """Run the pass that a network over differences reads: all that do share it."""
+    model = classifier.model
+    done = DifferencePass(model, part.inputs(model.device), part.real, blank_of(classifier), matrices=True)
+    return done.logits, done
 
 
 @reads(_needs)
@@ -48,9 +59,9 @@ def expnet(
         trace: The pass; without, it runs its own.
 
     Raises:
-        OptionError: If the network needs gradients.
+        OptionError: If the network needs more than attention.
     """
-    return _score(classifier, encoding, target, network, trace, gradient=False)
+    return _score(classifier, encoding, target, network, trace, EXPNET)
 
 
 EXPNET = Method(
@@ -84,9 +95,9 @@ def expnet_gradient(
         trace: The pass; without, it runs its own.
 
     Raises:
-        OptionError: If the network sees no gradients.
+        OptionError: If the network is of another tier.
     """
-    return _score(classifier, encoding, target, network, trace, gradient=True)
+    return _score(classifier, encoding, target, network, trace, EXPNET_GRADIENT)
 
 
 EXPNET_GRADIENT = Method(
@@ -100,6 +111,47 @@ EXPNET_GRADIENT = Method(
     signed=False,
     uses_target=True,
     shares_forward=True,
+)
+
+
+@reads(_needs)
+def expnet_difference(
+    classifier: Classifier,
+    encoding: Encoding,
+    target: Int[Tensor, " batch"],
+    *,
+    network: ExpNet,
+    trace: PassTrace | None = None,
+) -> Float[Tensor, "batch tokens"]:
+    """Score each token, in [0, 1], by how likely people would mark it, from attention and what DeepLIFT sees.
+
+    Text and baseline run together, forward and backward; multipliers stand where `expnet_gradient` reads gradients, and
+    what each token adds to the logit stands beside them.
+
+    Args:
+        classifier: The classifier.
+        encoding: Windows.
+        target: A class for each window.
+        network: Trained on differences, in evaluation mode.
+        trace: The pass; without, it runs its own.
+
+    Raises:
+        OptionError: If the network is of another tier.
+        UnsupportedModelError: If the classifier computes something that DeepLIFT has no rule for.
+    """
+    return _score(classifier, encoding, target, network, trace, EXPNET_DIFFERENCE)
+
+
+EXPNET_DIFFERENCE = Method(
+    name="expnet_difference",
+    family="learned",
+    measures=MARKED,
+    function=expnet_difference,
+    paper="Mihaila 2026, arXiv:2601.14112, and Shrikumar et al. 2017, arXiv:1704.02685",
+    forward="2",
+    backward="2",
+    signed=False,
+    uses_target=True,
 )
 
 
@@ -121,7 +173,7 @@ def expnet_used(
         classifier: The classifier.
         encoding: Windows.
         target: A class for each window.
-        network: Trained on attention and gradients, with a second output, in evaluation mode.
+        network: Trained with gradients or differences, with a second output, in evaluation mode.
         trace: The pass; without, it runs its own.
 
     Raises:
@@ -188,25 +240,30 @@ EXPNET_BOTH = Method(
 
 
 SECOND_OUTPUT = (EXPNET_USED, EXPNET_BOTH)
+_OF_TIER: Mapping[Tier, Method] = {
+    "attention": EXPNET,
+    "gradient": EXPNET_GRADIENT,
+    "difference": EXPNET_DIFFERENCE,
+}
+_LEARNED_ON: Mapping[Tier, str] = {
+    "attention": "on attention alone",
+    "gradient": "with gradients",
+    "difference": "with differences",
+}
 
 
 def method_of(network: ExpNet) -> Method:
     """Return the method that runs the passes a network needs."""
-    return EXPNET_GRADIENT if network.uses_target else EXPNET
-
-
-def check_tier(network: ExpNet, *, gradient: bool) -> None:
-    """Raise an `OptionError` if a network is not for a method with gradients, or without them."""
-    if network.uses_target != gradient:
-        raise OptionError(
-            f"This ExpNet was trained {'on attention alone' if gradient else 'with gradients'}: choose the method "
-            f"{method_of(network).name!r}."
-        )
+    return _OF_TIER[network.config.features.tier]
 
 
 def check_serves(network: ExpNet, method: Method) -> None:
     """Raise an `OptionError` if a network is not of the tier of a method, or lacks the output that it asks for."""
-    check_tier(network, gradient=method.uses_target)
+    own = method_of(network)
+    if own is not method and not (method in SECOND_OUTPUT and network.uses_target):
+        raise OptionError(
+            f"This ExpNet was trained {_LEARNED_ON[network.config.features.tier]}: choose the method {own.name!r}."
+        )
     if method in SECOND_OUTPUT and not network.config.used:
         raise OptionError(
             f"This ExpNet says what people would mark, and has no output for what the classifier uses, which "
@@ -235,12 +292,10 @@ def _score(
     target: Tensor,
     network: ExpNet,
     trace: PassTrace | None,
-    *,
-    gradient: bool,
+    method: Method,
 ) -> Float[Tensor, "batch tokens"]:
-    check_tier(network, gradient=gradient)
-    features = _features(classifier, encoding, target, network, trace)
-    return output_of(network, method_of(network), features, encoding.real)
+    check_serves(network, method)
+    return output_of(network, method, _features(classifier, encoding, target, network, trace), encoding.real)
 
 
 def _features(
@@ -253,5 +308,8 @@ def _features(
     mask, real = encoding.mask.to(device), encoding.real.to(device)
     if isinstance(config, FeatureConfig) and not config.uses_target:
         return attention_features(trace.anchor, mask, real, config).cpu()
-    features: Features = config.of_signals(trace.signals, mask, real)
+    differences = trace.own if isinstance(trace.own, DifferencePass) else None
+    anchor = classifier.support.anchor
+    signals = trace.signals if differences is None else differences.signals(target, anchor, keep=trace.keep)
+    features: Features = config.of_signals(signals, mask, real)
     return features

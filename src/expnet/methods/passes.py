@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expnet.attention.targets import logit_of
-from expnet.errors import InputError, UnsupportedModelError
+from expnet.errors import InputError
 from expnet.model.capacity import batches
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
@@ -100,19 +100,6 @@ def inputs_of(part: Encoding, device: torch.device | str, *, copies: int = 1) ->
     They are copies, because autograd cannot use tensors that a caller made in inference mode.
     """
     return {name: tensor.repeat_interleave(copies, 0).clone() for name, tensor in part.inputs(device).items()}
-
-
-def check_one_pass(classifier: Classifier, method: str) -> None:
-    """Refuse a language model whose labels' words have several tokens, for what propagates a logit through one pass.
-
-    Raises:
-        UnsupportedModelError: If there is such a word.
-    """
-    if getattr(classifier.model, "continues", False):
-        raise UnsupportedModelError(
-            f"{method} follows a logit through one pass, and words of several tokens take more: choose words of one "
-            "token for the labels, or another method."
-        )
 
 
 def of_target(logits: Float[Tensor, "batch classes"], target: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:

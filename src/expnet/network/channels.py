@@ -17,8 +17,8 @@ from expnet.attention.capture import Trace
 from expnet.attention.signals import Evidence, Signals
 from expnet.errors import InputError
 
-Tier = Literal["attention", "gradient"]
-Pattern = Literal["rows", "columns", "received", "products", "grad_sam", "relevance", "saliency"]
+Tier = Literal["attention", "gradient", "difference"]
+Pattern = Literal["rows", "columns", "received", "products", "grad_sam", "relevance", "saliency", "differences"]
 FLOOR = 1e-4  # attention, as a multiple of uniform attention, below which all is the same
 _LEAST = 1e-9  # attention or a gradient this small is none
 
@@ -28,8 +28,8 @@ class PatternInput:
     """A pattern that a vector for each token may hold.
 
     Attributes:
-        tier: "attention" for logarithms of attention, which are put in relation to uniform attention; "gradient" for
-            values from a backward pass, which are taken as they are.
+        tier: "attention" for logarithms of attention, which are put in relation to uniform attention; for values from a
+            backward pass, which are taken as they are, "gradient", or "difference" where it must be one of differences.
         values: From a trace, and from the evidence in the gradient tier.
         per_head: Whether the values are [batch layers heads tokens], or else [batch tokens].
     """
@@ -47,6 +47,7 @@ PATTERNS: Mapping[Pattern, PatternInput] = {
     "grad_sam": PatternInput("gradient", lambda _, evidence: evidence.received),
     "relevance": PatternInput("gradient", lambda _, evidence: evidence.relevance, per_head=False),
     "saliency": PatternInput("gradient", lambda _, evidence: _log(evidence.slopes, _LEAST), per_head=False),
+    "differences": PatternInput("difference", lambda _, evidence: _differences(evidence), per_head=False),
 }
 
 
@@ -161,6 +162,12 @@ def _size(channel: Tensor, real: Tensor) -> Tensor:
     return token_mean(channel.abs(), real).clamp(min=_LEAST)
 
 
+def _differences(evidence: Evidence) -> Tensor:
+    if evidence.differences is None:
+        raise InputError("These signals are of gradients: take them by `difference_signals`.")
+    return evidence.differences
+
+
 def _log(values: Tensor, least: float) -> Tensor:
     return values.clamp(min=least).log()
 
@@ -204,6 +211,8 @@ _RELEVANCE = TokenRule("relevance", 1, lambda signals: signals.gradient.relevanc
 _LOG_RECEIVED = TokenRule("log received product", 1, lambda signals: _log(signals.received_gradient, 1e-7)[..., None])
 _RECEIVED = TokenRule("received product", 1, lambda signals: signals.received_gradient[..., None])
 _PRODUCTS = TokenRule("mean product", 1, lambda signals: signals.gradient.products.mean((1, 2))[..., None])
+_DIFFERENCE = TokenRule("difference", 1, lambda signals: _differences(signals.gradient)[..., None])
+_LOG_DIFFERENCE = TokenRule("log difference", 1, lambda s: _log(_differences(s.gradient).abs(), 1e-6)[..., None])
 
 
 _DEPTH = 2  # numbers that say where in the model the layer of a head is
@@ -218,12 +227,14 @@ class TierInputs:
         rules: Of each token.
         compared: Rules of a token with which each channel of a head is correlated, to describe the head.
         uses_target: Whether they take a backward pass from one class.
+        uses_differences: Whether that is one of differences, over texts and baselines; see `DifferencePass`.
     """
 
     channels: tuple[Channel, ...]
     rules: tuple[TokenRule, ...]
     compared: tuple[TokenRule, ...]
     uses_target: bool
+    uses_differences: bool = False
 
     @property
     def scalars(self) -> int:
@@ -237,12 +248,22 @@ class TierInputs:
         return sum(channel.about.width + compared for channel in self.channels) + _DEPTH
 
 
+_GRADIENT_RULES = (_SALIENCY, _LOG_RELEVANCE, _RELEVANCE, _LOG_RECEIVED, _RECEIVED, _PRODUCTS)
+_GRADIENT_COMPARED = (_WHOLE, _LOG_RELEVANCE, _LOG_RECEIVED, _SALIENCY)
+
 TIERS: Mapping[Tier, TierInputs] = {
     "attention": TierInputs(channels=_ATTENTION, rules=(_THIRDS, _LAST, _WHOLE), compared=(_WHOLE,), uses_target=False),
     "gradient": TierInputs(
         channels=(*_ATTENTION, *_GRADIENT),
-        rules=(_SALIENCY, _LOG_RELEVANCE, _RELEVANCE, _LOG_RECEIVED, _RECEIVED, _PRODUCTS),
-        compared=(_WHOLE, _LOG_RELEVANCE, _LOG_RECEIVED, _SALIENCY),
+        rules=_GRADIENT_RULES,
+        compared=_GRADIENT_COMPARED,
         uses_target=True,
+    ),
+    "difference": TierInputs(
+        channels=(*_ATTENTION, *_GRADIENT),
+        rules=(*_GRADIENT_RULES, _DIFFERENCE, _LOG_DIFFERENCE),
+        compared=(*_GRADIENT_COMPARED, _DIFFERENCE),
+        uses_target=True,
+        uses_differences=True,
     ),
 }

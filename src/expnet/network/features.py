@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from expnet.attention.capture import Trace, capture
+from expnet.attention.differences import difference_signals
 from expnet.attention.probe import Support
 from expnet.attention.signals import Evidence, Signals, gradient_signals
 from expnet.errors import InputError, MismatchError
@@ -21,6 +22,11 @@ from expnet.network.channels import FLOOR, PATTERNS, TIERS, Pattern, Tier
 # What `with_tier` takes of each tier: a pattern that is not named here is seen only where a config asks for it.
 ATTENTION: tuple[Pattern, ...] = ("rows", "columns", "received")
 GRADIENT: tuple[Pattern, ...] = ("products", "grad_sam", "relevance", "saliency")
+_OF_TIER: Mapping[Tier, tuple[Pattern, ...]] = {
+    "attention": (),
+    "gradient": GRADIENT,
+    "difference": (*GRADIENT, "differences"),
+}
 _FIELDS = {
     "patterns": listed(one_of(*get_args(Pattern)), 1, len(get_args(Pattern))),
     "heads": one_of("each", "mean"),
@@ -38,6 +44,7 @@ class FeatureConfig:
             tokens to the token on average (received), which takes longer. With a backward pass, for one class: each
             head's attention times gradient in the anchor's row (products), and what of its positive part the token
             receives (grad_sam); for the token as a whole, generic relevance and the length of its gradient (saliency).
+            With differences, what the token adds to the logit, and multipliers in place of those gradients.
         heads: "each" gives a feature per layer and head, "mean" one per layer: blunter, but it depends on no
             single head, and so transfers better to other classifiers.
         normalise: "text": each feature has mean 0 and standard deviation 1 over the text, so that texts compare. It and
@@ -61,7 +68,13 @@ class FeatureConfig:
     @property
     def uses_target(self) -> bool:
         """Whether the features are those of one class, and take a backward pass."""
-        return any(PATTERNS[name].tier == "gradient" for name in self.patterns)
+        return self.tier != "attention"
+
+    @property
+    def tier(self) -> Tier:
+        """What the features take: a forward pass, a backward pass as well, or passes of differences."""
+        tiers = {PATTERNS[name].tier for name in self.patterns}
+        return "difference" if "difference" in tiers else "gradient" if "gradient" in tiers else "attention"
 
     def width(self, layers: int, heads: int) -> int:
         """Return the number of features per token."""
@@ -69,9 +82,9 @@ class FeatureConfig:
         return sum(per_pattern if PATTERNS[name].per_head else 1 for name in self.patterns)
 
     def with_tier(self, tier: Tier) -> "FeatureConfig":
-        """Return the same with the usual patterns with gradients, or without any."""
+        """Return the same with the usual patterns of another tier."""
         patterns = tuple(name for name in self.patterns if PATTERNS[name].tier == "attention") or ATTENTION
-        return replace(self, patterns=(*patterns, *(GRADIENT if TIERS[tier].uses_target else ())))
+        return replace(self, patterns=(*patterns, *_OF_TIER[tier]))
 
     def describe(self, layers: int, heads: int) -> str:
         """Return what is read, as a part of a sentence."""
@@ -89,11 +102,12 @@ class FeatureConfig:
         *,
         support: Support,
         target: Int[Tensor, " batch"] | None = None,
+        blank: Float[Tensor, " width"] | None = None,
     ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch tokens features"]]:
         """Run the passes over one batch and return logits and features; see `NetworkInput.compute`."""
         mask = inputs["attention_mask"].bool()
         if self.uses_target:
-            signals = gradient_signals(model, inputs, target, anchor=support.anchor)
+            signals = class_signals(self.tier, model, inputs, real, target, blank, support)
             return signals.logits, self.of_signals(signals, mask, real)
         received = "received" in self.patterns
         trace = capture(model, inputs, anchor=support.anchor, backend=support.backend, received=received)
@@ -125,6 +139,22 @@ class FeatureConfig:
     def cached_by(self) -> dict[str, Any]:
         """Return the settings on which the features depend."""
         return asdict(self)
+
+
+def class_signals(
+    tier: Tier,
+    model: PreTrainedModel,
+    inputs: Mapping[str, Tensor],
+    real: Bool[Tensor, "batch tokens"],
+    target: Int[Tensor, " batch"] | None,
+    blank: Float[Tensor, " width"] | None,
+    support: Support,
+) -> Signals:
+    """Run the passes of a tier that looks at a class; the arguments are those of `NetworkInput.compute`."""
+    if not TIERS[tier].uses_differences:
+        return gradient_signals(model, inputs, target, anchor=support.anchor)
+    assert blank is not None
+    return difference_signals(model, inputs, target, anchor=support.anchor, real=real, blank=blank)
 
 
 def attention_features(

@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from expnet.attention.probe import Support
-from expnet.attention.signals import Signals, attention_signals, gradient_signals
+from expnet.attention.signals import Signals, attention_signals
 from expnet.files.parsing import check_config, number, one_of, whole
 from expnet.network.channels import FLOOR, TIERS, Channel, RelativeSignals, Tier, TierInputs
-from expnet.network.features import normalise_within_text
+from expnet.network.features import class_signals, normalise_within_text
 from expnet.network.gate import HeadGate
 from expnet.network.sets import HeadFeatures, pack_sets, stack, unpack_sets
 
 # Standard deviations beyond which a token is as far out as any; keeps half precision exact enough.
 _CLIP = 5.0
+_BESIDE: Mapping[Tier, str] = {"attention": "", "gradient": " and gradients", "difference": " and differences"}
 _FIELDS = {
     "tier": one_of(*TIERS),
     "floor": one_of(FLOOR),
@@ -40,7 +41,7 @@ class HeadSetConfig:
 
     Attributes:
         tier: "attention" takes one forward pass and no target; "gradient" also a backward pass from the target's
-            logit.
+            logit; "difference" both over text and baseline together (`DifferencePass`).
         floor: 1e-4: attention, as a multiple of uniform attention, below which all is the same. It is a constant; saved
             networks, and the hashes of networks, hold it.
         gate: Hidden width of the network that weighs a head by its description.
@@ -90,7 +91,7 @@ class HeadSetConfig:
 
     def describe(self, layers: int, heads: int) -> str:
         """Return what is read, as a part of a sentence."""
-        return f"the attention{' and gradients' if self.uses_target else ''} of the heads of any classifier"
+        return f"the attention{_BESIDE[self.tier]} of the heads of any classifier"
 
     def new_gate(self, dropout: float) -> nn.Module:
         """Return a new module that sums over the heads."""
@@ -111,10 +112,11 @@ class HeadSetConfig:
         *,
         support: Support,
         target: Int[Tensor, " batch"] | None = None,
+        blank: Float[Tensor, " width"] | None = None,
     ) -> tuple[Float[Tensor, "batch classes"], HeadFeatures]:
         """Run the passes over one batch and return logits and features; see `NetworkInput.compute`."""
         if self.uses_target:
-            signals = gradient_signals(model, inputs, target, anchor=support.anchor)
+            signals = class_signals(self.tier, model, inputs, real, target, blank, support)
         else:
             signals = attention_signals(model, inputs, anchor=support.anchor, backend=support.backend)
         return signals.logits, head_features(signals, inputs["attention_mask"].bool(), real, self)

@@ -13,7 +13,7 @@ from expnet.attention.signals import Signals
 from expnet.errors import InputError
 from expnet.model.capacity import batches
 from expnet.model.classifier import Classifier
-from expnet.network.channels import Tier
+from expnet.network.channels import TIERS, Tier
 from expnet.network.features import FeatureConfig
 from expnet.network.heads import HeadSetConfig
 from expnet.network.sets import HeadFeatures
@@ -42,12 +42,17 @@ class NetworkInput(Protocol[F]):
         """Whether the features are those of one class, and take a backward pass."""
         ...
 
+    @property
+    def tier(self) -> Tier:
+        """What the features take: a forward pass, a backward pass as well, or passes of differences."""
+        ...
+
     def width(self, layers: int, heads: int) -> int:
         """Return how many numbers of each token the gate gives for a classifier of this size."""
         ...
 
     def with_tier(self, tier: Tier) -> "NetworkInput[F]":
-        """Return the same kind of input with gradients or without."""
+        """Return the same kind of input of another tier."""
         ...
 
     def describe(self, layers: int, heads: int) -> str:
@@ -66,6 +71,7 @@ class NetworkInput(Protocol[F]):
         *,
         support: Support,
         target: Int[Tensor, " batch"] | None = None,
+        blank: Float[Tensor, " width"] | None = None,
     ) -> tuple[Float[Tensor, "batch classes"], F]:
         """Run the passes over one batch; return logits and features, which are 0 on special tokens and padding.
 
@@ -75,6 +81,7 @@ class NetworkInput(Protocol[F]):
             real: True for tokens that stand for text.
             support: How its attention is captured.
             target: A class for each window, or None for the one with the largest logit. Not used without gradients.
+            blank: Embedding of a token of an empty text; see `blank_of`. Used, and needed, by differences alone.
         """
         ...
 
@@ -101,6 +108,12 @@ class NetworkInput(Protocol[F]):
     def cached_by(self) -> dict[str, Any]:
         """Return the settings on which the features depend, as JSON can hold them."""
         ...
+
+
+def blank_of(classifier: Classifier) -> Float[Tensor, " width"]:
+    """Return the embedding that stands for each token of an empty text: the mask token's, or zeros without one."""
+    embeddings: Tensor = classifier.embeddings
+    return torch.zeros_like(embeddings[0]) if classifier.mask_id is None else embeddings[classifier.mask_id]
 
 
 # Each kind by a field that only it has.
@@ -140,11 +153,14 @@ def read_features(
     elif classifier.hypotheses is not None and encoding.asked is None:
         raise InputError("Zero-shot labels are read one by one: pass a label for each window as target.")
     model, logits, parts, start = classifier.model, list[Tensor](), list[tuple[Encoding, Any]](), 0
-    device = model.device
-    for part in batches(encoding):
+    device, differences = model.device, TIERS[config.tier].uses_differences
+    blank = blank_of(classifier) if differences else None
+    for part in batches(encoding, repeats=2 if differences else 1):
         of_part = target[start : start + len(part)].to(device) if isinstance(target, Tensor) else None
         inputs, real = part.inputs(device), part.real.to(device)
-        of_class, features = config.compute(model, inputs, real, support=classifier.support, target=of_part)
+        of_class, features = config.compute(
+            model, inputs, real, support=classifier.support, target=of_part, blank=blank
+        )
         logits.append(of_class.cpu())
         parts.append((part, features))
         start += len(part)

@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parent / "weights"
 UNIVERSAL: dict[str, Tier] = {
     "universal": "gradient",
     "universal/gradient": "gradient",
+    "universal/difference": "difference",
     "universal/attention": "attention",
 }
 
@@ -22,9 +23,15 @@ def universal(tier: Tier = "gradient") -> ExpNet:
 
     Args:
         tier: "gradient" agrees better with people and takes one forward and one backward pass; "attention" takes the
-            forward pass of the prediction alone.
+            forward pass of the prediction alone; "difference" says best what the classifier uses, and takes twice as
+            long as "gradient".
     """
     return ExpNet.from_pretrained(FOLDER / tier)
+
+
+def teacher_of(tier: Tier) -> ExpNet:
+    """Load the ExpNet that teaches those of a tier: it sees more than those on attention alone."""
+    return universal("gradient" if tier == "attention" else tier)
 
 
 def named(name: str | Path) -> ExpNet:
@@ -43,7 +50,7 @@ def named(name: str | Path) -> ExpNet:
 
 def trust_of(network: ExpNet) -> str:
     """Say how far a network can be trusted: what is known of a universal one, else what it carries along."""
-    tier: Tier = "gradient" if network.uses_target else "attention"
+    tier = network.config.features.tier
     config = json.loads((FOLDER / tier / "config.json").read_text(encoding="utf-8"))
     provenance = {name: value for name, value in network.config.provenance.items() if name != CHECK}
     return trust(tier) if provenance == config["provenance"] else trust_in(provenance)

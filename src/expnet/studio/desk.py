@@ -74,8 +74,7 @@ class Desk:
         known = {key_of(record) for record in texts}
         kept = [entry.record for key, entry in marks.entries().items() if key not in known]
         self.texts = (*texts, *kept)
-        gradient = explainer.network is not None and explainer.network.uses_target
-        self.tier: Tier = tier or ("gradient" if gradient else "attention")
+        self.tier: Tier = tier or ("attention" if explainer.network is None else explainer.network.config.features.tier)
         self.fitting: Fitting | None = None
         self._left = marks.path.with_name(f"{marks.path.stem}-fit.json")
         self._saved = read_outcome(self._left)

@@ -12,7 +12,7 @@ from expnet.errors import ExpnetError, InputError
 from expnet.explainer import Explainer
 from expnet.network.channels import Tier
 from expnet.network.expnet import ExpNet
-from expnet.network.universal import UNIVERSAL, universal
+from expnet.network.universal import UNIVERSAL, teacher_of
 from expnet.rationales import Record
 from expnet.runtime.progress import watched
 from expnet.studio.comparing import FOLDS, Agreement, agreement, cross_validated, usable, word_scores
@@ -201,7 +201,7 @@ class Fitting:
             return "universal"
         # As `fit` does, but once for all folds.
         config = with_tier(STUDENT, self.wanted.tier)
-        return adapt(explainer.classifier, universal("gradient"), texts, removals=0, config=config)
+        return adapt(explainer.classifier, teacher_of(self.wanted.tier), texts, removals=0, config=config)
 
     def _fit(self, train: list[Record]) -> ExpNet:
         return fit(self.wanted.explainer.classifier, train, start=self._known, tier=self.wanted.tier, name="studio")

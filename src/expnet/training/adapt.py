@@ -70,7 +70,7 @@ def adapt(
         target_method: Name of a method to learn from, such as "leave_one_out" or "shapley_sampling".
         method_weight: Weight of removals or method beside the teacher's, in (0, 1).
         tier: "attention" makes an explainer that comes with the prediction, "gradient" one that takes a backward pass
-            as well. Not used with `config`.
+            as well, "difference" one that compares with an empty text, at twice that. Not used with `config`.
         config: Of the new network, instead of what suits the tier; it must train by steps.
         seed: Of training; not used with `config`, which has its own.
         target: Class that the scores of all texts are of, by name or index; by default each text's predicted class. A

@@ -10,7 +10,7 @@ from expnet.errors import InputError, UnsupportedModelError
 from expnet.model.classifier import Classifier
 from expnet.network.channels import Tier
 from expnet.network.expnet import ExpNet
-from expnet.network.universal import universal
+from expnet.network.universal import teacher_of, universal
 from expnet.rationales import Record
 from expnet.runtime.ambient import torch_defaults
 from expnet.text.texts import Text, as_texts
@@ -53,7 +53,8 @@ def fit(
         dev: As for `fit_mixture`.
         start: What it knows when it begins; or a network, whose features and shape are kept.
         tier: "attention" makes an explainer that comes with the prediction, "gradient" one that takes a backward pass
-            as well. Not used with `config`, or with a network to start from.
+            as well, "difference" one that compares with an empty text, at twice that. Not used with `config`, or with a
+            network to start from.
         unmarked: More texts of the task, without marks, for a start from "universal".
         config: How to train, instead of what suits the start and the number of texts.
         steps: Of the training on marks, instead of what suits the start and the number of texts.
@@ -100,16 +101,16 @@ def _known(
     classifier: Classifier, texts: Sequence[Text], config: FitConfig, target: str | int | None, *, progress: bool
 ) -> ExpNet:
     """Return what the package knows, as a network for this classifier's heads if there are texts enough."""
-    gradient = config.features.uses_target
+    tier = config.features.tier
     if len(texts) < ENOUGH_TO_ADAPT:
-        return universal("gradient" if gradient else "attention")
+        return universal(tier)
     # Marks follow: what random removals teach beside them has not been measured.
     student = replace(STUDENT, features=config.features, context=config.context, hidden=config.hidden, seed=config.seed)
     adapted = partial(adapt, classifier, texts=texts, removals=0, config=student, target=target, progress=progress)
     try:
-        return adapted(teacher=universal("gradient"))
+        return adapted(teacher=teacher_of(tier))
     except UnsupportedModelError:
-        if gradient:
+        if tier != "attention":
             raise
         # Where gradients cannot be had, the teacher makes do with attention, too.
         return adapted(teacher=universal("attention"))

@@ -9,13 +9,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from expnet.attention.borrow import borrow
+from expnet.attention.gradients import check_one_pass
 from expnet.attention.intercept import run
 from expnet.attention.stack import require_one_stack
 from expnet.errors import UnsupportedModelError
 from expnet.methods.families.propagation import norm_scale, scaled_norm
 from expnet.methods.layers import between_layers, check_layout
 from expnet.methods.method import Method
-from expnet.methods.passes import by_part, check_one_pass, inputs_of, of_target
+from expnet.methods.passes import by_part, inputs_of, of_target
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
@@ -41,7 +42,7 @@ def decompx(
     Raises:
         UnsupportedModelError: If the vectors do not add up to the model's own logit.
     """
-    check_one_pass(classifier, "decompx")
+    check_one_pass(classifier.model, "decompx")
     require_one_stack(classifier.model)
     with torch.no_grad():
         model, length = classifier.model, part.ids.shape[1]

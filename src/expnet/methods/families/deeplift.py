@@ -5,7 +5,7 @@ from torch import Tensor
 
 from expnet.attention.differences import DifferencePass
 from expnet.methods.method import Method
-from expnet.methods.passes import by_part, check_one_pass
+from expnet.methods.passes import by_part
 from expnet.methods.replacement import Baseline, baseline_embedding
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
@@ -30,7 +30,6 @@ def deeplift(
         UnsupportedModelError: If the scores do not add up, as the model computes something without a rule.
         OptionError: If the tokenizer has no mask token.
     """
-    check_one_pass(classifier, "deeplift")
     model, blank = classifier.model, baseline_embedding(classifier, replacement)
     return DifferencePass(model, part.inputs(model.device), part.real, blank).scores(target)
 

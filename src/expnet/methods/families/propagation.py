@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.attention.gradients import gradients
+from expnet.attention.gradients import check_one_pass, gradients
 from expnet.attention.intercept import Layer, run
 from expnet.methods.method import Method
-from expnet.methods.passes import check_one_pass, differentiable, inputs_of, of_target
+from expnet.methods.passes import differentiable, inputs_of, of_target
 from expnet.methods.shared_pass import PassNeeds, PassTrace
 from expnet.methods.traced import by_trace
 from expnet.model.classifier import Classifier
@@ -20,7 +20,7 @@ from expnet.text.encoding import Encoding
 
 def _pass(classifier: Classifier, part: Encoding) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Run one forward pass with constants; return logits, and what carries their graph: they and the embeddings."""
-    check_one_pass(classifier, "conservative_propagation")
+    check_one_pass(classifier.model, "conservative_propagation")
     leaves: list[Tensor] = []
 
     def embed(raw: Tensor) -> Tensor:

@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from expnet.attention.gradients import gradients
+from expnet.attention.gradients import check_one_pass, gradients
 from expnet.attention.intercept import Rule, run
 from expnet.attention.stack import require_one_stack
 from expnet.errors import UnsupportedModelError
 from expnet.methods.families.attention import anchor_row
 from expnet.methods.method import Method
-from expnet.methods.passes import by_part, check_one_pass, differentiable, inputs_of, of_target
+from expnet.methods.passes import by_part, differentiable, inputs_of, of_target
 from expnet.model.classifier import Classifier
 from expnet.text.encoding import Encoding
 
@@ -65,7 +65,7 @@ def _backward(
     classifier: Classifier, part: Encoding, target: Tensor, rules: Mapping[Function, Rule]
 ) -> tuple[Tensor, list[Tensor]]:
     """Return what comes down to the embeddings and to each attention matrix from the target's logit."""
-    check_one_pass(classifier, "transformer_attribution")
+    check_one_pass(classifier.model, "transformer_attribution")
     model, points = classifier.model, list[Tensor]()
 
     def embed(raw: Tensor) -> Tensor:
