@@ -134,7 +134,7 @@ def trained(sources: Sequence[DifferenceSource], runs: Path) -> ExpNet:
     folder = runs / "differences" / hashlib.sha256(json.dumps(asked, default=str).encode()).hexdigest()[:16]
     if not (folder / "config.json").is_file():
         of_marks = [
-            Source(classifier=of.classifier, train=of.train, name=f"{of.plan.train}, {of.name}", family=of.plan.family)
+            Source(classifier=of.classifier, train=of.train, name=of.plan.train, family=of.plan.family)
             for of in sources
         ]
         network = fit_mixture(of_marks, config=MARKS, cache=runs / "features")

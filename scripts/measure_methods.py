@@ -21,6 +21,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,10 @@ def speed(methods: list[expnet.Method], repeats: int, seconds: float, peers: boo
             given = {"documents": texts, "weights": [1 / heads] * heads}
             needed = {name: value for name, value in given.items() if name in method.options}
             # No demo has a network with gradients; its weights do not affect the time.
-            network = expnet.ExpNet(GRADIENT).eval() if method.uses_target else explainer.network
+            network = explainer.network
+            if method.uses_target:
+                tier = "difference" if method.name == "expnet_difference" else "gradient"
+                network = expnet.ExpNet(replace(GRADIENT, features=HeadSetConfig(tier=tier))).eval()
 
             def run(
                 method: expnet.Method = method,

@@ -31,7 +31,10 @@ def tiny_network(classifier: Classifier, method: Method) -> ExpNet | None:
     """A random network of the kind that a method takes; None if it takes none."""
     if "network" not in method.supplied:
         return None
-    return random_network(replace(HEAD_SET, used=True)) if method.uses_target else tiny_explainer(classifier).network
+    if not method.uses_target:
+        return tiny_explainer(classifier).network
+    tier = "difference" if method.name == "expnet_difference" else "gradient"
+    return random_network(replace(HEAD_SET, features=HeadSetConfig(tier=tier), used=True))
 
 
 HEAD_SET = ExpNetConfig(architecture="any", layers=0, heads=0, features=HeadSetConfig(tier="gradient"))

@@ -24,6 +24,7 @@ def random_signals(layers, heads, lengths, seed=0):
         received=draw(*size).abs() / 5,
         relevance=draw(len(lengths), max(lengths)).abs(),
         slopes=draw(len(lengths), max(lengths)).abs(),
+        differences=draw(len(lengths), max(lengths)),
     )
     signals = Signals(
         logits=draw(len(lengths), 3),

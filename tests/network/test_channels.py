@@ -28,9 +28,14 @@ def test_every_name_has_a_declaration():
 def test_the_usual_patterns_are_of_their_tier():
     assert {PATTERNS[name].tier for name in ATTENTION} == {"attention"}
     assert {PATTERNS[name].tier for name in GRADIENT} == {"gradient"}
+    for tier in TIERS:
+        assert FeatureConfig().with_tier(tier).tier == tier
+        assert FeatureConfig().with_tier("difference").with_tier(tier) == FeatureConfig().with_tier(tier)
 
 
-@pytest.mark.parametrize(("tier", "widths"), [("attention", (5, 32, 20)), ("gradient", (8, 73, 6))])
+@pytest.mark.parametrize(
+    ("tier", "widths"), [("attention", (5, 32, 20)), ("gradient", (8, 73, 6)), ("difference", (8, 81, 8))]
+)
 def test_saved_networks_read_as_many_numbers_as_when_they_were_trained(tier, widths):
     config = HeadSetConfig(tier=tier)
     assert (config.channels, config.descriptors, config.scalars) == widths
@@ -73,3 +78,9 @@ def test_signals_are_relative_to_uniform_attention_and_never_infinite():
 def test_a_tier_with_gradients_needs_a_backward_pass():
     with pytest.raises(InputError, match=r"of a forward pass only.*gradient_signals"):
         head_features(replace(SIGNALS, evidence=None), MASK, REAL, HeadSetConfig(tier="gradient"))
+
+
+def test_a_tier_with_differences_does_not_make_do_with_gradients():
+    of_gradients = replace(SIGNALS, evidence=replace(SIGNALS.evidence, differences=None))
+    with pytest.raises(InputError, match=r"of gradients: take them by `difference_signals`"):
+        head_features(of_gradients, MASK, REAL, HeadSetConfig(tier="difference"))

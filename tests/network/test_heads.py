@@ -23,7 +23,7 @@ from tests.classifiers import HEAD_SET, random_network, tiny_classifier
 from tests.models import WORDS
 from tests.signals import random_signals
 
-TIERS = ("attention", "gradient")
+TIERS = ("attention", "gradient", "difference")
 
 
 def naive(signals, row, length, places, tier, floor=1e-4):
@@ -54,7 +54,7 @@ def naive(signals, row, length, places, tier, floor=1e-4):
     whole = [log_mean(x, 0) for x in each_layer]
     cuts = [(i * layers // 3, -((i + 1) * -layers // 3)) for i in range(3)]
     rules = [x[a:b].mean(0) for x in each_layer for a, b in cuts] + [x[-1] for x in each_layer] + whole
-    if tier == "gradient":
+    if tier != "attention":
         products, gradients = at(evidence.products), at(evidence.gradients)
         taken, slopes = at(evidence.received) * length, at(evidence.slopes)
         channels += [products, taken, gradients]
@@ -62,6 +62,10 @@ def naive(signals, row, length, places, tier, floor=1e-4):
         logs = [np.log(np.maximum(x, e)) for x, e in ((slopes, 1e-9), (relevance, 1e-6), (sam, 1e-7))]
         rules = [logs[0], logs[1], relevance, logs[2], sam, products.mean((0, 1))]
         whole = [*whole, logs[1], logs[2], logs[0]]
+    if tier == "difference":
+        added = at(evidence.differences)
+        rules += [added, np.log(np.maximum(np.abs(added), 1e-6))]
+        whole.append(added)
     compared = [standard(x) for x in whole]
     about = np.zeros((layers * heads, 0))
     seen = np.zeros((len(places), layers * heads, len(channels)))

@@ -21,10 +21,10 @@ INPUTS = [
     FeatureConfig(patterns=("received", "products", "saliency"), heads="mean"),
     HeadSetConfig(tier="attention"),
     HeadSetConfig(tier="gradient"),
+    FeatureConfig(patterns=("columns", "grad_sam", "differences")),
+    HeadSetConfig(tier="difference"),
 ]
-every_input = pytest.mark.parametrize(
-    "config", INPUTS, ids=lambda config: f"{type(config).__name__} {config.uses_target}"
-)
+every_input = pytest.mark.parametrize("config", INPUTS, ids=lambda config: f"{type(config).__name__} {config.tier}")
 
 
 def read(config):
@@ -78,11 +78,12 @@ def test_the_gate_gives_vectors_of_the_width_that_is_stated(config):
 
 
 @every_input
-@pytest.mark.parametrize("tier", ["attention", "gradient"])
+@pytest.mark.parametrize("tier", ["attention", "gradient", "difference"])
 def test_the_tier_says_whether_a_target_is_needed(config, tier):
     changed = config.with_tier(tier)
     assert type(changed) is type(config)
-    assert changed.uses_target == (tier == "gradient")
+    assert changed.tier == tier
+    assert changed.uses_target == (tier != "attention")
     if changed.uses_target:
         with pytest.raises(InputError, match="pass a target for each window"):
             read_features(CLASSIFIER, CLASSIFIER.encode([Text.of("bad")]), changed)

@@ -197,13 +197,13 @@ def set_of_heads(seed=1, tier="gradient"):
     )
 
 
-@pytest.mark.parametrize("tier", ["attention", "gradient"])
+@pytest.mark.parametrize("tier", ["attention", "gradient", "difference"])
 def test_a_saved_network_over_sets_of_heads_comes_back_bit_for_bit(tmp_path, tier):
     net = network(replace(HEAD_SET, features=HeadSetConfig(tier=tier, summed=5)))
     net.save_pretrained(tmp_path)
     again = ExpNet.from_pretrained(tmp_path)
     assert again.config == net.config
-    assert again.uses_target == (tier == "gradient")
+    assert again.uses_target == (tier != "attention")
     assert torch.equal(again.score(set_of_heads(tier=tier)), net.score(set_of_heads(tier=tier)))
     assert "any classifier" in ModelCard.load(tmp_path / "README.md").content
 

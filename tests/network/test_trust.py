@@ -26,7 +26,7 @@ def test_the_universal_one_owns_up_to_the_tasks_it_has_seen_marks_of():
 
 
 def test_a_universal_one_says_the_same_however_it_came_to_its_classifier(tmp_path):
-    for tier in ("attention", "gradient"):
+    for tier in ("attention", "gradient", "difference"):
         network = universal(tier)
         network.save_pretrained(tmp_path / tier)
         for each in (network, expnet.ExpNet.from_pretrained(tmp_path / tier)):

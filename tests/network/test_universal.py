@@ -39,7 +39,7 @@ def classifier() -> expnet.Classifier:
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "modernbert"])
-@pytest.mark.parametrize("tier", ["attention", "gradient"])
+@pytest.mark.parametrize("tier", ["attention", "gradient", "difference"])
 def test_one_network_explains_classifiers_of_other_kinds_and_a_text_alone_as_in_a_batch(kind, tier):
     explainer = Explainer(tiny_classifier(kind), universal(tier))
     some = ["good film", "one long text, another short one", "bad"]
@@ -47,7 +47,7 @@ def test_one_network_explains_classifiers_of_other_kinds_and_a_text_alone_as_in_
     for text, found in zip(some, together, strict=True):
         alone = explainer.explain(text)
         assert_close([w.score for w in alone.words], [w.score for w in found.words], atol=1e-5, rtol=0)
-        assert found.method == ("expnet_gradient" if tier == "gradient" else "expnet")
+        assert found.method == ("expnet" if tier == "attention" else f"expnet_{tier}")
 
 
 def test_a_model_of_which_nothing_is_known_is_explained_at_once_and_says_so(tmp_path):
@@ -61,7 +61,7 @@ def test_a_model_of_which_nothing_is_known_is_explained_at_once_and_says_so(tmp_
     assert expnet.load(tmp_path / "model", explainer="universal/attention").trust == trust("attention")
 
 
-@pytest.mark.parametrize("tier", ["attention", "gradient"])
+@pytest.mark.parametrize("tier", ["attention", "gradient", "difference"])
 def test_what_it_says_of_itself_is_what_the_benchmark_measured(tier):
     sets = json.loads((FOLDER / "report.json").read_text())[tier]["sets"]
     mean = np.mean([each["ours"] for each in sets.values()])
@@ -82,7 +82,7 @@ def test_there_are_two_and_another_name_is_an_error():
 
 class TestStart:
     def test_few_texts_train_the_universal_network_itself_a_little(self, classifier):
-        for tier in ("attention", "gradient"):
+        for tier in ("attention", "gradient", "difference"):
             known, network = universal(tier), fit(classifier, marked(16), tier=tier)
             assert network.config.features == HeadSetConfig(tier=tier)
             assert network.config.provenance["warm start"] is True
@@ -90,7 +90,14 @@ class TestStart:
             moved = (network.first.weight - known.first.weight).norm()
             assert 0 < moved < 0.5 * known.first.weight.norm()
 
-    @pytest.mark.parametrize(("tier", "patterns"), [("attention", ATTENTION), ("gradient", (*ATTENTION, *GRADIENT))])
+    @pytest.mark.parametrize(
+        ("tier", "patterns"),
+        [
+            ("attention", ATTENTION),
+            ("gradient", (*ATTENTION, *GRADIENT)),
+            ("difference", (*ATTENTION, *GRADIENT, "differences")),
+        ],
+    )
     def test_a_hundred_texts_marked_or_not_make_one_that_sees_each_head(self, classifier, tier, patterns):
         network = fit(classifier, marked(16), tier=tier, unmarked=texts(84))
         assert network.config.features == FeatureConfig(patterns=patterns)
@@ -143,6 +150,11 @@ class TestPasses:
         assert_close(torch.tensor([word.score for word in found.words]), words, atol=1e-5, rtol=0)
 
     def test_a_network_of_the_other_tier_is_refused(self):
-        for tier, method in (("attention", "expnet_gradient"),):
-            with pytest.raises(OptionError, match="choose the method 'expnet'"):
+        for tier, method, own in (
+            ("attention", "expnet_gradient", "expnet"),
+            ("attention", "expnet_difference", "expnet"),
+            ("gradient", "expnet_difference", "expnet_gradient"),
+            ("difference", "expnet_gradient", "expnet_difference"),
+        ):
+            with pytest.raises(OptionError, match=f"choose the method '{own}'"):
                 Explainer(tiny_classifier(), universal(tier)).explain("good", method=method)

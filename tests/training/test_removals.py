@@ -69,7 +69,7 @@ def self_consistent(row, window, mask):
     return True
 
 
-@pytest.mark.parametrize("tier", ["attention", "gradient"])
+@pytest.mark.parametrize("tier", ["attention", "gradient", "difference"])
 def test_sums_go_along_with_answers_to_removals_it_has_not_seen(tier):
     config = with_tier(replace(STUDENT, steps=150, dropout=0.0, feature_dropout=0.0), tier)
     trained = learn_removals([(CLASSIFIER, texts(40))], config=config, removals=8)

@@ -273,7 +273,7 @@ BRIEF = replace(ACROSS_TASKS, steps=3)
 
 
 class TestSetsOfHeads:
-    @pytest.mark.parametrize("tier", ["attention", "gradient"])
+    @pytest.mark.parametrize("tier", ["attention", "gradient", "difference"])
     def test_one_network_learns_from_classifiers_with_other_heads_and_explains_a_third(self, planted, tier):
         sources = [
             Source(classifier=tiny_classifier("bert", seed=1), train=planted[:90], family="one"),

@@ -149,9 +149,10 @@ EXPNET_DIFFERENCE = Method(
     function=expnet_difference,
     paper="Mihaila 2026, arXiv:2601.14112, and Shrikumar et al. 2017, arXiv:1704.02685",
     forward="2",
-    backward="2",
+    backward="1",
     signed=False,
     uses_target=True,
+    shares_forward=True,
 )
 
 

@@ -48,7 +48,7 @@ GRAD_SAM_DEEPLIFT = Method(
     function=grad_sam_deeplift,
     paper="Barkan et al. 2021, arXiv:2204.11073, and Shrikumar et al. 2017, arXiv:1704.02685",
     forward="3",
-    backward="3",
+    backward="2",
     signed=True,
     uses_target=True,
 )
