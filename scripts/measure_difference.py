@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +48,15 @@ MARKS = replace(with_tier(ACROSS_TASKS, "difference"), steps=400)
 USED = replace(MARKS, steps=600)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DifferenceSource:
-    """A classifier, marked texts to learn from and to measure on, and its answers to removals from each."""
+    """A classifier, marked texts to learn from and to measure on, and its answers to removals from each, if needed."""
 
     name: str
     plan: TaskPlan
     classifier: Classifier
     train: Sequence[Record]
     held: Sequence[Record]
-    learned: Sequence[Removals]
-    judged: Sequence[Removals]
 
     @classmethod
     def of(cls, name: str, workshop: Workshop) -> "DifferenceSource":
@@ -70,13 +68,22 @@ class DifferenceSource:
         held = [(dev or train)[i] for i in draw(dev or train, JUDGED, 0)]
         judged = {record.text for record in held}
         train = [record for record in train if record.text not in judged][:LEARNED]
-        network = new_scorer(classifier, USED)
-        said = [
-            list(answers(classifier, [record.text for record in some], network, REMOVALS, seed, None))
-            for seed, some in ((0, train), (1, held))
-        ]
-        print(name, *map(len, said), flush=True)
-        return cls(name, plan, classifier, train, held, *said)
+        return cls(name, plan, classifier, train, held)
+
+    @cached_property
+    def learned(self) -> list[Removals]:
+        """Its answers to removals from the texts to learn from."""
+        return self._answers(self.train, 0)
+
+    @cached_property
+    def judged(self) -> list[Removals]:
+        """Its answers to removals from the texts to measure on."""
+        return self._answers(self.held, 1)
+
+    def _answers(self, records: Sequence[Record], seed: int) -> list[Removals]:
+        texts, network = [record.text for record in records], new_scorer(self.classifier, USED)
+        print(self.name, len(texts), flush=True)
+        return list(answers(self.classifier, texts, network, REMOVALS, seed, None))
 
 
 def main() -> None:

@@ -17,7 +17,11 @@ def adapt(
     ],
     output: options.ExpNetFolder,
     teacher: Annotated[
-        str, typer.Option(help="ExpNet to distil: universal, universal/attention, a folder or a hub id; or none.")
+        str,
+        typer.Option(
+            help="ExpNet to distil: universal, the one that suits the tier; universal/attention, a folder or a hub id; "
+            "or none."
+        ),
     ] = "universal",
     removals: Annotated[
         int,
@@ -49,7 +53,7 @@ def adapt(
 ) -> None:
     """Train an ExpNet on texts without marks: from another ExpNet, and from what the classifier depends on in them."""
     from expnet.explainer import load_classifier
-    from expnet.network.universal import named
+    from expnet.network.universal import named, teacher_of
     from expnet.training.adapt import adapt as distil
 
     given = list(texts_of(texts, offsets=offsets.value, text=text))
@@ -59,7 +63,7 @@ def adapt(
     )
     network = distil(
         classifier,
-        None if teacher == "none" else named(teacher),
+        None if teacher == "none" else teacher_of(tier.value) if teacher == "universal" else named(teacher),
         learn,
         removals=removals,
         target_method=target_method,
