@@ -51,6 +51,18 @@ def means(measured: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{len(tasks)} classifiers, seed {measured['seed']}, expnet {measured['expnet']}."])
 
 
+def by_classifier(measured: dict[str, Any]) -> str:
+    """Return average precision and comprehensiveness of each explainer on each classifier, without intervals."""
+    tasks = measured["tasks"]
+    lines = [f"| explainer | {' | '.join(tasks)} |", f"|---|{'---|' * len(tasks)}"]
+    for name in next(iter(tasks.values())):
+        cells = [
+            f"{of[name]['average_precision'][0]:.3f} / {of[name]['comprehensiveness'][0]:.3f}" for of in tasks.values()
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def sums(measured: dict[str, Any]) -> str:
     """Return how scores add up to the logit on each classifier: correlation and median error of each network."""
     networks = list(next(iter(measured["sums"].values())))

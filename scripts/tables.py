@@ -72,6 +72,9 @@ def pages() -> dict[Path, str]:
         "used": research_tables.front(read("used")),
         "used means": research_tables.means(read("used")),
         "sums": research_tables.sums(read("used")),
+        "difference means": research_tables.means(read("difference")),
+        "difference": research_tables.by_classifier(read("difference")),
+        "difference sums": research_tables.sums(read("difference")),
         "prompts": research_tables.prompts(read("prompts")),
     }
     pages = {ROOT / "docs" / f"{plan}-tables.md": whole(plan, sections[plan]) for plan in PLANS}

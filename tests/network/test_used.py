@@ -17,6 +17,7 @@ from expnet.rationales import Record
 from expnet.text.texts import Text
 from expnet.training.build import continued, with_used
 from expnet.training.config import ACROSS_TASKS
+from expnet.training.fit import fit
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier, tiny_explainer
 from tests.methods.test_traced import counted
 
@@ -124,3 +125,14 @@ def test_training_on_marks_leaves_it_as_it_is():
     assert all(torch.equal(again.state_dict()[name], weights) for name, weights in BOTH.state_dict().items())
     other = random_network(HEAD_SET, seed=1)
     assert_close(with_used(other, BOTH.used).effects(features()[1]), BOTH.effects(features()[1]), rtol=0, atol=0)
+
+
+def test_marks_leave_what_is_known_of_the_second_output():
+    known = {"classifiers": ["another"], "removals": 16}
+    start = random_network(replace(HEAD_SET, used=True, provenance={"used": known, "texts": 7}))
+    text = Text.of("a good film")
+    marked = [Record(str(i), text, None, text.words[1:2]) for i in range(4)]
+    learned = fit(CLASSIFIER, marked, start=start, steps=1)
+    assert learned.config.provenance["used"] == known
+    assert learned.config.provenance["texts"] == 4
+    assert "used" not in fit(CLASSIFIER, marked, start=random_network(HEAD_SET), steps=1).config.provenance

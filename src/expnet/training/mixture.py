@@ -151,5 +151,7 @@ def _sign(
         "fit": asdict(config),
         "versions": versions(),
     }
+    if network.config.used and "used" in network.config.provenance:
+        provenance["used"] = network.config.provenance["used"]  # marks taught the first output alone
     network.config = replace(network.config, provenance=provenance)
     return network

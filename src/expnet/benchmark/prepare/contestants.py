@@ -59,7 +59,7 @@ def _networks(plan: Plan, workshop: Workshop, task: TaskPlan) -> Iterator[Contes
     for round, seed in enumerate(plan.seeds):
         version = workshop.version(task, round)
         for tier in plan.tiers:
-            label = "expnet_gradient" if tier == "gradient" else "expnet"
+            label = "expnet" if tier == "attention" else f"expnet_{tier}"
             for experiment, shots, start in _trainings(plan, workshop, task):
                 if experiment == "shipped" and round >= len(workshop.versions(task)):
                     continue  # no seed makes it another

@@ -16,7 +16,11 @@ from expnet.metrics.statistics import estimate
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 HEADLINE = "average_precision"
-_NAMES = {"expnet": "ExpNet", "expnet_gradient": "ExpNet with gradients"}
+_NAMES = {
+    "expnet": "ExpNet",
+    "expnet_gradient": "ExpNet with gradients",
+    "expnet_difference": "ExpNet with differences",
+}
 FROM_SCRATCH = "from scratch"  # rows say "nothing"
 
 
