@@ -16,6 +16,7 @@ from expnet.network.heads import HeadSetConfig
 from expnet.network.inputs import blank_of
 from expnet.text.texts import Text
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier
+from tests.models import ARCHITECTURES
 
 TEXTS = [Text.of("a good film."), Text.of("bad"), Text.of("the first one is long, but the second is good!")]
 TARGET = torch.tensor([0, 1, 2])
@@ -148,3 +149,35 @@ def test_a_saved_network_on_differences_comes_back_with_both_outputs(tmp_path):
             score(classifier, classifier.encode(TEXTS), TARGET, network=network) for network in (NETWORK, again)
         )
         assert_close(ours, theirs, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_texts_of_one_length_share_a_baseline_and_score_as_alone(architecture):
+    classifier, seen = tiny_classifier(architecture), []
+    texts = [Text.of(text) for text in ("a good film", "the bad text", "bad", "a good text", "good")]
+    encoding, target = classifier.encode(texts), torch.tensor([0, 1, 2, 1, 0])
+    blank = blank_of(classifier)
+    alone = []
+    for row, text in enumerate(texts):
+        one = classifier.encode([text])
+        alone.append(DifferencePass(classifier.model, one.inputs("cpu"), one.real, blank).scores(target[row : row + 1]))
+    hook = classifier.model.register_forward_pre_hook(
+        lambda _, __, given: seen.append(len(given["input_ids"])), with_kwargs=True
+    )
+    together = DifferencePass(classifier.model, encoding.inputs("cpu"), encoding.real, blank).scores(target)
+    hook.remove()
+    assert seen == [2, 5]
+    for row, scores in enumerate(alone):
+        assert_close(together[row, encoding.mask[row]], scores[0], atol=1e-5, rtol=1e-3)
+
+
+def test_rows_that_differ_in_anything_but_words_have_baselines_of_their_own():
+    classifier = tiny_classifier()
+    encoding = classifier.encode([Text.of("a good film"), Text.of("a good", "film"), Text.of("a good film")])
+    seen = []
+    hook = classifier.model.register_forward_pre_hook(
+        lambda _, __, given: seen.append(len(given["input_ids"])), with_kwargs=True
+    )
+    DifferencePass(classifier.model, encoding.inputs("cpu"), encoding.real, blank_of(classifier))
+    hook.remove()
+    assert seen == [2, 3]

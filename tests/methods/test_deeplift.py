@@ -44,7 +44,7 @@ class Ruled(TorchFunctionMode):
 
 def multipliers(function: Callable[[Tensor], Tensor], text: Tensor, without: Tensor) -> Tensor:
     """Return what each number of the texts is multiplied with; the function gives one number for each text."""
-    rules, text = Rules("the function"), text.detach().requires_grad_()
+    rules, text = Rules("the function", torch.arange(len(text))), text.detach().requires_grad_()
     with torch.no_grad(), Ruled(rules):
         function(without)
     rules.replay()
@@ -235,7 +235,8 @@ class TestClassifiers:
 
     @pytest.mark.parametrize("architecture", [*ARCHITECTURES, "gemma2"])
     def test_the_rules_leave_the_logits_as_they_are(self, architecture):
-        model, given, rules = build(architecture), inputs(), Rules(architecture)
+        model, given = build(architecture), inputs()
+        rules = Rules(architecture, torch.arange(len(given["input_ids"])))
         with differentiable():
             first = run(model, given, rules=rules.of_functions()).logits
             rules.replay()

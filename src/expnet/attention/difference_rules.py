@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Int
 from torch import Tensor
 
 from expnet.attention.intercept import Rule
@@ -27,9 +28,9 @@ Slope = Callable[[Function, Sequence[Tensor], Sequence[Tensor]], Tensor]
 class Rules:
     """What to do instead of torch functions: first for baselines, whose values it remembers, then for their texts."""
 
-    def __init__(self, name: str) -> None:
-        """Begin with the baselines of a model of this name."""
-        self._name = name
+    def __init__(self, name: str, of_text: Int[Tensor, " batch"]) -> None:
+        """Begin with the baselines of a model of this name; `of_text` says which of them is each text's."""
+        self._name, self._of_text, self._baselines = name, of_text, int(of_text.max()) + 1
         self._seen: list[tuple[Tensor, ...]] = []
         self._place: int | None = None  # None while it remembers
 
@@ -52,11 +53,13 @@ class Rules:
         result: Tensor
         if self._place is None:
             result = function(*inputs)
-            self._seen.append((*inputs, result))
+            self._seen.append((*inputs, result) if kind is _Curve else inputs)
             return result
-        before = self._seen[self._place] if self._place < len(self._seen) else ()
+        shapes = [values.shape for values in inputs] + ([inputs[0].shape] if kind is _Curve else [])
+        seen = self._seen[self._place] if self._place < len(self._seen) else ()
+        before = [self._of_texts(values, shape) for values, shape in zip(seen, shapes, strict=False)]
         self._place += 1
-        if [values.shape for values in before[:-1]] != [values.shape for values in inputs]:
+        if [values.shape for values in before] != shapes:
             raise UnsupportedModelError(
                 f"{self._name} computes other things for a text than for one of the same length that says nothing, so "
                 "that DeepLIFT cannot compare them. Integrated gradients need no comparison."
@@ -65,6 +68,12 @@ class Rules:
         depend = all(values.requires_grad for values in inputs)
         result = kind.apply(function, settings, before, *inputs) if depend else function(*inputs)
         return result
+
+    def _of_texts(self, values: Tensor, shape: torch.Size) -> Tensor:
+        """Return for each text what its baseline had; the batch may have been merged with the axes behind it."""
+        if values.shape == shape or values.ndim == 0 or len(values) % self._baselines:
+            return values
+        return values.unflatten(0, (self._baselines, -1))[self._of_text].flatten(0, 1)
 
     def _bend(self, slope: Slope) -> Rule:
         def rule(function: Function, x: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -143,7 +152,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, product: Function, _: None, before: Sequence[Tensor], a: Tensor, b: Tensor) -> Tensor:
-        ctx.product, ctx.before = product, before[:2]
+        ctx.product, ctx.before = product, before
         ctx.save_for_backward(a, b)
         result: Tensor = product(a, b)
         return result

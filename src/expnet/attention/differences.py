@@ -50,21 +50,24 @@ class DifferencePass:
         ends: list[Tensor] = []
 
         def empty(raw: Tensor) -> Tensor:
-            ends.append(torch.where(real.to(raw.device)[..., None], blank, raw.detach()))
+            ends.append(torch.where(real[some].to(raw.device)[..., None], blank, raw.detach()))
             return ends[-1]
 
         def text(raw: Tensor) -> Tensor:
             ends.append(raw.detach().requires_grad_())
             return ends[-1]
 
-        rules, attend = Rules(type(model).__name__), (lambda _, layer: layer) if matrices else None
+        some, of_text = _different(inputs, real)
+        rules = Rules(type(model).__name__, of_text)
+        attend = (lambda _, layer: layer) if matrices else None
         with torch.inference_mode(False), torch.enable_grad():
             self._inputs = {name: tensor.clone() for name, tensor in inputs.items()}  # see `GradientPass`
+            bare = {name: tensor[some] for name, tensor in self._inputs.items()}
             with torch.no_grad():
-                before = run(model, self._inputs, embed=empty, attend=attend, rules=rules.of_functions(), keep=False)
+                before = run(model, bare, embed=empty, attend=attend, rules=rules.of_functions(), keep=False)
             rules.replay()
             self._pass = run(model, self._inputs, embed=text, attend=attend, rules=rules.of_functions())
-        self._model, self._before, (self._without, self._text) = model, before.logits, ends
+        self._model, self._before, self._without, self._text = model, before.logits[of_text], ends[0][of_text], ends[1]
         self._known: tuple[Tensor, Signals] | None = None
 
     @property
@@ -117,6 +120,21 @@ class DifferencePass:
         scores = (multipliers[-1] * (self._text.detach() - self._without)).sum(-1)
         _check(scores, after.detach(), before, type(self._model).__name__, multipliers[-1].dtype)
         return scores, multipliers
+
+
+def _different(inputs: Mapping[str, Tensor], real: Tensor) -> tuple[Int[Tensor, " some"], Int[Tensor, " batch"]]:
+    """Return rows whose baselines differ from all others, and which of these baselines is each row's.
+
+    Texts of the same number of tokens mostly have the same, which then runs once.
+    """
+    ids = inputs["input_ids"].masked_fill(real.to(inputs["input_ids"].device), -1)
+    rows = torch.cat([ids, *(tensor.flatten(1) for name, tensor in inputs.items() if name != "input_ids")], 1)
+    places = torch.arange(len(rows), device=rows.device)
+    different, of_text = rows.unique(dim=0, return_inverse=True)
+    if len(different) == len(rows):
+        return places, places
+    first = places.new_full((len(different),), len(rows)).scatter_reduce(0, of_text, places, "amin")
+    return first, of_text
 
 
 def difference_signals(
