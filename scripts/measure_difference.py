@@ -43,6 +43,7 @@ OUTPUT = ROOT / "docs" / "difference.json"
 DEMOS = ("demo/sentiment", "demo/acceptability", "demo/hate-speech")
 RULES = ("random", "generic_relevance", "grad_sam", "deeplift", "grad_sam_deeplift")
 OUTPUTS = ("expnet_used", "expnet_both")
+BASES = "all-MiniLM-L6-v2, paraphrase-MiniLM-L3-v2, multilingual-e5-small and all-mpnet-base-v2"
 JUDGED, LEARNED, REMOVALS = 40, 150, 16
 MARKS = replace(with_tier(ACROSS_TASKS, "difference"), steps=400)
 USED = replace(MARKS, steps=600)
@@ -168,8 +169,7 @@ def ship(network: ExpNet, report: dict[str, Any], sources: Sequence[DifferenceSo
         mean, low, high, texts = precision["differences, neither: expnet_difference"]
         sets[name] = {"ours": mean, "interval": [low, high], "texts": texts, "seeds": 1}
         sets[name] |= {"best": precision[best][0], "best method": best, "random": precision["random"][0]}
-    known = {"learned": families, "base": "all-MiniLM-L6-v2, paraphrase-MiniLM-L3-v2, multilingual-e5-small and "}
-    known["base"] += "all-mpnet-base-v2"
+    known: dict[str, Any] = {"learned": families, "base": BASES}
     known |= {"metric": "average_precision", "versions": [__version__], "sets": sets}
     path = FOLDER / "report.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"difference": known}, indent=1) + "\n")

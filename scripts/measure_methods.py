@@ -33,6 +33,7 @@ import transformers
 import expnet
 from expnet.errors import ExpnetError
 from expnet.methods.registry import TABLE, find_method
+from expnet.network.channels import Tier
 from expnet.network.heads import HeadSetConfig
 from expnet.timing.clock import interleave
 
@@ -111,7 +112,7 @@ def speed(methods: list[expnet.Method], repeats: int, seconds: float, peers: boo
             # No demo has a network with gradients; its weights do not affect the time.
             network = explainer.network
             if method.uses_target:
-                tier = "difference" if method.name == "expnet_difference" else "gradient"
+                tier: Tier = "difference" if method.name == "expnet_difference" else "gradient"
                 network = expnet.ExpNet(replace(GRADIENT, features=HeadSetConfig(tier=tier))).eval()
 
             def run(

@@ -7,6 +7,7 @@ import torch
 from expnet.explainer import Explainer
 from expnet.methods.method import Method
 from expnet.model.classifier import Classifier
+from expnet.network.channels import Tier
 from expnet.network.config import ExpNetConfig
 from expnet.network.expnet import ExpNet
 from expnet.network.heads import HeadSetConfig
@@ -33,7 +34,7 @@ def tiny_network(classifier: Classifier, method: Method) -> ExpNet | None:
         return None
     if not method.uses_target:
         return tiny_explainer(classifier).network
-    tier = "difference" if method.name == "expnet_difference" else "gradient"
+    tier: Tier = "difference" if method.name == "expnet_difference" else "gradient"
     return random_network(replace(HEAD_SET, features=HeadSetConfig(tier=tier), used=True))
 
 

@@ -73,7 +73,8 @@ class Rules:
         """Return for each text what its baseline had; the batch may have been merged with the axes behind it."""
         if values.shape == shape or values.ndim == 0 or len(values) % self._baselines:
             return values
-        return values.unflatten(0, (self._baselines, -1))[self._of_text].flatten(0, 1)
+        of_texts: Tensor = values.unflatten(0, (self._baselines, -1))[self._of_text].flatten(0, 1)
+        return of_texts
 
     def _bend(self, slope: Slope) -> Rule:
         def rule(function: Function, x: Any, *args: Any, **kwargs: Any) -> Tensor:
