@@ -103,7 +103,7 @@ def test_methods_of_one_network_share_the_two_passes_and_say_what_each_says_alon
     hook.remove()
     assert len(ran) == 2
     for method in methods:
-        (found,), alone = together[method], explainer.explain("a good film", method=method)
+        ((found,),), alone = together[method], explainer.explain("a good film", method=method)
         for one, other in zip(found.words, alone.words, strict=True):
             assert one.score == pytest.approx(other.score, abs=1e-6)
 

@@ -67,9 +67,9 @@ def by_hand(explainer, method, options, texts, target=None):
 
 
 def test_methods_of_one_forward_pass_read_the_one_that_predicts():
-    assert {method.name for method in READING} == {
-        method.name for method in TABLE if method.forward == "1" and method.backward in ("0", "1")
-    }
+    of_one = {method.name for method in TABLE if method.forward == "1" and method.backward in ("0", "1")}
+    # Its pass over texts predicts; the one over baselines comes before.
+    assert {method.name for method in READING} == of_one | {"expnet_difference"}
 
 
 @pytest.mark.parametrize("method", [m for m in TABLE if "network" not in m.supplied], ids=lambda method: method.name)
