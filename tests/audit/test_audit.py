@@ -98,7 +98,8 @@ def test_without_the_text_no_word_of_it_is_in_the_record_or_on_its_page(explaine
     asked = Asked(target="LABEL_0")
     hidden = record_decision(explainer, secret, asked=asked, keep_text=False)
     for shown in (hidden.to_json(), decision_page(hidden)):
-        assert not re.search("zebra|xylophone|good|bad", shown)
+        told = re.sub(r"\b[0-9a-f]{64}\b", "", shown)  # a hash may spell a word such as "bad"
+        assert not re.search("zebra|xylophone|good|bad", told)
         assert hashlib.sha256(b"zebra good").hexdigest() in shown
     assert hidden.explanation.text == "·····" + " " + "····"
     assert [word.score for word in hidden.explanation.words] == [w.score for w in explainer.explain(secret).words]
