@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from expnet.audit import Asked, AuditRecord
+from expnet.audit import Asked, AuditRecord, DecisionContext, Signature
 from expnet.audit.dataset import AuditedRow, Comparison, FileRecord
 from expnet.audit.drift import Change, Drift
 from expnet.audit.record import Part
@@ -13,6 +13,11 @@ from expnet.identity import sha256
 from expnet.metrics.removal import RANDOM, Checked
 from expnet.metrics.statistics import Estimate
 from tests.explanation.test_render import everywhere
+
+STATEMENTS = (
+    *("id", "external_id", "action", "reviewer", "override"),
+    *("purpose", "legal_ground", "recourse", "retention"),
+)
 
 
 def decision_of(name: str) -> AuditRecord:
@@ -30,6 +35,15 @@ def decision_of(name: str) -> AuditRecord:
         models=models_of(name),
         trust=name,
         versions={name: name},
+        context=DecisionContext(
+            automation="confirmed",
+            threshold=0.8,
+            language="pt-BR",
+            previous="0" * 64,
+            model_card_sha256="1" * 64,
+            **dict.fromkeys(STATEMENTS, name[:10000] or "-"),
+        ),
+        signature=Signature(algorithm=name[:10_000] or "-", key=name[:10_000] or "-", value=name[:10_000] or "-"),
     )
 
 

@@ -330,10 +330,10 @@ def test_what_no_record_holds_is_refused_since_nothing_could_compare_it(explaine
 def test_what_is_no_record_is_refused_with_what_was_found(record):
     with pytest.raises(InputError, match="is not valid JSON"):
         AuditRecord.from_json("{")
-    with pytest.raises(InputError, match="'expnet decision', schema 1; got list"):
+    with pytest.raises(InputError, match="'expnet decision', schema 1 or 2; got list"):
         AuditRecord.from_json("[]")
-    with pytest.raises(InputError, match=r"got \('expnet decision', 2\)"):
-        AuditRecord.from_json(json.dumps(record.to_dict() | {"schema": 2}))
+    with pytest.raises(InputError, match=r"got \('expnet decision', 3\)"):
+        AuditRecord.from_json(json.dumps(record.to_dict() | {"schema": 3}))
     with pytest.raises(InputError, match=r"damaged.*lacks \['trust'\]"):
         AuditRecord.from_json(resealed(without(record, "trust")))
     for name in ("text", "explanation", "asked", "checks"):

@@ -19,6 +19,25 @@ if TYPE_CHECKING:  # importing them at run time would need pyarrow, which the pa
 
 _CLEARLY = 0.05  # smaller differences should not be interpreted
 _HERE = Path(__file__).parent
+_STATED = {
+    "action": "What was done",
+    "threshold": "Threshold for it",
+    "automation": "Part of people",
+    "reviewer": "Looked at by",
+    "override": "Decided instead",
+    "recourse": "What can be done about it",
+    "legal_ground": "Legal ground",
+    "purpose": "Purpose of the model",
+    "language": "Language of the text",
+    "id": "Name here",
+    "external_id": "Name elsewhere",
+    "retention": "Kept",
+}
+_AUTOMATION = {
+    "automatic": "none: it took effect before a person looked at it",
+    "confirmed": "a person had to confirm it",
+    "advisory": "a person decided; the model's output was one input",
+}
 
 
 def decision_page(record: AuditRecord) -> str:
@@ -31,6 +50,7 @@ def decision_page(record: AuditRecord) -> str:
         reading=Markup(html.reading(explanation)),  # the renderer escapes
         verdict=verdict(record.checks) if record.checks else "",
         date=_date(record.created),
+        stated=_stated(record),
         options=", ".join(f"{name} = {value}" for name, value in record.asked.options.items()),
     )
     return html.document([content], "Record of a decision", style=_STYLE)
@@ -68,6 +88,16 @@ def verdict(checks: tuple[Checked, ...]) -> str:
         "Removing these words changed the decision about as much as removing random words: it does not depend on "
         "these words alone. Other words may say the same, or the model may read the text as a whole."
     )
+
+
+def _stated(record: AuditRecord) -> dict[str, str]:
+    """Return what is stated about a decision, under names for readers; hashes have their place elsewhere."""
+    told = record.context.to_dict()
+    if "automation" in told:
+        told["automation"] = _AUTOMATION[told["automation"]]
+    if "threshold" in told:
+        told["threshold"] = f"from {told['threshold']:g} on"
+    return {shown: told[name] for name, shown in _STATED.items() if name in told}
 
 
 def _faithful(measured: "Faithfulness") -> str:
