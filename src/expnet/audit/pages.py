@@ -1,4 +1,7 @@
-"""Audit records as pages for readers who know neither the model nor statistics; one file, no script."""
+"""Audit records as pages for readers who know neither the model nor statistics; one file that loads nothing.
+
+The page of a decision has no script. That of a file has one, which only chooses and orders the rows that it lists.
+"""
 
 import math
 from pathlib import Path
@@ -13,8 +16,8 @@ from expnet.metrics.removal import RANDOM, Checked
 from expnet.metrics.statistics import Estimate
 
 if TYPE_CHECKING:  # importing them at run time would need pyarrow, which the page of a decision does not use
-    from expnet.audit.dataset import FileRecord
     from expnet.audit.drift import Drift
+    from expnet.audit.file_record import FileRecord
     from expnet.audit.sample import Faithfulness
 
 _CLEARLY = 0.05  # smaller differences should not be interpreted
@@ -22,15 +25,15 @@ _HERE = Path(__file__).parent
 _STATED = {
     "action": "What was done",
     "threshold": "Threshold for it",
-    "automation": "Part of people",
+    "automation": "Role of people",
     "reviewer": "Looked at by",
     "override": "Decided instead",
     "recourse": "What can be done about it",
     "legal_ground": "Legal ground",
     "purpose": "Purpose of the model",
     "language": "Language of the text",
-    "id": "Name here",
-    "external_id": "Name elsewhere",
+    "id": "Number or name",
+    "external_id": "Known elsewhere as",
     "retention": "Kept",
 }
 _AUTOMATION = {
@@ -65,9 +68,12 @@ def file_page(record: "FileRecord") -> str:
         scale=max((driver.score for drivers in record.drivers.values() for driver in drivers), default=0),
         tallest=max(counts, default=0),
         date=_date(record.created),
+        listed={row.row for row in record.listed},
+        classes=list(record.labels),
         faithful="" if record.faithfulness is None else _faithful(record.faithfulness),
     )
-    return html.document([content], "Record of a file of decisions", style=_STYLE)
+    script = _SCRIPT if record.listed else ""
+    return html.document([content], "Record of a file of decisions", style=_STYLE, script=script)
 
 
 def verdict(checks: tuple[Checked, ...]) -> str:
@@ -140,6 +146,7 @@ def _count(value: int) -> str:
 
 
 _STYLE = (_HERE / "templates" / "audit.css").read_text(encoding="utf-8")
+_SCRIPT = (_HERE / "templates" / "file.js").read_text(encoding="utf-8")
 _TEMPLATES = environment(_HERE / "templates")
 _TEMPLATES.filters |= {"interval": _interval, "figure": _figure, "apart": _apart, "count": _count}
 _TEMPLATES.globals["RANDOM"] = RANDOM

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from expnet.audit import AuditRecord
-    from expnet.audit.dataset import FileRecord
+    from expnet.audit.file_record import FileRecord
     from expnet.audit.verifying import Difference
 
 _SUFFIXES = (".json", ".html")
@@ -107,6 +107,9 @@ def file(
     least_rows: Annotated[
         int, typer.Option(min=1, help="Rows of a class in which a word must occur to be listed.")
     ] = 10,
+    rows: Annotated[
+        int, typer.Option(min=0, max=1000, help="Rows to list, to filter and search them; 0 lists none.")
+    ] = 500,
     seed: options.SeedOption = 0,
     output: options.RecordOutputs = None,
     without_text: options.WithoutTextOption = False,
@@ -145,6 +148,7 @@ def file(
         explainer=loaded,
         sample=sample,
         least_rows=least_rows,
+        most_listed=rows,
         seed=seed,
         keep_text=not without_text,
         progress=sys.stderr.isatty(),
