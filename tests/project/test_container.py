@@ -48,7 +48,7 @@ def test_every_file_that_is_copied_is_in_the_repository_and_not_ignored():
 def test_what_is_installed_is_pinned_and_its_extras_exist():
     installed = [rest for rest in of("RUN", 0) if "pip install" in rest]
     torch, package = installed
-    pattern = re.search(r"grep --only-matching '([^']+)' (\S+)", torch)
+    pattern = re.search(r"grep --only-matching '([^']+)' ([\w.]+)", torch)
     pinned = re.findall(pattern[1], (ROOT / pattern[2]).read_text(encoding="utf-8"), re.MULTILINE)
     assert len(pinned) == 1
     assert "--constraint constraints.txt" in package

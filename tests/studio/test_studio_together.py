@@ -107,18 +107,27 @@ def test_a_training_takes_the_own_marks_unless_others_are_chosen(desks):
     assert len(desks["cy"].marked("any")) == 4
 
 
-def test_the_fit_page_offers_the_choice_and_keeps_what_was_chosen(desks, tmp_path):
-    cy = desks["cy"]
+def test_the_fit_page_offers_the_choice_and_keeps_what_was_chosen(desks, tmp_path, monkeypatch, explainer):
+    cy, trained_on = desks["cy"], []
+
+    def fit(_classifier, train, **_):
+        trained_on.append([words_of(record) for record in train])
+        return explainer.network
+
+    monkeypatch.setattr("expnet.studio.fitting.fit", fit)
     assert (len(cy.marked("own")), cy.ready) == (3, True)  # too few of my own, enough of all
     client = Browser(create_app(cy))
     shown = Page(client.get("/fit").text)
     assert [attrs["value"] for attrs, _ in shown.all("option")] == ["own", "any", "most"]
     refused = client.post("/fit", data={})
     assert "Fit needs 4 texts" in refused.text
-    assert "Expected marks of own, any, most; got 'theirs'" in client.post("/fit", data={"source": "theirs"}).text
+    assert (
+        "Expected marks of own, any, most; got &#39;theirs&#39;" in client.post("/fit", data={"source": "theirs"}).text
+    )
     client.post("/fit", data={"source": "most"})
     cy.fitting.join(120)
     assert (cy.fitting.stage, cy.fitting.marked) == ("done", 4)
+    assert trained_on[0] == [{1}, {1}, {1}, {1}]
     assert "It learned from 4 texts, with the words that most annotators marked, in" in client.get("/fit").text
     assert read_outcome(tmp_path / "cy-fit.json").source == "most"
     left = (tmp_path / "cy-fit.json").read_text().replace(' "source": "most",\n', "")
