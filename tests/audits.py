@@ -1,11 +1,12 @@
 """What the tests of records share: records of tiny decisions, with any string wherever one can get in."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from expnet.audit import Asked, AuditRecord
-from expnet.audit.dataset import AuditedRow, Comparison, FileRecord
+from expnet.audit import Asked, AuditRecord, DecisionContext, Signature
 from expnet.audit.drift import Change, Drift
+from expnet.audit.file_record import AuditedRow, Comparison, FileRecord
 from expnet.audit.record import Part
 from expnet.audit.sample import Faithfulness
 from expnet.audit.words import Driver
@@ -13,6 +14,11 @@ from expnet.identity import sha256
 from expnet.metrics.removal import RANDOM, Checked
 from expnet.metrics.statistics import Estimate
 from tests.explanation.test_render import everywhere
+
+STATEMENTS = (
+    *("id", "external_id", "action", "reviewer", "override"),
+    *("purpose", "legal_ground", "recourse", "retention"),
+)
 
 
 def decision_of(name: str) -> AuditRecord:
@@ -30,6 +36,15 @@ def decision_of(name: str) -> AuditRecord:
         models=models_of(name),
         trust=name,
         versions={name: name},
+        context=DecisionContext(
+            automation="confirmed",
+            threshold=0.8,
+            language="pt-BR",
+            previous="0" * 64,
+            model_card_sha256="1" * 64,
+            **dict.fromkeys(STATEMENTS, name[:10000] or "-"),
+        ),
+        signature=Signature(algorithm=name[:10_000] or "-", key=name[:10_000] or "-", value=name[:10_000] or "-"),
     )
 
 
@@ -83,10 +98,11 @@ def file_of(name: str) -> FileRecord:
         labels=labels,
         histogram={label: (0,) * 19 + (count,) for label, count in labels.items()},
         least_rows=1,
-        drivers={label: [Driver(name, 2, 0.5, 1.5)] for label in labels},
+        drivers={label: [Driver(name, 2, 0.5, 1.5, 2.0, (1,))] for label in labels},
         missed=1,
         clearest=(row,),
         doubtful=(row,),
+        listed=(row, replace(row, row=2, concentration=math.nan, clarity=math.nan)),
         unclear=1,
         faithfulness=Faithfulness(3, 1, 0.2, one, one, one, one, one, 0.1, 0.0),
         against=other,

@@ -98,7 +98,8 @@ def test_without_the_text_no_word_of_it_is_in_the_record_or_on_its_page(explaine
     asked = Asked(target="LABEL_0")
     hidden = record_decision(explainer, secret, asked=asked, keep_text=False)
     for shown in (hidden.to_json(), decision_page(hidden)):
-        assert not re.search("zebra|xylophone|good|bad", shown)
+        told = re.sub(r"\b[0-9a-f]{64}\b", "", shown)  # a hash may spell a word such as "bad"
+        assert not re.search("zebra|xylophone|good|bad", told)
         assert hashlib.sha256(b"zebra good").hexdigest() in shown
     assert hidden.explanation.text == "·····" + " " + "····"
     assert [word.score for word in hidden.explanation.words] == [w.score for w in explainer.explain(secret).words]
@@ -329,10 +330,10 @@ def test_what_no_record_holds_is_refused_since_nothing_could_compare_it(explaine
 def test_what_is_no_record_is_refused_with_what_was_found(record):
     with pytest.raises(InputError, match="is not valid JSON"):
         AuditRecord.from_json("{")
-    with pytest.raises(InputError, match="'expnet decision', schema 1; got list"):
+    with pytest.raises(InputError, match="'expnet decision', schema 1 or 2; got list"):
         AuditRecord.from_json("[]")
-    with pytest.raises(InputError, match=r"got \('expnet decision', 2\)"):
-        AuditRecord.from_json(json.dumps(record.to_dict() | {"schema": 2}))
+    with pytest.raises(InputError, match=r"got \('expnet decision', 3\)"):
+        AuditRecord.from_json(json.dumps(record.to_dict() | {"schema": 3}))
     with pytest.raises(InputError, match=r"damaged.*lacks \['trust'\]"):
         AuditRecord.from_json(resealed(without(record, "trust")))
     for name in ("text", "explanation", "asked", "checks"):

@@ -1,11 +1,13 @@
 """The record of a file says what stands in its shards: counted a second time, naively; and how far files are apart."""
 
+import base64
 import hashlib
 import json
 import math
 import os
 import shutil
 from collections import defaultdict
+from dataclasses import replace
 from importlib.resources import files
 from unicodedata import normalize
 
@@ -26,7 +28,7 @@ from expnet.audit.drift import distance, drift
 from expnet.audit.pages import file_page
 from expnet.audit.rows import Extremes, Reservoir, figures
 from expnet.audit.shards import open_explained
-from expnet.audit.words import Totals
+from expnet.audit.words import Totals, leading
 from expnet.cli.app import app
 from expnet.errors import BatchError, InputError, MismatchError
 from tests.audits import file_of
@@ -36,6 +38,7 @@ from tests.models import build, save
 from tests.payloads import PAYLOADS
 
 SCHEMA = json.loads(files("expnet.audit").joinpath("file.schema.json").read_text(encoding="utf-8"))
+SCRIPT = files("expnet.audit").joinpath("templates", "file.js").read_text(encoding="utf-8")
 VOCABULARY = ["good", "Good", "bad", "film", "ﬁlm", "!", "one", "long"]
 
 
@@ -92,11 +95,15 @@ def test_rows_statuses_classes_and_histogram_are_those_of_a_plain_count(record, 
 
 def test_the_words_of_each_class_are_those_of_a_plain_count(record, explained):
     scores_of, rows_with, rows_of = defaultdict(list), defaultdict(set), defaultdict(int)
+    leads, chance = defaultdict(int), defaultdict(float)
     for at, row in enumerate(read(explained / "here")):
         if row["x_status"] == "ok":
             rows_of[row["x_label"]] += 1
-            for word, score in zip(row["x_words"], row["x_scores"], strict=True):
+            top = sorted(range(len(row["x_words"])), key=lambda at: -row["x_scores"][at])[:3]
+            for place, (word, score) in enumerate(zip(row["x_words"], row["x_scores"], strict=True)):
                 word = normalize("NFKC", word).lower()
+                leads[row["x_label"], word] += place in top
+                chance[row["x_label"], word] += min(1, 3 / len(row["x_words"]))
                 if word != "!":
                     scores_of[row["x_label"], word].append(score)
                     rows_with[row["x_label"], word].add(at)
@@ -108,9 +115,11 @@ def test_the_words_of_each_class_are_those_of_a_plain_count(record, explained):
             everywhere = sum(len(rows_with[other, word]) for other in rows_of)
             here = len(rows_with[own, word])
             lift = (here / everywhere) / (rows_of[own] / total)
-            if own == label and here >= 3 and lift >= 1:
-                expected[word] = (here, pytest.approx(np.mean(scores), abs=1e-6), pytest.approx(lift))
-        assert {driver.word: (driver.rows, driver.score, driver.lift) for driver in drivers} == expected
+            lead = leads[own, word] / chance[own, word]
+            if own == label and here >= 3 and lift >= 1 and lead >= 1:
+                mean = pytest.approx(np.mean(scores), abs=1e-6)
+                expected[word] = (here, mean, pytest.approx(lift), pytest.approx(lead))
+        assert {driver.word: (driver.rows, driver.score, driver.lift, driver.lead) for driver in drivers} == expected
         assert [driver.score for driver in drivers] == sorted((driver.score for driver in drivers), reverse=True)
     assert any(drivers for drivers in record.drivers.values())
 
@@ -331,7 +340,65 @@ def test_what_is_no_whole_folder_of_one_job_is_refused(explained, explainer, tmp
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_the_page_of_a_file_can_be_written_whatever_stands_in_it(payload, tmp_path):
     (tmp_path / "page.html").write_text(file_page(file_of(payload)), encoding="utf-8")
-    assert "<script" not in (tmp_path / "page.html").read_text(encoding="utf-8").lower()
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    ours = f"<script>{SCRIPT}</script>"
+    assert page.count(ours) == 1
+    assert "<script" not in page.replace(ours, "").lower()
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'\"" in page
+    without = file_page(replace(file_of(payload), listed=()))
+    assert "<script" not in without.lower()
+    assert "script-src" not in without
+
+
+def test_words_that_are_merely_frequent_do_not_drive_a_class():
+    """In each row of ten words "the" stands five times with a middling score, and one other word leads."""
+    chance, totals, rows = np.random.default_rng(0), Totals(), []
+    for at in range(60):
+        words = ["the"] * 5 + [f"w{int(number)}" for number in chance.integers(0, 9, 4)] + ["great"]
+        rows.append(("a" if at % 2 else "b", 0.9, words, [0.5] * 5 + list(chance.random(4) * 0.9) + [0.95]))
+    totals.add(table_of(rows))
+    named = totals.drivers({"a": 30, "b": 30}, least=10, count=20)
+    table = {(row["label"], row["word"]): row for row in totals.table().to_pylist()}
+    assert named["a"][0].word == "great"
+    assert named["a"][0].lead == pytest.approx(10 / 3)  # always among the three top words of ten
+    assert table["a", "the"]["score"] / table["a", "the"]["count"] == pytest.approx(0.5)
+    assert table["a", "the"]["leads"] < table["a", "the"]["chance"] == pytest.approx(30 * 5 * 0.3)
+    assert "the" not in {driver.word for driver in named["a"]}
+
+
+def test_of_equal_scores_the_first_leads_and_short_rows_lead_as_a_whole():
+    leads, by_chance = leading(table_of([("a", 0.9, list("abcde"), [0.5] * 5), ("a", 0.9, list("ab"), [0.1, 0.2])]))
+    np.testing.assert_array_equal(leads, [1, 1, 1, 0, 0, 1, 1])
+    np.testing.assert_allclose(by_chance, [0.6] * 5 + [1, 1])
+
+
+def test_the_listed_rows_of_a_small_file_are_all_that_have_words(record, explained):
+    rows = read(explained / "here")
+    assert [row.row for row in record.listed] == [at for at, row in enumerate(rows) if row["x_status"] == "ok"]
+    for driver in (driver for drivers in record.drivers.values() for driver in drivers):
+        assert len(driver.examples) == driver.rows
+
+
+@pytest.mark.parametrize("most", [0, 5, 30])
+def test_the_listed_rows_of_a_larger_file_are_extremes_those_of_words_and_then_random_ones(explained, most):
+    record = record_file(explained / "here", least_rows=3, most_listed=most)
+    rows, numbers = read(explained / "here"), [row.row for row in record.listed]
+    assert (len(numbers), numbers) == (most, sorted(set(numbers)))
+    extremes = [row.row for row in (*record.clearest, *record.doubtful)]
+    assert set(extremes[:most]) <= set(numbers)
+    for label, drivers in record.drivers.items():
+        for driver in drivers:
+            scores = {}
+            for at, row in enumerate(rows):
+                if row["x_status"] == "ok" and row["x_label"] == label:
+                    held = zip(row["x_words"], row["x_scores"], strict=True)
+                    own = [score for word, score in held if normalize("NFKC", word).lower() == driver.word]
+                    scores |= {at: max(own)} if own else {}
+            ranked = sorted(scores, key=lambda row: (-scores[row], row))
+            assert list(driver.examples) == [row for row in ranked if row in numbers]
+            if most == 30:
+                assert driver.examples[0] == ranked[0]
 
 
 def test_the_command_writes_both_and_refuses_what_it_cannot_use(tmp_path):

@@ -128,7 +128,7 @@ def test_what_others_marked_is_not_shown_but_counted(tmp_path):
     assert pressed(page) == []
     assert page.one("span", class_="badge")[1] == "marked by ann"
     save(client, 1, [1, 2])
-    assert bob.people() == (1, pytest.approx(2 / 3))  # one word in common, of one and of two
+    assert (bob.people().texts, bob.people().f1) == (1, pytest.approx(2 / 3))  # one word in common, of one and of two
     assert "the mean token F1 of each two is 0.67" in client.get("/texts").text
 
 

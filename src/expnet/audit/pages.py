@@ -1,4 +1,7 @@
-"""Audit records as pages for readers who know neither the model nor statistics; one file, no script."""
+"""Audit records as pages for readers who know neither the model nor statistics; one file that loads nothing.
+
+The page of a decision has no script. That of a file has one, which only chooses and orders the rows that it lists.
+"""
 
 import math
 from pathlib import Path
@@ -13,12 +16,31 @@ from expnet.metrics.removal import RANDOM, Checked
 from expnet.metrics.statistics import Estimate
 
 if TYPE_CHECKING:  # importing them at run time would need pyarrow, which the page of a decision does not use
-    from expnet.audit.dataset import FileRecord
     from expnet.audit.drift import Drift
+    from expnet.audit.file_record import FileRecord
     from expnet.audit.sample import Faithfulness
 
 _CLEARLY = 0.05  # smaller differences should not be interpreted
 _HERE = Path(__file__).parent
+_STATED = {
+    "action": "What was done",
+    "threshold": "Threshold for it",
+    "automation": "Role of people",
+    "reviewer": "Looked at by",
+    "override": "Decided instead",
+    "recourse": "What can be done about it",
+    "legal_ground": "Legal ground",
+    "purpose": "Purpose of the model",
+    "language": "Language of the text",
+    "id": "Number or name",
+    "external_id": "Known elsewhere as",
+    "retention": "Kept",
+}
+_AUTOMATION = {
+    "automatic": "none: it took effect before a person looked at it",
+    "confirmed": "a person had to confirm it",
+    "advisory": "a person decided; the model's output was one input",
+}
 
 
 def decision_page(record: AuditRecord) -> str:
@@ -31,6 +53,7 @@ def decision_page(record: AuditRecord) -> str:
         reading=Markup(html.reading(explanation)),  # the renderer escapes
         verdict=verdict(record.checks) if record.checks else "",
         date=_date(record.created),
+        stated=_stated(record),
         options=", ".join(f"{name} = {value}" for name, value in record.asked.options.items()),
     )
     return html.document([content], "Record of a decision", style=_STYLE)
@@ -45,9 +68,12 @@ def file_page(record: "FileRecord") -> str:
         scale=max((driver.score for drivers in record.drivers.values() for driver in drivers), default=0),
         tallest=max(counts, default=0),
         date=_date(record.created),
+        listed={row.row for row in record.listed},
+        classes=list(record.labels),
         faithful="" if record.faithfulness is None else _faithful(record.faithfulness),
     )
-    return html.document([content], "Record of a file of decisions", style=_STYLE)
+    script = _SCRIPT if record.listed else ""
+    return html.document([content], "Record of a file of decisions", style=_STYLE, script=script)
 
 
 def verdict(checks: tuple[Checked, ...]) -> str:
@@ -68,6 +94,16 @@ def verdict(checks: tuple[Checked, ...]) -> str:
         "Removing these words changed the decision about as much as removing random words: it does not depend on "
         "these words alone. Other words may say the same, or the model may read the text as a whole."
     )
+
+
+def _stated(record: AuditRecord) -> dict[str, str]:
+    """Return what is stated about a decision, under names for readers; hashes have their place elsewhere."""
+    told = record.context.to_dict()
+    if "automation" in told:
+        told["automation"] = _AUTOMATION[told["automation"]]
+    if "threshold" in told:
+        told["threshold"] = f"from {told['threshold']:g} on"
+    return {shown: told[name] for name, shown in _STATED.items() if name in told}
 
 
 def _faithful(measured: "Faithfulness") -> str:
@@ -110,6 +146,7 @@ def _count(value: int) -> str:
 
 
 _STYLE = (_HERE / "templates" / "audit.css").read_text(encoding="utf-8")
+_SCRIPT = (_HERE / "templates" / "file.js").read_text(encoding="utf-8")
 _TEMPLATES = environment(_HERE / "templates")
 _TEMPLATES.filters |= {"interval": _interval, "figure": _figure, "apart": _apart, "count": _count}
 _TEMPLATES.globals["RANDOM"] = RANDOM

@@ -1,15 +1,14 @@
 """The audit record of one decision: everything needed to understand it later and to compute it again."""
 
 import json
-import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from expnet.audit.blanked import blanked
+from expnet.audit.context import DecisionContext, Signature
 from expnet.errors import InputError
-from expnet.explainer import Explainer
-from expnet.explanation.result import Explanation, Word
+from expnet.explanation.result import Explanation
 from expnet.files.parsing import (
     ANYTHING,
     FLAG,
@@ -23,16 +22,16 @@ from expnet.files.parsing import (
     table,
     whole,
 )
-from expnet.identity import models, sha256
-from expnet.metrics.removal import Checked, check
-from expnet.runtime.versions import versions
+from expnet.identity import sha256
+from expnet.metrics.removal import Checked
 from expnet.text.labels import as_one_target, as_target
-from expnet.text.texts import Text, as_text
 
-KIND, SCHEMA = "expnet decision", 1
+KIND, SCHEMA = "expnet decision", 2
+_FORMER = 1  # the schema before there were `context` and `signature`
+_BESIDE = ("sha256", "signature")  # fields that the seal does not cover
 _LONGEST = 10_000_000  # characters of a text; a record without its text claims a length that nothing else limits
 _TABLE = table(ANYTHING)
-_FIELDS = {
+_FORMER_FIELDS = {
     "created": TEXT,
     "text": _TABLE,
     "pair": optional(_TABLE),
@@ -43,6 +42,10 @@ _FIELDS = {
     "models": _TABLE,
     "trust": TEXT,
     "versions": table(TEXT),
+}
+_FIELDS = {
+    _FORMER: _FORMER_FIELDS,
+    SCHEMA: {**_FORMER_FIELDS, "context": _TABLE, "signature": optional(_TABLE)},
 }
 _PART_FIELDS = {"sha256": TEXT, "characters": whole(0, _LONGEST), "content": optional(TEXT)}
 _SEED = whole(-(2**63), 2**64 - 1)  # what a generator of torch takes
@@ -57,7 +60,6 @@ _ASKED_FIELDS = {
     "against": _CLASS,
 }
 _CHECKED_FIELDS = {"name": TEXT, "words": listed(TEXT), "full": number(), "without": number(), "alone": number()}
-_BLANK = "\u00b7"  # stands for a character of a word that the record does not hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,8 @@ class AuditRecord:
         models: Names and hashes of classifier, tokenizer and ExpNet, and where they ran.
         trust: How far the explainer is known to agree with people, in plain words.
         versions: Of the packages, Python and the platform.
+        context: What whoever wrote it states about the decision. Nothing of it is computed.
+        signature: Of the record's `sha256`, made elsewhere; it may be added to a written record.
         changed: Whether somebody edited the file after it was written.
     """
 
@@ -114,6 +118,8 @@ class AuditRecord:
     models: Mapping[str, Any]
     trust: str
     versions: Mapping[str, str]
+    context: DecisionContext = field(default_factory=DecisionContext)
+    signature: Signature | None = None
     changed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,11 +129,14 @@ class AuditRecord:
         if self.text.content is None:
             explanation["words"] = [{**word, "text": None} for word in explanation["words"]]
         data = {"kind": KIND, "schema": SCHEMA, **asdict(self), "explanation": explanation}
-        del data["changed"]
+        del data["changed"], data["signature"], data["context"]
+        if stated := self.context.to_dict():
+            data["context"] = stated
         if self.asked.against is None:  # as records from before there were contrasts, whose seal is of what they hold
             del data["asked"]["against"]
         data["checks"] = [asdict(check) | {"words": list(check.words)} for check in self.checks]
-        return data | {"sha256": seal(data)}
+        data["sha256"] = seal(data)
+        return data if self.signature is None else data | {"signature": asdict(self.signature)}
 
     def to_json(self) -> str:
         """Return the record for a file; `from_json` gives an equal one back."""
@@ -145,75 +154,26 @@ class AuditRecord:
         except ValueError as error:
             raise InputError(f"The record is not valid JSON: {error}.") from error
         header = (data.get("kind"), data.get("schema")) if isinstance(data, dict) else type(data).__name__
-        if header != (KIND, SCHEMA):
-            raise InputError(f"Expected a record of the kind {KIND!r}, schema {SCHEMA}; got {header}.")
+        if header not in ((KIND, _FORMER), (KIND, SCHEMA)):
+            raise InputError(f"Expected a record of the kind {KIND!r}, schema {_FORMER} or {SCHEMA}; got {header}.")
         fields = {name: value for name, value in data.items() if name not in ("kind", "schema", "sha256")}
+        if data["schema"] == SCHEMA:
+            fields = {"context": {}, "signature": None} | fields
         changed = data.get("sha256") != seal(data)
         try:
-            check_fields(fields, _FIELDS)
+            check_fields(fields, _FIELDS[data["schema"]])
             record = cls(**{**fields, **_parsed(fields), "changed": changed})
             whole = json.loads(json.dumps(record.to_dict()))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise InputError(f"The record is damaged: {str(error).rstrip('.')}.") from error
-        if not _covers(whole, data):  # fields that are not read could not be compared
+        if not _covers({**whole, "schema": data["schema"]}, data):  # fields that are not read could not be compared
             raise InputError("The record is damaged: it holds fields or values that records of this kind do not have.")
         return record
 
 
-def record_decision(
-    explainer: Explainer, text: str | Text, *, asked: Asked | None = None, keep_text: bool = True
-) -> AuditRecord:
-    """Predict, explain and check one text, and record what was used for it.
-
-    Args:
-        explainer: As from `expnet.load`.
-        text: The text, or a pair.
-        asked: How to explain it.
-        keep_text: If False, the record holds hashes of the texts and the positions of their words, but no character.
-            The hash of a short text can be guessed by trying texts.
-
-    Raises:
-        ExpnetError: As `Explainer.explain`.
-    """
-    asked, item = asked or Asked(), as_text(text)
-    explanation = explainer.explain(
-        item,
-        method=asked.method,
-        options=asked.options,
-        seed=asked.seed,
-        target=asked.target,
-        against=asked.against,
-        truncate=asked.truncate,
-    )
-    checks, unchecked = _checks(explainer, item, explanation, asked.count)
-    whole = AuditRecord(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        text=_part(item.text),
-        pair=None if item.pair is None else _part(item.pair),
-        asked=asked,
-        explanation=explanation,
-        checks=checks,
-        unchecked=unchecked,
-        models=models(explainer),
-        trust=trust(explainer, explanation),
-        versions={**versions(), "python": platform.python_version(), "platform": platform.platform()},
-    )
-    return whole if keep_text else _without_text(whole)
-
-
-def trust(explainer: Explainer, explanation: Explanation) -> str:
-    """Return a sentence on how far explanations by this method are known to agree with people."""
-    if explanation.threshold is None or explainer.network is None:
-        return (
-            f"The method “{explanation.method}” was not learned from people: nothing is known here of how often people "
-            "would mark the words it names."
-        )
-    return explainer.trust
-
-
 def seal(data: Mapping[str, Any]) -> str:
-    """Return the hash of a record's other fields. It reveals careless edits; it is not a signature."""
-    others = {name: value for name, value in data.items() if name != "sha256"}
+    """Return the hash of a record's fields but itself and a signature of it. It reveals careless edits, no more."""
+    others = {name: value for name, value in data.items() if name not in _BESIDE}
     return sha256(json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=True))
 
 
@@ -224,52 +184,6 @@ def _covers(read: Any, given: Any) -> bool:
     if isinstance(read, list) and isinstance(given, list):
         return len(read) == len(given) and all(map(_covers, read, given))
     return bool(read == given)
-
-
-def _checks(explainer: Explainer, text: Text, explanation: Explanation, count: int) -> tuple[tuple[Checked, ...], str]:
-    try:
-        return check(explainer.classifier, text, [explanation], count=count), ""
-    except InputError as error:
-        return (), str(error)
-
-
-def _part(content: str) -> Part:
-    return Part(sha256=sha256(content), characters=len(content), content=content)
-
-
-def _without_text(record: AuditRecord) -> AuditRecord:
-    """Leave out the texts and whatever repeats parts of them: words, and options that are lists of strings."""
-    options = {
-        name: {"sha256": sha256(json.dumps(value))} if isinstance(value, list | tuple) else value
-        for name, value in record.asked.options.items()
-    }
-    pair = record.pair and replace(record.pair, content=None)
-    return replace(
-        record,
-        text=replace(record.text, content=None),
-        pair=pair,
-        asked=replace(record.asked, options=options),
-        explanation=_blanked(record.explanation, record.text, pair),
-        checks=tuple(replace(check, words=()) for check in record.checks),
-    )
-
-
-def _blanked(explanation: Explanation, text: Part, pair: Part | None) -> Explanation:
-    """Put dots for the characters of words and blanks for all others."""
-    first = _dotted([word for word in explanation.words if word.segment == 0], text.characters)
-    rest = [word for word in explanation.words if word.segment == 1]
-    second = _dotted(rest, 0 if pair is None else pair.characters)
-    words = tuple(replace(word, text=f"characters {word.start + 1}–{word.end}") for word in explanation.words)
-    kept = {name: value for name, value in explanation.provenance.items() if name in ("classifier", "explainer")}
-    return replace(explanation, text=first, pair=None if pair is None else second, words=words, provenance=kept)
-
-
-def _dotted(words: Sequence[Word], characters: int) -> str:
-    dots = bytearray(b" ") * characters
-    for word in words:  # an edited record may say that one ends anywhere
-        start, end = min(word.start, characters), min(word.end, characters)
-        dots[start:end] = _BLANK.encode("latin-1") * (end - start)
-    return dots.decode("latin-1")
 
 
 def _parsed(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -286,14 +200,27 @@ def _parsed(fields: Mapping[str, Any]) -> dict[str, Any]:
         "text": text,
         "pair": pair,
         "asked": Asked(**fields["asked"]),
-        "explanation": explanation if text.content is not None else _blanked(explanation, text, pair),
+        "explanation": explanation if text.content is not None else blanked(explanation, _lengths(text, pair)),
         "checks": tuple(Checked(**checked | {"words": tuple(checked["words"])}) for checked in fields["checks"]),
+        "context": DecisionContext.from_dict(fields.get("context", {})),
+        "signature": _signature_of(fields.get("signature")),
     }
 
 
 def _part_of(told: Mapping[str, Any]) -> Part:
     check_fields(told, _PART_FIELDS)
     return Part(**told)
+
+
+def _signature_of(told: Mapping[str, Any] | None) -> Signature | None:
+    if told is None:
+        return None
+    check_fields(told, dict.fromkeys(("algorithm", "key", "value"), TEXT))
+    return Signature(**told)
+
+
+def _lengths(text: Part, pair: Part | None) -> list[int]:
+    return [part.characters for part in (text, pair) if part]
 
 
 def _content(part: Part) -> str:

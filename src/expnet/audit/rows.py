@@ -67,6 +67,12 @@ def column(table: pa.Table, name: str) -> pa.Array:
     return whole if isinstance(whole, pa.Array) else pa.concat_arrays(whole.chunks)
 
 
+def row_at(table: pa.Table, figures: Figures, at: int) -> dict[str, Any]:
+    """Return one row of a table, with its figures."""
+    row: dict[str, Any] = table.slice(at, 1).to_pylist()[0]
+    return row | {name: float(getattr(figures, name)[at]) for name in ("margin", "concentration", "clarity")}
+
+
 class Extremes:
     """Keeps the rows with the largest and the smallest clarity; of equals the first."""
 
@@ -81,8 +87,7 @@ class Extremes:
         ascending, descending = (defined[np.argsort(way * figures.clarity[defined], kind="stable")] for way in (1, -1))
         # No other row of the shard can be among the extremes of the whole.
         for at in {*ascending[: self._count].tolist(), *descending[: self._count].tolist()}:
-            row = table.slice(at, 1).to_pylist()[0]
-            row |= {name: float(getattr(figures, name)[at]) for name in ("margin", "concentration", "clarity")}
+            row = row_at(table, figures, at)
             self._most.append(row)
             self._least.append(row)
         self._most = heapq.nsmallest(self._count, self._most, key=lambda row: (-row["clarity"], row["row"]))

@@ -5,16 +5,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from expnet.audit.record import AuditRecord, record_decision
+from expnet.audit.record import AuditRecord
+from expnet.audit.recording import record_decision
 from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.text.texts import Text
 
 # Other kernels, versions and processors sum in another order; scores change by less than this.
 TOLERANCE = 1e-3
-# Everything else is computed again: when it was written cannot be, how it was asked for is what the rest follows from,
-# and `Record.from_json` has compared the seal.
-_GIVEN = {"kind", "schema", "created", "asked", "sha256"}
+# Everything else is computed again: when it was written and what is stated about it cannot be, how it was asked for is
+# what the rest follows from, and `AuditRecord.from_json` has compared the seal.
+_GIVEN = {"kind", "schema", "created", "asked", "context", "sha256", "signature"}
 # Names may change with the place that a model is loaded from; its hash identifies it.
 _NOTED = {
     *(("models", name) for name in ("classifier", "explainer", "device", "precision")),

@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from jaxtyping import Float
+from numpy import ndarray
 
 from expnet.audit.rows import column, row_of_words, shares
 
 _KEYS = ["label", "word"]
-_SUMS = ["rows", "count", "score", "share"]
+_SUMS = ["rows", "count", "score", "share", "leads", "chance"]
+LEADERS = 3  # words of a row that count as its top words
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +25,23 @@ class Driver:
         rows: Rows of the class that hold it.
         score: Its mean score there.
         lift: How many times as often rows that hold it have this class as rows in general; 1 if it makes no difference.
+        lead: How many times as often it is among the three top words of a row as it would be if the scores of each row
+            were dealt out to its words at random. Words that are merely frequent, such as "the", are below 1.
+        examples: Rows of the class that hold it, of those in `FileRecord.listed`; its largest scores first.
     """
 
     word: str
     rows: int
     score: float
     lift: float
+    lead: float
+    examples: tuple[int, ...] = ()
 
 
 class Totals:
     """For each class and word: rows, occurrences, sums of scores and of shares of the row's absolute scores.
+
+    And how many occurrences are among the three top words of their row, and how many would be by chance.
 
     Words without a letter or digit are left out. At most `limit` entries are kept: where there are more, the words in
     the fewest rows are dropped, and `missed` is the most rows that any entry may lack because of that (lossy counting,
@@ -45,6 +56,7 @@ class Totals:
     def add(self, table: pa.Table) -> None:
         """Count the words of a shard."""
         row_of = row_of_words(table)
+        leads, chance = leading(table)
         words = normalised(column(table, "words").flatten())
         occurrences = pa.table(
             {
@@ -53,6 +65,8 @@ class Totals:
                 "row": row_of,
                 "score": column(table, "scores").flatten().cast(pa.float64()),
                 "share": shares(table),
+                "leads": leads,
+                "chance": chance,
             }
         ).filter(pc.match_substring_regex(words, r"[\p{L}\p{N}]"))
         by_row = _summed(_with_ones(occurrences, "count"), [*_KEYS, "row"], _SUMS[1:])
@@ -61,11 +75,11 @@ class Totals:
             self._compact()
 
     def table(self) -> pa.Table:
-        """Return a row for each class and word, in the columns label, word, rows, count, score and share."""
+        """Return a row for each class and word: label, word, rows, count, and the sums score, share, leads, chance."""
         return _summed(pa.concat_tables(self._parts), _KEYS, _SUMS).sort_by([(key, "ascending") for key in _KEYS])
 
     def drivers(self, labels: Mapping[str, int], *, least: int, count: int) -> dict[str, list[Driver]]:
-        """Return for each class the words with the largest mean scores, of those with a lift of 1 or more.
+        """Return for each class the words with the largest mean scores, of those with lift and lead of 1 or more.
 
         Args:
             labels: Rows of each class.
@@ -84,6 +98,20 @@ class Totals:
             self.missed += ranked["rows"][self._limit // 2].as_py()
             whole = ranked.slice(0, self._limit // 2)
         self._parts = [whole]
+
+
+def leading(table: pa.Table) -> tuple[Float[ndarray, " words"], Float[ndarray, " words"]]:
+    """Return for each word 1 if it is among the three top words of its row, else 0; and the probability of that.
+
+    The probability is that of a row whose scores are dealt out to its words at random. Of equal scores the first leads.
+    """
+    scores = column(table, "scores").flatten().to_numpy().astype(float)
+    row_of = row_of_words(table)
+    lengths = np.bincount(row_of, minlength=len(table))
+    order = np.lexsort((-scores, row_of))  # which is stable
+    rank = np.empty(len(scores), int)
+    rank[order] = np.arange(len(scores)) - (np.cumsum(lengths) - lengths)[row_of]
+    return (rank < LEADERS).astype(float), np.minimum(1, LEADERS / np.maximum(lengths, 1))[row_of]
 
 
 def normalised(words: pa.Array) -> pa.Array:
@@ -109,10 +137,17 @@ def _strongest(joined: pa.Table, label: str, labels: Mapping[str, int], count: i
     share = labels[label] / sum(labels.values())
     own = joined.filter(pc.equal(joined["label"], label)).to_pylist()
     drivers = [
-        Driver(row["word"], row["rows"], row["score"] / row["count"], row["rows"] / row["all"] / share) for row in own
+        Driver(
+            word=row["word"],
+            rows=row["rows"],
+            score=row["score"] / row["count"],
+            lift=row["rows"] / row["all"] / share,
+            lead=row["leads"] / row["chance"],
+        )
+        for row in own
     ]
-    frequent = [driver for driver in drivers if driver.lift >= 1]
-    return sorted(frequent, key=lambda driver: (-driver.score, driver.word))[:count]
+    named = [driver for driver in drivers if driver.lift >= 1 and driver.lead >= 1]
+    return sorted(named, key=lambda driver: (-driver.score, driver.word))[:count]
 
 
 def _with_ones(table: pa.Table, name: str) -> pa.Table:

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from expnet.cli import options
 from expnet.cli.inputs import prompt_of, standard_input_text
 from expnet.cli.outputs import check_folder_of, say_written
+from expnet.cli.records import chain_holds, read_record, record_content, stated_context, verdict
 from expnet.errors import InputError, require_extra
 from expnet.explanation.escape import printable
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from expnet.audit import AuditRecord
-    from expnet.audit.dataset import FileRecord
+    from expnet.audit.file_record import FileRecord
     from expnet.audit.verifying import Difference
 
 _SUFFIXES = (".json", ".html")
@@ -54,6 +55,8 @@ def decision(
     count: Annotated[
         int, typer.Option(min=1, help="To check the explanation, predict again without this many top words.")
     ] = 3,
+    context: options.ContextOption = None,
+    previous: options.PreviousOption = None,
     output: options.RecordOutputs = None,
     without_text: options.WithoutTextOption = False,
     prompt: options.PromptOption = None,
@@ -66,6 +69,7 @@ def decision(
 ) -> None:
     """Predict, explain and check one text, and write the record."""
     _check_outputs(output or [])
+    stated = stated_context(context, previous)
     content = text if text is not None else standard_input_text()
     from expnet.audit import Asked, record_decision
     from expnet.audit.pages import decision_page
@@ -85,7 +89,7 @@ def decision(
         dtype=dtype,
         prompt=prompt_of(prompt, label, zero_shot, hypothesis),
     )
-    record = record_decision(loaded, Text.of(content, pair), asked=asked, keep_text=not without_text)
+    record = record_decision(loaded, Text.of(content, pair), asked=asked, keep_text=not without_text, context=stated)
     _write(record, decision_page, output or [])
 
 
@@ -103,6 +107,9 @@ def file(
     least_rows: Annotated[
         int, typer.Option(min=1, help="Rows of a class in which a word must occur to be listed.")
     ] = 10,
+    rows: Annotated[
+        int, typer.Option(min=0, max=1000, help="Rows to list, to filter and search them; 0 lists none.")
+    ] = 500,
     seed: options.SeedOption = 0,
     output: options.RecordOutputs = None,
     without_text: options.WithoutTextOption = False,
@@ -141,6 +148,7 @@ def file(
         explainer=loaded,
         sample=sample,
         least_rows=least_rows,
+        most_listed=rows,
         seed=seed,
         keep_text=not without_text,
         progress=sys.stderr.isatty(),
@@ -150,7 +158,10 @@ def file(
 
 @app.command("verify")
 def verify(
-    record: Annotated[Path, typer.Argument(help="Audit record of one decision, as JSON.")],
+    records: Annotated[
+        list[Path],
+        typer.Argument(help="Audit record of one decision, as JSON; several are checked as a chain as well."),
+    ],
     model: options.ModelOption = "demo/sentiment",
     explainer: options.ExplainerOption = None,
     text: Annotated[
@@ -160,6 +171,9 @@ def verify(
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest difference of scores and probabilities that is accepted.")
     ] = 1e-3,
+    hashes_only: Annotated[
+        bool, typer.Option("--hashes-only", help="Check hashes and the chain; compute nothing again, load no model.")
+    ] = False,
     prompt: options.PromptOption = None,
     label: options.LabelOption = None,
     zero_shot: options.ZeroShotOption = None,
@@ -168,49 +182,44 @@ def verify(
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
 ) -> None:
-    """Compute a recorded decision again and name every field that differs. Exit status 1 if one of them matters.
+    """Compute recorded decisions again and name every field that differs. Exit status 1 if one of them matters.
 
-    Two fields are not compared: `created`, which cannot be computed, and `asked`, which says how to compute the
-    others. Differences in names, devices, versions and sentences (`trust`, on scores) are printed as notes and do not
-    matter.
+    What cannot be computed is not compared: `created`, `asked`, which says how to compute the others, and what is
+    stated in `context`. Differences in names, devices, versions and sentences (`trust`, on scores) are printed as
+    notes and do not matter. Several records are a chain, in the order given: each must hold the hash of the one before.
     """
     if pair is not None and text is None:
         raise InputError("--pair needs --text as well.")
-    if not record.is_file():
-        raise InputError(f"There is no file {record}.")
-    from expnet.audit import AuditRecord
+    if text is not None and len(records) > 1:
+        raise InputError(f"--text is the text of one record, and {len(records)} are given: verify them one by one.")
+    contents = [record_content(path) for path in records]
+    recorded = [read_record(path, content) for path, content in zip(records, contents, strict=True)]
+    from expnet.audit import check_chain
     from expnet.audit import verify as compare
-    from expnet.explainer import load
-    from expnet.text.texts import Text
 
-    try:
-        recorded = AuditRecord.from_json(record.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{record} is not UTF-8: byte {error.start} cannot be read.") from error
-    given = None if text is None else Text.of(standard_input_text() if text == "-" else text, pair)
-    loaded = load(
-        model,
-        explainer=explainer,
-        revision=revision,
-        device=device,
-        dtype=dtype,
-        prompt=prompt_of(prompt, label, zero_shot, hypothesis),
-    )
-    differences = compare(recorded, loaded, text=given, tolerance=tolerance)
-    print(_verdict(differences, tolerance))
-    if any(difference.matters for difference in differences):
+    told: list[list[Difference]] = []
+    if not hashes_only:
+        from expnet.explainer import load
+        from expnet.text.texts import Text
+
+        given = None if text is None else Text.of(standard_input_text() if text == "-" else text, pair)
+        asked = prompt_of(prompt, label, zero_shot, hypothesis)
+        loaded = load(model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=asked)
+        for path, record in zip(records, recorded, strict=True):
+            if len(records) > 1:
+                print(printable(f"{path}:"))
+            told.append(compare(record, loaded, text=given, tolerance=tolerance))
+            print(
+                verdict(
+                    told[-1],
+                    f"The record holds: what can be computed again is as recorded, numbers within {tolerance:g}.",
+                )
+            )
+    if hashes_only or len(records) > 1:
+        told.append(check_chain(contents))
+        print(verdict(told[-1], chain_holds(recorded)))
+    if any(difference.matters for differences in told for difference in differences):
         raise typer.Exit(1)
-
-
-def _verdict(differences: "list[Difference]", tolerance: float) -> str:
-    lines = [
-        f"{'DIFFERS' if difference.matters else 'note'}  {difference.what}: "
-        f"was {difference.was!r}, is {difference.now!r}"
-        for difference in differences
-    ]
-    if not any(difference.matters for difference in differences):
-        lines.append(f"The record holds: what can be computed again is as recorded, numbers within {tolerance:g}.")
-    return printable("\n".join(lines))
 
 
 def _check_outputs(outputs: list[Path]) -> None:

@@ -125,6 +125,18 @@ RecordOutputs = Annotated[
         "--output", help="Write to this .json or .html file; repeat it for both. By default JSON goes to the screen."
     ),
 ]
+ContextOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--context",
+        help="What you state about the decision, as a .toml or .json file: id, action, reviewer, recourse and others; "
+        "docs/audit.md lists them.",
+    ),
+]
+PreviousOption = Annotated[
+    Path | None,
+    typer.Option("--previous", help="The JSON record of the decision before; its hash makes the records a chain."),
+]
 WithoutTextOption = Annotated[bool, typer.Option("--without-text", help="Record hashes and numbers, but no text.")]
 
 # Reading annotated files

@@ -30,6 +30,13 @@ def studio(
     annotator: Annotated[
         str, typer.Option(envvar=["EXPNET_ANNOTATOR", "USER"], help="Name of the annotator, stored with the marks.")
     ] = "1",
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Marks file of another annotator, to show how far you agree and, if you choose so, to learn from; "
+            "repeat it for several. Nothing is written to it."
+        ),
+    ] = None,
     text: Annotated[
         str | None, typer.Option(help="Column of the texts in a table; field with the text in a Label Studio export.")
     ] = None,
@@ -71,7 +78,7 @@ def studio(
     from expnet.web.running import run
 
     limits = Limits()
-    file = Marks(marks)
+    file, theirs = Marks(marks), [Marks(path) for path in others or ()]
     records, notes = read_texts(texts, column=text, pair=pair, characters=limits.characters, offsets=offsets.value)
     for path in import_ or ():
         notes += bring(
@@ -98,6 +105,7 @@ def studio(
         annotator=annotator,
         output=output or marks.with_name(f"{marks.stem}-explainer"),
         tier=None if tier is None else tier.value,
+        others=theirs,
     )
     app = create_app(desk, limits=limits, hosts=served_names(host, allow_host))
     for line in (*notes, f"{desk.progress().marked} of {len(desk.texts)} texts are marked. You mark as {annotator}."):

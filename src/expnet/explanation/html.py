@@ -1,5 +1,7 @@
 """An explanation as HTML: no script, nothing from outside, every string escaped."""
 
+import base64
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -112,17 +114,25 @@ def page(explanations: "Sequence[Explanation]", title: str = "expnet") -> str:
     return document((fragment(explanation) for explanation in explanations), title)
 
 
-def document(fragments: Iterable[str], title: str = "expnet", *, style: str = "") -> str:
+def document(fragments: Iterable[str], title: str = "expnet", *, style: str = "", script: str = "") -> str:
     """Return fragments as a complete document that opens offline and may run no script, whatever the texts hold.
 
-    `style` is more CSS, for what has classes of its own.
+    Args:
+        fragments: HTML.
+        title: Of the document.
+        style: More CSS, for what has classes of its own.
+        script: The one script that may run, allowed by its hash: a constant of ours, never made of texts.
     """
+    policy, end = _POLICY, ""
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy, end = f"{_POLICY}; script-src 'sha256-{digest}'", f"<script>{script}</script>"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_PAGE}{style}</style></head>\n"
-        f'<body><main><h1 dir="auto">{escape(title)}</h1>\n' + "\n".join(fragments) + "\n</main></body></html>\n"
+        f'<body><main><h1 dir="auto">{escape(title)}</h1>\n' + "\n".join(fragments) + f"\n</main>{end}</body></html>\n"
     )
 
 

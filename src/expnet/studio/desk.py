@@ -2,21 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
-
-import numpy as np
 
 from expnet.errors import InputError
 from expnet.explainer import Explainer
-from expnet.metrics import token_f1
 from expnet.network.channels import Tier
 from expnet.rationales import Record
 from expnet.studio.comparing import usable
-from expnet.studio.fitting import Fitting, Wanted, from_universal
+from expnet.studio.fitting import LEAST, Fitting, Wanted, from_universal
 from expnet.studio.marks import Entry, Marks
 from expnet.studio.outcome import TrainingResult, read_outcome
 from expnet.studio.texts import key_of
+from expnet.studio.together import SOURCES, PeopleAgreement, Source, chosen_by, from_all, people_agreement
 from expnet.training.fit import ENOUGH_TO_ADAPT
 
 _MOST_READ = 300  # unmarked texts for a training to read
@@ -45,6 +42,7 @@ class Desk:
         annotator: str,
         output: Path,
         tier: Tier | None = None,
+        others: Sequence[Marks] = (),
     ) -> None:
         """Open a session on texts to mark, followed by those that only the file of marks holds.
 
@@ -55,10 +53,13 @@ class Desk:
             annotator: Who marks.
             output: Folder of the network to be trained.
             tier: What it will read, "attention" or "gradient"; by default the same as the explainer's own network.
+            others: Files of other annotators' marks. They are compared and, if asked for, learned from; nothing else of
+                them is shown, and nothing is written to them.
 
         Raises:
-            InputError: If the model is a regression with several outputs; if a tier is given, but the training will
-                start from a network that has its own; or if what the last training left beside the marks is damaged.
+            InputError: If one of the others is the file of marks itself; if the model is a regression with several
+                outputs; if a tier is given, but the training will start from a network that has its own; or if what
+                the last training left beside the marks is damaged.
         """
         if tier is not None and not from_universal(explainer):
             raise InputError(
@@ -70,7 +71,11 @@ class Desk:
                 f"This model is a regression with {len(explainer.classifier.labels)} outputs, none of which is the "
                 "predicted one: the studio asks for the reasons of one prediction for each text."
             )
+        paths = [one.path.resolve() for one in (marks, *others)]
+        if len(set(paths)) < len(paths):
+            raise InputError(f"The files of marks are to be different ones; got {', '.join(map(str, paths))}.")
         self.explainer, self.marks, self.annotator, self.output = explainer, marks, annotator, output
+        self.others = tuple(others)
         known = {key_of(record) for record in texts}
         kept = [entry.record for key, entry in marks.entries().items() if key not in known]
         self.texts = (*texts, *kept)
@@ -132,7 +137,21 @@ class Desk:
         enough = from_universal(self.explainer) and len(self.texts) >= ENOUGH_TO_ADAPT
         return min(_MOST_READ, len(self.unmarked())) if enough else 0
 
-    def fit(self, *, read: bool) -> None:
+    @property
+    def ready(self) -> bool:
+        """Whether there is enough to learn from, in one's own file or in all of them."""
+        sources: Sequence[Source] = SOURCES if self.others else ("own",)
+        return any(len(usable(self.marked(source))) >= LEAST for source in sources)
+
+    def marked(self, source: Source = "own") -> list[Record]:
+        """Return the records that a training from these marks learns from."""
+        return chosen_by(source, [entry.record for entry in self.entries()], self.together())
+
+    def together(self) -> list[Record]:
+        """Return each text with the marks of all files."""
+        return from_all(self.entries(), self.others)
+
+    def fit(self, *, read: bool, source: Source = "own") -> None:
         """Start a training, unless one is running; with `read`, on unmarked texts first.
 
         Raises:
@@ -144,7 +163,8 @@ class Desk:
         wanted = Wanted(
             explainer=self.explainer,
             tier=self.tier,
-            marked=[entry.record for entry in self.entries() if entry.record.annotations],
+            marked=self.marked(source),
+            source=source,
             read=unmarked[: self.could_read()] if read else (),
             shown=unmarked,
             note=lambda shown: self.marks.shown(shown, self.annotator),
@@ -158,14 +178,9 @@ class Desk:
         outcome.save(self._left)
         self._saved = outcome
 
-    def people(self) -> tuple[int, float]:
-        """Return how many texts several people marked, and the mean token F1 of each two of them; NaN if none did."""
-        agreed = []
-        for entry in self.entries():
-            marks = [np.array(entry.record.word_marks(annotation.spans)) for annotation in entry.record.annotations]
-            if len(marks) > 1:
-                agreed.append(float(np.mean([token_f1(*pair) for pair in combinations(marks, 2)])))
-        return len(agreed), float(np.mean(agreed)) if agreed else float("nan")
+    def people(self) -> PeopleAgreement:
+        """Return how far the annotators of all files agree."""
+        return people_agreement(self.together())
 
     @staticmethod
     def _open(entry: Entry) -> bool:

@@ -17,6 +17,7 @@ from expnet.rationales import Record
 from expnet.runtime.progress import watched
 from expnet.studio.comparing import FOLDS, Agreement, agreement, cross_validated, usable, word_scores
 from expnet.studio.outcome import BeforeAndAfter, TrainingResult
+from expnet.studio.together import Source
 from expnet.text.prompts import save_prompt
 from expnet.training.adapt import adapt
 from expnet.training.config import STUDENT, with_tier
@@ -42,6 +43,7 @@ class Wanted:
         read: Texts without marks for `expnet.fit` to read.
         shown: Texts without marks to show before and after on.
         note: Called with those that will be shown, before anybody can see them.
+        source: Whose marks these are.
         output: Folder of the new network.
         annotator: Who will see the explanations.
         save: Called with what the training brought, when there is a network and again when it is evaluated.
@@ -50,6 +52,7 @@ class Wanted:
     explainer: Explainer
     tier: Tier
     marked: Sequence[Record]
+    source: Source
     read: Sequence[Record]
     shown: Sequence[Record]
     note: Callable[[Sequence[Record]], None]
@@ -170,6 +173,7 @@ class Fitting:
             marked=self.marked,
             seconds=self.seconds,
             pairs=pairs,
+            source=self.wanted.source,
         )
         self._keep(outcome)
         self.after, self.stage = after, "checking"

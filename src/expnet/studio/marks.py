@@ -132,7 +132,7 @@ class Marks:
                 explanation_shown_at=doing.explanation_shown_at,
                 marked_after_explanation=bool(doing.explanation_shown_at),
             )
-            return Entry(_joined(entry.record, mine), {**entry.doings, annotator: done}, entry.others)
+            return Entry(joined(entry.record, mine), {**entry.doings, annotator: done}, entry.others)
 
         return self._change([record], change)[0]
 
@@ -168,7 +168,7 @@ class Marks:
                 if entry.annotation(annotation.annotator) is None
             ]
             news += bool(new)
-            return replace(entry, record=_joined(entry.record, *new)) if new else entry
+            return replace(entry, record=joined(entry.record, *new)) if new else entry
 
         self._change(list(marked.values()), change)
         return news
@@ -217,7 +217,7 @@ class Marks:
             ) from error
 
 
-def _joined(record: Record, *new: Annotation) -> Record:
+def joined(record: Record, *new: Annotation) -> Record:
     """Return a record with more annotations, each in place of an earlier one of the same person."""
     names = {annotation.annotator for annotation in new}
     all_of_them = (

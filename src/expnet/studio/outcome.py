@@ -12,10 +12,12 @@ from expnet.files.atomic import write_atomic
 from expnet.files.parsing import ANYTHING, TEXT, check_fields, listed, number, one_of, parse_json, table, whole
 from expnet.metrics import Estimate
 from expnet.studio.comparing import Agreement, MetricChange
+from expnet.studio.together import SOURCES, Source
 
 _SCHEMA = 1
 _MOST = 2**31
 _SHARE = number(0, 1)
+_PLAIN = ("at", "annotator", "model", "output", "marked", "seconds", "source")
 _FIELDS = {
     "schema": one_of(_SCHEMA),
     **dict.fromkeys(("at", "annotator", "model", "output"), TEXT),
@@ -24,6 +26,7 @@ _FIELDS = {
     "seconds": number(0),
     "pairs": listed(table(ANYTHING)),
     "agreement": ANYTHING,
+    "source": one_of(*SOURCES),
 }
 _AGREEMENT = {**dict.fromkeys(("texts", "better", "worse"), whole(0, _MOST)), "figures": listed(table(ANYTHING), 1)}
 _FIGURE = {"name": TEXT, "before": _SHARE, "after": _SHARE, "difference": table(ANYTHING)}
@@ -84,6 +87,7 @@ class TrainingResult:
         seconds: That the training took.
         pairs: Texts without marks, before and after.
         agreement: With the marks, before and after; None if that was not evaluated.
+        source: Whose marks it learned from.
     """
 
     at: str
@@ -95,6 +99,7 @@ class TrainingResult:
     seconds: float
     pairs: tuple[BeforeAndAfter, ...]
     agreement: Agreement | None = None
+    source: Source = "own"
 
     def changed_most(self, k: int) -> list[WordChange]:
         """Return up to k words whose scores changed most, the largest change first."""
@@ -108,7 +113,7 @@ class TrainingResult:
             InputError: If the file cannot be written.
         """
         fields = {
-            **{name: getattr(self, name) for name in ("at", "annotator", "model", "output", "marked", "seconds")},
+            **{name: getattr(self, name) for name in _PLAIN},
             "labels": list(self.labels),
             "pairs": [{"before": pair.before.to_dict(), "after": pair.after.to_dict()} for pair in self.pairs],
             "agreement": self.agreement and asdict(self.agreement),
@@ -139,6 +144,7 @@ def read_outcome(path: Path) -> TrainingResult | None:
 
 
 def _outcome(fields: Any) -> TrainingResult:
+    fields = {"source": "own"} | fields if isinstance(fields, dict) else fields  # of before there was a choice
     _check(fields, _FIELDS)
     pairs = [
         BeforeAndAfter(Explanation.from_dict(pair["before"]), Explanation.from_dict(pair["after"]))

@@ -19,6 +19,7 @@ from expnet.studio.desk import Desk
 from expnet.studio.fitting import LEAST, RECOMMENDED, Fitting
 from expnet.studio.marks import ConflictError, Entry
 from expnet.studio.outcome import BeforeAndAfter, TrainingResult
+from expnet.studio.together import as_source
 from expnet.text.texts import Text
 from expnet.text.words import Span
 from expnet.web import refusals
@@ -57,8 +58,8 @@ def _marking(desk: Desk) -> APIRouter:
         pages = max(1, -(-len(entries) // _LISTED))
         page = min(max(1, page), pages)
         shown = entries[_LISTED * (page - 1) : _LISTED * page]
-        together, agreed = desk.people()
-        return _page(desk, "texts.html", entries=shown, page=page, pages=pages, saved=saved, both=(together, agreed))
+        people = desk.people()
+        return _page(desk, "texts.html", entries=shown, page=page, pages=pages, saved=saved, people=people)
 
     @routes.get("/texts/{number}")
     def show(number: int, saved: int = 0, explanation: int = 0) -> Response:
@@ -113,7 +114,8 @@ def _training(desk: Desk) -> APIRouter:
 
     @routes.post("/fit")
     def begin(body: _Body) -> Response:
-        desk.fit(read=last(read_form(body), "read", "") == "yes")
+        fields = read_form(body)
+        desk.fit(read=last(fields, "read", "") == "yes", source=as_source(last(fields, "source", "own")))
         return _redirect("fit")
 
     @routes.post("/fit/cancel")

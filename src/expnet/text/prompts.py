@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from expnet.errors import InputError, did_you_mean
-from expnet.files.parsing import FLAG, TEXT, check_fields, listed, optional, parse_json, table
+from expnet.files.parsing import FLAG, TEXT, check_fields, listed, optional, table
+from expnet.files.tables import SUFFIXES, parse_table, read_content
 from expnet.text.zero_shot import ZeroShot
 
 FILE = "expnet_prompt.json"  # beside a saved model or ExpNet
@@ -22,7 +23,8 @@ FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
 _KINDS = {"template": TEXT, "labels": table(TEXT), "chat": FLAG, "reply": optional(TEXT)}
 _ZERO_SHOT_KINDS = {"hypothesis": TEXT, "labels": listed(TEXT), "multi_label": FLAG}
 _GUARDS = Path(__file__).parent / "guards.toml"
-_LONGEST = 1_000_000  # bytes of a file, and characters of a template
+_LONGEST = 1_000_000  # characters of a template
+_WHAT = "a prompt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,8 @@ def read_prompt(path: Path, labels: Mapping[str, str] | None = None) -> Prompt |
             both ways or neither.
     """
     content = _content(path)
-    data: dict[str, Any] = _parsed(path, content) if path.suffix in (".toml", ".json") else {"template": content}
+    tabular = path.suffix in SUFFIXES
+    data: dict[str, Any] = parse_table(path, content, kind=_WHAT) if tabular else {"template": content}
     if labels:
         if "labels" in data:
             raise InputError(f"{path} has labels already: leave them out there, or in the call.")
@@ -188,25 +191,9 @@ def save_prompt(prompt: Prompt | ZeroShot | None, folder: str | Path) -> None:
 
 def _content(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_LONGEST + 1)
-        if len(content) > _LONGEST:
-            raise InputError(f"{path} has more than {_LONGEST:,} bytes; expected a prompt.")
-        return content.decode("utf-8-sig")
+        return read_content(path, kind=_WHAT)
     except OSError as error:
         raise InputError(
             f"The prompt {path} cannot be read: {error.strerror or error}.{did_you_mean(str(path), guards())} "
             f"Expected a file, or one of {', '.join(guards())}."
         ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8: byte {error.start} cannot be read.") from error
-
-
-def _parsed(path: Path, content: str) -> dict[str, Any]:
-    try:
-        data = tomllib.loads(content) if path.suffix == ".toml" else parse_json(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid {path.suffix[1:].upper()}: {error}.") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path} is not a prompt: expected an object, got a {type(data).__name__}.")
-    return data
