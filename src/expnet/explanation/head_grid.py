@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from expnet.explanation.head_effects import HeadEffects
 
 _LAYER, _ALL = "layer", "all"  # headings of the first column, and of the one for all heads of a layer
-_CELL = "padding:.15rem .4rem;border:0;text-align:right;font-weight:400;white-space:nowrap"
+# It stays in view where the table scrolls below it.
+_CAPTION = "display:inline-block;position:sticky;left:0;max-width:80vw"
+_CELL = "padding:.15rem .3rem;border:0;text-align:right;font-weight:400;white-space:nowrap"
 
 
 class _Cell(NamedTuple):
@@ -63,7 +65,8 @@ def fragment(effects: "HeadEffects", word: int) -> str:
         # A wide table scrolls by itself, also by keyboard.
         f'<div role="region" tabindex="0" aria-label="{title}" style="overflow-x:auto;margin:.6rem 0">'
         '<table style="border-collapse:collapse;margin:0;font-size:13px;font-variant-numeric:tabular-nums">'
-        f'<caption style="text-align:left;font-weight:600;padding:0 0 .3rem">{title}</caption>'
+        f'<caption style="text-align:left;font-weight:600;padding:0 0 .3rem">'
+        f'<span style="{_CAPTION}">{title}</span></caption>'
         f'<thead><tr><th scope="col" style="{_CELL}">{_LAYER}</th>{heads}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
         f"{html.swatches(scale)}{told}"
