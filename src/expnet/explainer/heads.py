@@ -1,5 +1,7 @@
 """Which heads an ExpNet listened to."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -80,7 +82,7 @@ def _effects(
     layers, heads = config.told_apart(classifier.support.layers, classifier.support.heads)
     every = range(layers * heads)
     of_layers = [every[layer * heads : (layer + 1) * heads] for layer in range(layers)]
-    groups = [[], *([head] for head in every), *of_layers, every]
+    groups: list[Sequence[int]] = [[], *([head] for head in every), *of_layers, every]
     _, features = read_features(classifier, encoding, config, target=target)
     window = config.window(features, 0, encoding.ids.shape[1])
     logits = logits_without_heads(scorer, window, groups)
