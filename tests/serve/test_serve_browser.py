@@ -110,6 +110,7 @@ def test_without_a_script_the_form_does_the_same(page, server, explainer):
     page.until(RESULT)
     assert page.value(WORDS) == [word.text for word in explainer.explain(TEXT).words]
     assert page.value("document.querySelector('#text').value") == TEXT
+    page.until("document.readyState === 'complete'")  # until then its style sheet may be on its way
     hidden = "[...document.querySelectorAll('[data-does], #link')].map(each => getComputedStyle(each).display)"
     assert set(page.value(hidden)) == {"none"}, "these buttons need a script"
 
