@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from expnet.attention.capture import Trace as Trace
     from expnet.errors import ExpnetError as ExpnetError
     from expnet.explainer import Explainer as Explainer
+    from expnet.explainer import explain_heads as explain_heads
     from expnet.explainer import load as load
+    from expnet.explanation.head_effects import HeadEffects as HeadEffects
     from expnet.explanation.result import Explanation as Explanation
     from expnet.explanation.result import Word as Word
     from expnet.finetuning import FinetuneConfig as FinetuneConfig
@@ -53,6 +55,7 @@ _HOMES = {
     "FeatureConfig": "expnet.network.features",
     "FinetuneConfig": "expnet.finetuning",
     "FitConfig": "expnet.training.config",
+    "HeadEffects": "expnet.explanation.head_effects",
     "HeadSetConfig": "expnet.network.heads",
     "Method": "expnet.methods.method",
     "Prediction": "expnet.model.prediction",
@@ -65,6 +68,7 @@ _HOMES = {
     "adapt": "expnet.training.adapt",
     "check_method": "expnet.methods.contract.contract",
     "explain_frame": "expnet.integrations.pandas",
+    "explain_heads": "expnet.explainer",
     "find_method": "expnet.methods.registry",
     "finetune": "expnet.finetuning",
     "fit": "expnet.training.fit",

@@ -5,10 +5,12 @@ The pages are opened without their content security policy, so that escaping alo
 
 import re
 
+import numpy as np
 import pytest
 
 from expnet.audit.pages import decision_page, file_page
 from expnet.explanation import html
+from expnet.explanation.head_effects import HeadEffects
 from tests import chromium
 from tests.audits import decision_of, file_of
 from tests.explanation.test_render import everywhere
@@ -24,7 +26,9 @@ POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
 def explanation_page(payload: str) -> str:
     shown = everywhere(payload)
-    return html.document([shown.to_html(), html.side_by_side([shown, shown]), html.headless([shown])], title=payload)
+    heads = HeadEffects(shown, np.full((len(shown.words), 2, 3), 0.5), np.ones((len(shown.words), 2)), np.ones(1))
+    parts = [shown.to_html(), html.side_by_side([shown, shown]), html.headless([shown]), heads.to_html(0)]
+    return html.document(parts, title=payload)
 
 
 def report_page(payload: str, folder) -> str:

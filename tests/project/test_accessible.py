@@ -80,6 +80,9 @@ def test_the_page_of_the_server(page, explainer):
                 page.click(f"input[value={methods}]")
             page.value("document.querySelector('#ask').requestSubmit()")
             page.until("document.querySelector('#result section.expnet')")
+            page.click("#heads summary")
+            page.click("#heads .word")
+            page.until("document.querySelector('#grids table')")
             assert axe.violations(page) == []
         page.value("document.querySelector('#text').value = 'long '.repeat(9000)")
         page.value("document.querySelector('#ask').requestSubmit()")

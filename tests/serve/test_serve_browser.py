@@ -2,10 +2,12 @@
 
 import json
 import time
+from urllib.parse import parse_qs
 
 import pytest
 from PIL import Image
 
+from expnet.explainer import explain_heads
 from expnet.explanation import colour
 from expnet.serve import Limits
 from tests import chromium
@@ -108,6 +110,7 @@ def test_without_a_script_the_form_does_the_same(page, server, explainer):
     page.until(RESULT)
     assert page.value(WORDS) == [word.text for word in explainer.explain(TEXT).words]
     assert page.value("document.querySelector('#text').value") == TEXT
+    page.until("document.readyState === 'complete'")  # until then its style sheet may be on its way
     hidden = "[...document.querySelectorAll('[data-does], #link')].map(each => getComputedStyle(each).display)"
     assert set(page.value(hidden)) == {"none"}, "these buttons need a script"
 
@@ -220,6 +223,169 @@ def test_a_picture_of_pixels_is_drawn_in_the_browser(page, explainer, tmp_path):
     scale = colour.scale_of(explanation)
     tints = {colour.tint(word.score, scale) for word in explanation.words} - {""}
     assert {tuple(bytes.fromhex(tint[1:])) for tint in tints} <= pixels
+
+
+HEADS = "document.querySelector('#grids table')"
+
+
+def test_a_click_shows_the_heads_of_a_word_and_arrows_lead_to_the_next(page, explainer):
+    explained(page)
+    page.click("#heads summary")
+    page.click("#heads .word:nth-child(2)")
+    page.until(HEADS)
+    assert page.value("document.querySelector('#grids caption').textContent").startswith(
+        'What each head did to the score of "good"'
+    )
+    assert page.value("document.querySelector('#status').textContent") == (
+        "Done: the heads of “good” are below the words."
+    )
+    for key, wanted in (("ArrowRight", "film"), ("End", "one"), ("ArrowRight", "one"), ("Home", "the")):
+        page.press(key)
+        assert page.value("document.activeElement.textContent") == wanted
+    assert page.value("[...document.querySelectorAll('#heads .word')].filter(each => each.tabIndex === 0).length") == 1
+    page.press("Enter")
+    page.until(f"{HEADS}?.caption.textContent.includes('\"the\"')")
+    pressed = "[...document.querySelectorAll('#heads [aria-pressed=true]')].map(each => each.textContent)"
+    assert page.value(pressed) == ["the"]
+    effects = explain_heads(explainer, TEXT)
+    cells = page.value("[...document.querySelectorAll('#grids td')].map(each => Number(each.textContent))")
+    expected = [
+        number for row, layer in zip(effects.heads[0], effects.layers[0], strict=True) for number in (*row, layer)
+    ]
+    assert cells == pytest.approx([float(number) for number in expected], abs=6e-3)
+    assert page.value(STAYED)
+
+
+def test_without_a_script_a_word_shows_its_heads_on_the_next_page(page, server):
+    page.show(375, 800, script=False)
+    page.open(server.url)
+    page.type(TEXT)
+    page.click("#ask button")
+    page.until(RESULT)
+    page.click("#heads summary")
+    page.click("#heads .word:nth-child(3)")
+    page.until(HEADS)
+    assert page.value("document.querySelector('#heads').open && location.hash === '#heads'")
+    assert page.value("document.querySelector('[aria-pressed=true]').textContent") == "film"
+    assert page.value("document.documentElement.scrollWidth") <= 375
+
+
+EDITED = "document.querySelector('#edit .compared:not([hidden])')"
+STATUS = "document.querySelector('#status').textContent"
+
+
+def sequence(page):
+    """Words of the part that edits: those with - are removed, those with + are new."""
+    return page.value(
+        "[...document.querySelectorAll('#edit .word')].map(each => [each.getAttribute('aria-pressed') === 'true' ? '-' "
+        ": each.textContent.includes(' new') ? '+' : '', each.firstChild.textContent].join('')).join(' ')"
+    )
+
+
+def sent(page):
+    """What the browser posted, from the last time it was asked."""
+    requests = [e["params"]["request"] for e in page.events if e.get("method") == "Network.requestWillBeSent"]
+    return [(request["url"], parse_qs(request["postData"])) for request in requests if request["method"] == "POST"]
+
+
+def test_a_word_is_removed_and_put_back_and_what_moves_is_said(page, server, explainer):
+    explained(page)
+    assert page.value(f"{EDITED} === null")
+    page.events.clear()
+    page.click("#edit .word:nth-child(2)")
+    page.until(EDITED)
+    assert page.value("document.querySelector('#text').value") == "the film, another bad one"
+    assert sent(page) == [
+        (
+            server.url,
+            {
+                "model": ["tiny"],
+                "text": [page.value("document.querySelector('#text').value")],
+                "count": ["3"],
+                "method": ["expnet"],
+            },
+        )
+    ]
+    assert sequence(page) == "the -good film , another bad one"
+    before, now = explainer.explain(TEXT), explainer.explain("the film, another bad one")
+    told = page.value(STATUS)
+    assert told.startswith("Without “good”: ")
+    assert f"{100 * now.probability:.1f} %" in told
+    assert f"{100 * before.probabilities[before.label]:.1f} %" in told
+    moved = {word.text: word.score for word in now.words}
+    moves = {word.text: moved[word.text] - word.score for word in before.words if word.text in moved}
+    assert f"“{max(moves, key=lambda word: abs(moves[word]))}”" in told or "No score moved" in told
+    for name, number in moves.items():
+        shown = page.value(
+            f"[...document.querySelectorAll('#edit .word')].find(each => each.firstChild.textContent === '{name}')"
+            ".querySelector('small')?.textContent ?? '0'"
+        )
+        assert float(shown) == pytest.approx(number, abs=6e-3)
+    cells = page.value("[...document.querySelectorAll('#edit tbody tr')].map(each => each.textContent)")
+    assert len(cells) == 3
+    for name, share in now.probabilities.items():
+        change = 100 * (share - before.probabilities[name])
+        (row,) = [cell for cell in cells if f"{100 * share:.1f} %" in cell and f"{abs(change):.1f} points" in cell]
+        assert ("-" in row[-12:]) == (round(change, 1) < 0)
+    assert page.value("document.activeElement.firstChild.textContent") == "good"
+    page.press("Enter")
+    page.until(f"document.querySelector('#text').value === '{TEXT}' && {STATUS}.startsWith('The words are those')")
+    assert page.value(STAYED)
+
+
+def test_words_are_changed_by_keyboard_and_in_the_field_and_compared_with_one_text(page):
+    explained(page)
+    page.value("document.querySelector('#edit .word').focus()")
+    page.press("End")
+    page.press("Space")
+    page.until(EDITED)
+    assert sequence(page) == "the good film , another bad -one"
+    assert page.value("document.activeElement.textContent") == "one"
+    page.value("document.querySelector('#text').value = 'the bad film, another bad'")
+    page.click("#edit .word")
+    assert page.value(STATUS).endswith("press Explain first.")
+    page.click("#text")
+    page.press("Enter", modifiers=2)
+    page.until(f"{STATUS}.startsWith('Without “good”, “one”, with “bad”')")
+    assert sequence(page) == "the -good +bad film , another bad -one"
+    page.click("[data-edit=back]")
+    page.until(f"document.querySelector('#text').value === '{TEXT}' && {STATUS}.startsWith('The words are those')")
+    page.click("#edit .word")
+    page.until(f"{STATUS}.startsWith('Without “the”')")
+    page.click("[data-edit=from]")
+    assert page.value(f"{EDITED} === null")
+    assert sequence(page) == "good film , another bad one"
+    page.value("document.querySelector('#text').value = 'first text'")
+    page.click("#text")
+    page.press("Enter", modifiers=2)
+    page.until("document.querySelectorAll('#edit .word').length === 2")
+    assert page.value(f"{EDITED} === null"), "another text is not a change of this one"
+    page.click("#edit .word")
+    page.until(EDITED)
+    page.click("#edit .word:nth-child(2)")
+    assert page.value(STATUS).startswith("The last word stays")
+
+
+def test_the_text_comes_along_to_another_model(page):
+    page.click("#text")
+    page.type(TEXT)
+    page.click("#methods summary")
+    page.click("input[value=saliency]")
+    page.events.clear()
+    page.click("nav a:not([aria-current])")
+    page.until("new URLSearchParams(location.search).get('model') === 'other'")
+    page.until("document.readyState === 'complete'")
+    assert dict(filled(page)) | {"method": ""} == {
+        "model": "other",
+        "text": TEXT,
+        "pair": "",
+        "target": "",
+        "against": "",
+        "count": "3",
+        "method": "",
+    }
+    assert [value for name, value in filled(page) if name == "method"] == ["expnet", "saliency"]
+    assert not [event for event in page.events if "good" in str(event.get("params", {}).get("request", {}).get("url"))]
 
 
 def test_copying_gives_markdown_and_shades(page, server):

@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from expnet.explainer import Explainer
+from expnet.explainer import Explainer, explain_heads
 from expnet.serve import Limits, create_app
 from expnet.text.texts import Text
 from tests.browsers import Browser
-from tests.classifiers import tiny_classifier, tiny_explainer
+from tests.classifiers import HEAD_SET, random_network, tiny_classifier, tiny_explainer
 from tests.payloads import PAYLOADS
 
 TEXT = "the good film, another bad one"
@@ -56,7 +56,7 @@ class Page(HTMLParser):
             self.elements[at][2].append(data)
 
     def all(self, tag: str, **attributes: str) -> list[tuple[dict[str, str | None], str]]:
-        wanted = {name.rstrip("_"): value for name, value in attributes.items()}
+        wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
         return [
             (attrs, "".join(text))
             for name, attrs, text in self.elements
@@ -181,6 +181,79 @@ def test_line_breaks_of_a_form_are_those_that_were_typed(client):
     assert answer["explanations"][0]["text"] == "good\nfilm\n"
 
 
+def test_the_heads_of_a_word_are_shown_once_it_is_picked(client, explainer):
+    effects = explain_heads(explainer, TEXT)
+    page = Page(ask(client))
+    assert "open" not in page.one("details", id="heads")[0]
+    assert page.one("div", id="grids")[1] == ""
+    picked = page.all("button", name="word")
+    assert [text for _, text in picked] == [word.text for word in effects.explanation.words]
+    assert {(attrs["form"], attrs["formaction"]) for attrs, _ in picked} == {("asked", "./#heads")}
+    page = Page(ask(client, method=["saliency", "expnet"], word="2"))
+    assert "open" in page.one("details", id="heads")[0]
+    assert page.one("button", aria_pressed="true")[0]["value"] == "2"
+    shown = page.one("div", id="grids")[1]
+    assert shown == Page(f'<div id="grids">{effects.to_html(2)}</div>').one("div", id="grids")[1]
+    assert f"Strongest: layer {effects.strongest(2)[0].layer} head {effects.strongest(2)[0].head} " in shown
+
+
+def test_the_heads_of_every_output_of_an_expnet_are_shown_for_the_class_asked_for():
+    network = random_network(replace(HEAD_SET, used=True))
+    model = Explainer(tiny_classifier(), network)
+    with Browser(create_app({"tiny": model})) as client:
+        for target in ("1", "all"):
+            page = Page(ask(client, method=["expnet", "expnet_used"], target=target, word="1"))
+            named = None if target == "all" else 1
+            expected = [explain_heads(model, TEXT, method=name, target=named) for name in ("expnet", "expnet_used")]
+            grids = "".join(effects.to_html(1) for effects in expected)
+            assert page.one("div", id="grids")[1] == Page(f"<div id=a>{grids}</div>").one("div", id="a")[1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"word": "99"}, "whose 7 words are numbered from 0"),
+        ({"word": "<b>"}, "no word '<b>'"),
+        ({"word": "-1"}, "'-1'"),
+    ],
+)
+def test_a_word_that_is_not_there_is_named_where_its_heads_would_be(client, fields, message):
+    page = Page(ask(client, **fields))
+    assert message in page.one("div", id="grids")[1]
+    assert page.one("section", class_="expnet")
+
+
+def test_only_an_expnet_has_heads_to_show_and_only_in_one_window(client):
+    assert not Page(ask(client, method="saliency", word="1")).all("details", id="heads")
+    assert not Page(ask(client, text=" ")).all("details", id="heads")
+    with Browser(create_app({"tiny": tiny_explainer(tiny_classifier(max_length=8))})) as narrow:
+        page = Page(ask(narrow, text="good bad " * 10, word="1"))
+    assert "windows, in which heads see different texts" in page.one("div", id="grids")[1]
+
+
+def test_methods_side_by_side_say_which_top_words_they_share(client, explainer):
+    page = Page(ask(client, method=["expnet", "saliency"], target="0"))
+    tops = [
+        {word.start: word.text for word in explainer.explain(TEXT, method=method, target=0).top(3)}
+        for method in ("expnet", "saliency")
+    ]
+    (line,) = [text for attrs, text in page.all("p", class_="note") if text.startswith("Of the top 3 words, ")]
+    for words in tops:
+        assert all(f'"{word}"' in line for word in words.values())
+    assert ("share" in line) == bool(tops[0].keys() & tops[1].keys())
+    assert not [text for attrs, text in Page(ask(client)).all("p", class_="note") if text.startswith("Of the top")]
+
+
+def test_the_page_holds_the_explanation_for_its_script(client, explainer):
+    (attributes, _) = Page(ask(client)).one("section", id="edit")
+    held = json.loads(attributes["data-explained"])
+    direct = json.loads(explainer.explain(TEXT).to_json())
+    assert held.keys() == direct.keys()
+    assert [word["text"] for word in held["words"]] == [word["text"] for word in direct["words"]]
+    assert "scripted" in attributes["class"]
+    assert not Page(ask(client, text=" ")).all("section", id="edit")
+
+
 def test_pairs_are_explained_as_pairs(client):
     answer = json.loads(ask(client, "/download", pair="bad text", format="json"))
     assert answer["explanations"][0]["pair"] == "bad text"
@@ -244,7 +317,9 @@ def test_fields_have_labels_and_nothing_runs_but_the_script_of_the_server(client
             if attrs.get("type") not in ("hidden", "checkbox"):
                 assert attrs["id"] in labelled
     scripts = [attrs for attrs, _ in page.all("script")]
-    assert scripts == [{"src": f"static/{name}.js", "defer": None} for name in ("page", "saving", "link")]
+    assert scripts == [
+        {"src": f"static/{name}.js", "defer": None} for name in ("page", "saving", "link", "heads", "editing")
+    ]
     assert "http:" not in source
     assert "https:" not in source
     assert "Trust it &lt;b&gt;little&lt;/b&gt;." in source

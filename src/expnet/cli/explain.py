@@ -14,6 +14,7 @@ from expnet.cli.outputs import check_folder_of, say, say_written
 from expnet.errors import InputError
 
 if TYPE_CHECKING:
+    from expnet.explanation.head_effects import HeadEffects
     from expnet.explanation.result import Explanation
 
 
@@ -34,6 +35,8 @@ class ExplanationFormat(StrEnum):
 # A page and a terminal show explanations of one text together; these formats show one after the other.
 _ONE_BY_ONE = frozenset(set(ExplanationFormat) - {ExplanationFormat.terminal, ExplanationFormat.html})
 
+_WITH_HEADS = frozenset({ExplanationFormat.terminal, ExplanationFormat.html, ExplanationFormat.json})
+
 
 def explain(
     texts: Annotated[
@@ -51,6 +54,13 @@ def explain(
     against: options.AgainstOption = None,
     classes: Annotated[
         int | None, typer.Option(min=1, help="With --target all, explain only so many of the most probable classes.")
+    ] = None,
+    heads: Annotated[
+        str | None,
+        typer.Option(
+            help="Show which attention heads the ExpNet listened to for this word, given as it stands in the text or "
+            "by its number, counted from 0."
+        ),
     ] = None,
     format: Annotated[
         ExplanationFormat,
@@ -74,6 +84,8 @@ def explain(
     if output is not None:
         check_folder_of(output)
     every = _asks_for_every_class(target, against, classes)
+    if heads is not None:
+        _check_heads(method, format, every=every)
     pairs = _pairs(texts or standard_input_lines(), pair)
     from expnet.export.manifest import is_export
 
@@ -82,16 +94,16 @@ def explain(
             raise InputError(f"{model} is exported: its words do not depend on the class, so take --target off.")
         refused = (
             explainer or option or against or prompt or label or zero_shot or hypothesis or revision or device or dtype
-        )
+        ) or heads is not None
         if refused or (method or ["expnet"]) != ["expnet"]:
             raise InputError(
-                f"{model} is exported: it takes no --explainer, --option, --against, --prompt, --label, --zero-shot, "
-                "--hypothesis, --revision, --device, --dtype or other --method."
+                f"{model} is exported: it takes no --explainer, --option, --against, --heads, --prompt, --label, "
+                "--zero-shot, --hypothesis, --revision, --device, --dtype or other --method."
             )
         _write(_from_export(model, pairs, target=target, truncate=truncate), format, output)
         return
     from expnet.cli.method_options import chosen_methods  # torch and transformers load here, after the cheap checks
-    from expnet.explainer import load
+    from expnet.explainer import explain_heads, load
     from expnet.text.texts import Text
 
     chosen = chosen_methods(method or ["expnet"], option)
@@ -106,6 +118,13 @@ def explain(
     if loaded.trust and any(name == "expnet" for name, _ in chosen):
         say(f"expnet: explained by {loaded.name}. {loaded.trust}")
     items = [Text.of(text, second) for text, second in pairs]
+    if heads is not None:
+        effects = [
+            explain_heads(loaded, item, method=chosen[0][0], target=target, against=against, truncate=truncate)
+            for item in items
+        ]
+        _write_heads(effects, heads, format, output)
+        return
     ended: list[int] = []
     by_method = loaded.compare(
         items,
@@ -140,6 +159,38 @@ def _asks_for_every_class(target: str | None, against: str | None, classes: int 
     return every
 
 
+def _check_heads(method: Sequence[str] | None, format: ExplanationFormat, *, every: bool) -> None:
+    if every or len(method or ()) > 1 or method == ["all"]:
+        raise InputError("--heads shows the heads of one ExpNet for one class: name one --method and one --target.")
+    if format not in _WITH_HEADS:
+        names = ", ".join(sorted(_WITH_HEADS))
+        raise InputError(
+            f"--heads can be shown as {names}, not as {format}: leave out --heads, or choose one of these."
+        )
+
+
+def _write_heads(effects: "Sequence[HeadEffects]", word: str, format: ExplanationFormat, output: Path | None) -> None:
+    """Write each text's explanation, and below it the heads of the word; JSON holds those of every word."""
+    from expnet.explanation import head_grid, html, terminal
+
+    words = [of_text.find(word) for of_text in effects]
+    if format is ExplanationFormat.json:
+        content = "\n".join(of_text.to_json() for of_text in effects)
+    elif format is ExplanationFormat.html:
+        content = html.document(
+            html.fragment(of_text.explanation) + head_grid.fragment(of_text, place)
+            for of_text, place in zip(effects, words, strict=True)
+        )
+    else:
+        show = terminal.plain if output is not None else terminal.plain_or_coloured
+        grid = head_grid.plain if output is not None else head_grid.plain_or_coloured
+        content = "\n\n\n".join(
+            f"{show(of_text.explanation)}\n\n{grid(of_text, place)}"
+            for of_text, place in zip(effects, words, strict=True)
+        )
+    _print(content, output)
+
+
 def _from_export(
     folder: str, pairs: Sequence[tuple[str, str | None]], *, target: str | None, truncate: bool
 ) -> "list[tuple[Explanation]]":
@@ -170,6 +221,10 @@ def _write(
         content = _page(texts, ranked=ranked)
     else:
         content = "\n\n\n".join(_shown(explanations, coloured=output is None, ranked=ranked) for explanations in texts)
+    _print(content, output)
+
+
+def _print(content: str, output: Path | None) -> None:
     if output is None:
         sys.stdout.write(content + "\n")
     else:

@@ -1,6 +1,6 @@
 """Several methods side by side, or several classes below each other: what can be compared, captions and notes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,8 @@ from expnet.text.labels import target_note
 
 if TYPE_CHECKING:
     from expnet.explanation.result import Explanation
+
+_TOP = 3  # words that are compared
 
 
 def comparable(explanations: "Sequence[Explanation]") -> "list[Explanation]":
@@ -76,6 +78,31 @@ def meanings(explanations: "Sequence[Explanation]") -> list[tuple[str, str]]:
     """Return each method that says what its scores mean, with that and the verdict of its check, raw."""
     told = {row.method: f"{row.meaning} {row.checked}".strip() for row in explanations if row.meaning and row.words}
     return list(told.items())
+
+
+def differences(explanations: "Sequence[Explanation]") -> list[str]:
+    """Say which top words each further method shares with the first, and which it does not, in a raw line each.
+
+    Raises:
+        InputError: If there are none, or their texts, pairs or labels differ.
+    """
+    first, *others = comparable(explanations)
+    top = {(word.segment, word.start): word.text for word in colour.strongest(first, _TOP)}
+    lines = []
+    for other in others:
+        theirs = {(word.segment, word.start): word.text for word in colour.strongest(other, _TOP)}
+        parts = [
+            (f"{first.method} and {other.method} share", top.keys() & theirs.keys()),
+            (f"only {first.method} has", top.keys() - theirs.keys()),
+            (f"only {other.method} has", theirs.keys() - top.keys()),
+        ]
+        told = "; ".join(f"{what} {_named(places, top | theirs)}" for what, places in parts if places)
+        lines.append(f"Of the top {_TOP} words, {told}." if told else "Neither method has a word above 0.")
+    return lines
+
+
+def _named(places: Set[tuple[int, int]], words: Mapping[tuple[int, int], str]) -> str:
+    return ", ".join(f'"{colour.shorten(words[place], 20)}"' for place in sorted(places))
 
 
 def row_names(explanation: "Explanation") -> list[tuple[int, str]]:

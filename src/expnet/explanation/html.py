@@ -251,15 +251,21 @@ def _outputs(explanation: "Explanation") -> str:
 
 def _legend(explanation: "Explanation") -> str:
     scale = colour.scale_of(explanation)
-    stops = [(colour.number(stop, scale), colour.veil(stop, scale)) for stop in colour.stops(scale)]
-    lines = colour.legend(explanation, scale)
-    told = "".join(f'<div style="{MUTED};margin-top:.3rem">{escape(line)}</div>' for line in lines)
-    swatches = "".join(
+    told = "".join(
+        f'<div style="{MUTED};margin-top:.3rem">{escape(line)}</div>' for line in colour.legend(explanation, scale)
+    )
+    return swatches(scale) + told
+
+
+def swatches(scale: colour.Scale) -> str:
+    """Return five scores with their shades, lowest first."""
+    stops = ((colour.number(stop, scale), colour.veil(stop, scale)) for stop in colour.stops(scale))
+    shades = "".join(
         f'<span style="padding:.1rem .6rem;background:{veil or "none"}">{value}</span>' for value, veil in stops
     )
     return (
         '<div style="display:inline-flex;font-size:13px;font-variant-numeric:tabular-nums;'
-        f'border:1px solid #80808066;border-radius:3px">{swatches}</div>{told}'
+        f'border:1px solid #80808066;border-radius:3px">{shades}</div>'
     )
 
 

@@ -37,7 +37,7 @@ def plain(explanation: "Explanation") -> str:
 
 def plain_or_coloured(explanation: "Explanation") -> str:
     """Return `render` if stdout is a terminal that wants colours, else `plain`."""
-    return _as_stdout_wants(lambda _: render(explanation), lambda _: plain(explanation))
+    return as_stdout_wants(lambda _: render(explanation), lambda _: plain(explanation))
 
 
 def side_by_side(explanations: "Sequence[Explanation]") -> Group:
@@ -99,7 +99,7 @@ def plain_ranked(explanations: "Sequence[Explanation]", *, width: int | None = N
 
 def plain_or_coloured_ranked(explanations: "Sequence[Explanation]") -> str:
     """Return `ranked` if stdout is a terminal that wants colours, else `plain_ranked`."""
-    return _as_stdout_wants(
+    return as_stdout_wants(
         lambda width: _ranked(explanations, coloured=True, width=width),
         lambda width: plain_ranked(explanations, width=width),
     )
@@ -107,13 +107,16 @@ def plain_or_coloured_ranked(explanations: "Sequence[Explanation]") -> str:
 
 def plain_or_coloured_side_by_side(explanations: "Sequence[Explanation]") -> str:
     """Return `side_by_side` if stdout is a terminal that wants colours, else `plain_side_by_side`."""
-    return _as_stdout_wants(
+    return as_stdout_wants(
         lambda _: side_by_side(explanations), lambda width: plain_side_by_side(explanations, width=width)
     )
 
 
-def _as_stdout_wants(coloured: Callable[[int | None], RenderableType], uncoloured: Callable[[int | None], str]) -> str:
-    """Return the one or the other, made for the width of the terminal (None elsewhere), its lines cut between words."""
+def as_stdout_wants(coloured: Callable[[int | None], RenderableType], uncoloured: Callable[[int | None], str]) -> str:
+    """Return the one or the other, made for the width of the terminal (None elsewhere), its lines cut between words.
+
+    The coloured one is taken if stdout is a terminal that wants colours.
+    """
     console = Console(force_jupyter=False)
     width = console.width if console.is_terminal else None
     if console.color_system is None or console.no_color:

@@ -90,6 +90,26 @@ class FeatureConfig:
         """Return what is read, as a part of a sentence."""
         return f"the attention patterns of a classifier with {layers} layers of {heads} heads"
 
+    def told_apart(self, layers: int, heads: int) -> tuple[int, int]:
+        """Return how many layers and heads it tells apart; see `NetworkInput.told_apart`."""
+        if not any(PATTERNS[name].per_head for name in self.patterns):
+            raise MismatchError(
+                f"This ExpNet sees no heads, only patterns of whole tokens ({', '.join(self.patterns)}): train one "
+                "with rows or columns to see which heads it listens to."
+            )
+        return layers, heads if self.heads == "each" else 1
+
+    def without_heads(self, features: Tensor, heads: Sequence[int]) -> Tensor:
+        """Return the features with those of some heads at 0, their mean over the text."""
+        alone = sum(not PATTERNS[name].per_head for name in self.patterns)
+        of_pattern = (features.shape[-1] - alone) // (len(self.patterns) - alone)
+        columns, start = list[int](), 0
+        for name in self.patterns:
+            per_head = PATTERNS[name].per_head
+            columns += [start + head for head in heads] if per_head else []
+            start += of_pattern if per_head else 1
+        return features.index_fill(-1, torch.tensor(columns, dtype=torch.long), 0.0)
+
     def new_gate(self, dropout: float) -> nn.Module:
         """Return a module that leaves vectors as they are."""
         return nn.Identity()

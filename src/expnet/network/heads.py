@@ -93,6 +93,18 @@ class HeadSetConfig:
         """Return what is read, as a part of a sentence."""
         return f"the attention{_BESIDE[self.tier]} of the heads of any classifier"
 
+    def told_apart(self, layers: int, heads: int) -> tuple[int, int]:
+        """Return how many layers and heads it tells apart: all of them."""
+        return layers, heads
+
+    def without_heads(self, features: HeadFeatures, heads: Sequence[int]) -> HeadFeatures:
+        """Return the features with what some heads see at 0, its mean over the text.
+
+        The heads stay in the set: without them the mean over the set would give each of the others more weight, and a
+        head that the network ignores would seem to matter.
+        """
+        return replace(features, heads=features.heads.index_fill(-2, torch.tensor(heads, dtype=torch.long), 0.0))
+
     def new_gate(self, dropout: float) -> nn.Module:
         """Return a new module that sums over the heads."""
         return HeadGate(

@@ -59,6 +59,26 @@ class NetworkInput(Protocol[F]):
         """Return what is read of a classifier of this size, as a part of a sentence."""
         ...
 
+    def told_apart(self, layers: int, heads: int) -> tuple[int, int]:
+        """Return how many layers, and heads in each, it tells apart in a classifier of this size; 1 for their mean.
+
+        Raises:
+            MismatchError: If it sees nothing of single heads or layers.
+        """
+        ...
+
+    def without_heads(self, features: F, heads: Sequence[int]) -> F:
+        """Return the features of a batch, or of one window, as if some heads saw nothing in particular.
+
+        What they see is set to 0, to which it is standardised within the text: every token gets their mean. What
+        belongs to no head stays as it is.
+
+        Args:
+            features: The features.
+            heads: Of all layers, counted through: layer × heads + head.
+        """
+        ...
+
     def new_gate(self, dropout: float) -> nn.Module:
         """Return a new module that turns the features of a batch into vectors [batch tokens width]."""
         ...

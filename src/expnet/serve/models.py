@@ -10,7 +10,7 @@ from expnet.explainer import Explainer
 from expnet.methods.learned import SECOND_OUTPUT
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method, list_methods
-from expnet.serve.tasks import Compare, Explain, Task
+from expnet.serve.tasks import Compare, Explain, Heads, Task
 from expnet.serve.worker import Worker
 from expnet.web.limits import Item, Limits
 
@@ -37,7 +37,7 @@ class Served:
         """
         self.limits.check(items)
         for each in task.explains if isinstance(task, Compare) else (task,):
-            if isinstance(each, Explain):
+            if isinstance(each, Explain | Heads):
                 self._allow(each.method)
         return await self.worker.do(task, items)
 

@@ -1,7 +1,8 @@
 """The page for people: plain forms, rendered on the server; its script only avoids reloading."""
 
 import asyncio
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,17 @@ from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
 from expnet.errors import ExpnetError, InputError, RefusedError
-from expnet.explanation import html, latex, markdown, svg
+from expnet.explainer.heads import LISTENING
+from expnet.explanation import comparison, html, latex, markdown, svg
 from expnet.explanation.colour import shorten
+from expnet.explanation.escape import printable
 from expnet.explanation.result import Explanation
 from expnet.explanation.templates import environment
 from expnet.methods.learned import SECOND_OUTPUT
 from expnet.metrics.removal import RANDOM, Checked
 from expnet.serve import v1
 from expnet.serve.models import Models, Served, find
-from expnet.serve.tasks import Check, Compare, Explain
+from expnet.serve.tasks import Check, Compare, Explain, Heads
 from expnet.text.labels import ALL
 from expnet.web import refusals
 from expnet.web.forms import last, read_form
@@ -38,7 +41,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """A filled form, as it was typed: a text, how to explain it, and how many top words to remove."""
+    """A filled form, as it was typed: a text, how to explain it, top words to remove, a word to show the heads of."""
 
     text: str = ""
     pair: str = ""
@@ -46,17 +49,23 @@ class _Form:
     against: str = ""
     methods: tuple[str, ...] = ()
     count: str = _COUNT
+    word: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """The result: explanations of one class or rankings of all, the methods left out, what was checked or why not."""
+    """The result: explanations of one class or rankings of all, the methods left out, what was checked or why not.
+
+    `listened` are the methods whose heads can be shown, and `grids` those of the word that was picked, as HTML.
+    """
 
     explanations: list[Explanation]
     rankings: list[list[Explanation]]
     left_out: dict[str, str]
     checks: tuple[Checked, ...]
     unchecked: str
+    listened: tuple[str, ...] = ()
+    grids: str = ""
 
 
 def router(models: Models) -> APIRouter:
@@ -105,6 +114,7 @@ def _form(fields: Mapping[str, list[str]]) -> _Form:
         against=last(fields, "against", ""),
         methods=tuple(dict.fromkeys(fields.get("method", []))),
         count=last(fields, "count", _COUNT),
+        word=last(fields, "word", ""),
     )
 
 
@@ -134,11 +144,28 @@ async def _result(served: Served, form: _Form) -> _Result:
         raise failure
     rankings = explained if target == ALL else []
     explanations = [ranking[0] for ranking in rankings] if rankings else explained
+    listened = tuple(name for name in form.methods if name in LISTENING and name not in left_out)
+    grids = await _grids(served, form, listened, item) if form.word else ""
+    checks: tuple[Checked, ...] = ()
+    unchecked = ""
     try:
         (checks,) = await served.do(Check(tuple(explanations), int(form.count)), [item])
     except ExpnetError as error:
-        return _Result(explanations, rankings, left_out, (), str(error))
-    return _Result(explanations, rankings, left_out, checks, "")
+        unchecked = str(error)
+    return _Result(explanations, rankings, left_out, checks, unchecked, listened, grids)
+
+
+async def _grids(served: Served, form: _Form, methods: Sequence[str], item: Item) -> str:
+    """Return the heads of the word that was picked, by each method, or why they cannot be shown."""
+    target, against = (None if form.target == ALL else _class(form.target)), _class(form.against)
+    parts = []
+    for method in methods:
+        try:
+            (effects,) = await served.do(Heads(method, target=target, against=against), [item])
+            parts.append(effects.to_html(_class(form.word) or 0))
+        except ExpnetError as error:
+            parts.append(str(Markup('<p class="alert">{}</p>').format(printable(str(error)))))
+    return "".join(parts)
 
 
 async def _outcomes(
@@ -219,6 +246,10 @@ def _page(
         result=result,
         card=Markup(_card(result)) if result else "",  # the renderer escapes
         checked=Markup(_checked(result)) if result else "",  # likewise
+        grids=Markup(result.grids) if result else "",  # likewise
+        # In ASCII, so that nothing in it need be spelled out.
+        facts=json.dumps(result.explanations[0].to_dict(), allow_nan=False) if result else "",
+        differences=comparison.differences(result.explanations) if result and not result.rankings else [],
         error="" if refusal is None else str(refusal),
     )
     status, headers = (200, None) if refusal is None else (refusal.status, refusals.headers(refusal))

@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any, Protocol
 
 from expnet.errors import InputError, RefusedError
-from expnet.explainer import Explainer
+from expnet.explainer import Explainer, explain_heads
 from expnet.explainer.asking import asked_classes
+from expnet.explanation.head_effects import HeadEffects
 from expnet.explanation.result import Explanation
 from expnet.methods.learned import method_of
 from expnet.methods.registry import find_method
@@ -150,6 +151,26 @@ class Compare:
             truncate=asked.truncate,
         )
         return list(zip(*by_method.values(), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Say which heads an ExpNet listened to, as `explain_heads` does."""
+
+    method: str
+    target: str | int | None = None
+    against: str | int | None = None
+
+    def prepare(self, explainer: Explainer, items: Sequence[Item], limits: Limits) -> list[Text]:
+        """Check what `Explain` does."""
+        return Explain(self.method, target=self.target, against=self.against).prepare(explainer, items, limits)
+
+    def run(self, explainer: Explainer, texts: Sequence[Text]) -> "list[HeadEffects]":
+        """Return the effects of heads on the words of each text."""
+        return [
+            explain_heads(explainer, text, method=self.method, target=self.target, against=self.against)
+            for text in texts
+        ]
 
 
 @dataclass(frozen=True, slots=True)

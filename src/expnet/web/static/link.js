@@ -38,6 +38,15 @@
       told.textContent = "The link is in the address bar.";
     }
   });
+  // What was typed comes along to another model, in the same way. Classes do not: it may have others.
+  const carry = (event) => {
+    const asked = new URLSearchParams(new FormData(form));
+    for (const name of ["model", "target", "against"]) asked.delete(name);
+    event.currentTarget.hash = asked.get("text").trim() ? asked : "";
+  };
+  for (const other of document.querySelectorAll("nav a")) {
+    for (const kind of ["click", "auxclick", "contextmenu"]) other.addEventListener(kind, carry);
+  }
   addEventListener("hashchange", fill);
   fill();
 }
