@@ -26,7 +26,8 @@ POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
 def explanation_page(payload: str) -> str:
     shown = everywhere(payload)
-    heads = HeadEffects(shown, np.full((len(shown.words), 2, 3), 0.5), np.ones((len(shown.words), 2)), np.ones(1))
+    words = len(shown.words)
+    heads = HeadEffects(shown, np.full((words, 2, 3), 0.5), np.ones((words, 2)), np.ones(words))
     parts = [shown.to_html(), html.side_by_side([shown, shown]), html.headless([shown]), heads.to_html(0)]
     return html.document(parts, title=payload)
 

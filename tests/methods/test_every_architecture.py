@@ -43,7 +43,7 @@ def test_every_method_works_alone_and_in_a_batch_or_says_why_not(architecture):
     for method in TABLE:
         pair = alone_and_among(method, classifier)
         if pair is None:
-            refused.add(method.family)
+            refused.add(method.name if method.name == "expnet_difference" else method.family)
             continue
         alone, among = pair
         assert among.any()
@@ -52,6 +52,8 @@ def test_every_method_works_alone_and_in_a_batch_or_says_why_not(architecture):
     # What only needs predictions always works; and attention is read wherever there is some.
     assert not refused & {"control", "perturbation", "surrogate"}
     assert ("learned" in refused) == (architecture in OPAQUE)
+    by_deeplift = alone_and_among(find_method("deeplift"), classifier) is None
+    assert ("expnet_difference" in refused) == (architecture in OPAQUE or by_deeplift), "it reads what DeepLIFT reads"
 
 
 def test_of_a_quantised_model_only_what_needs_no_embeddings_works():

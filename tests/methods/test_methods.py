@@ -86,7 +86,9 @@ class TestNames:
         with pytest.raises(MethodError, match=r"no method 'integrated_gradient'. Did you mean 'integrated_gradients'"):
             find_method("integrated_gradient")
         with pytest.raises(
-            MethodError, match=r"no method 'zzz'. Methods: expnet, expnet_gradient, expnet_used, expnet_both, random,"
+            MethodError,
+            match=r"no method 'zzz'. Methods: expnet, expnet_gradient, expnet_difference, expnet_used, expnet_both, "
+            "random,",
         ):
             find_method("zzz")
 

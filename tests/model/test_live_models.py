@@ -196,6 +196,7 @@ def test_a_model_without_its_whole_gradient_is_an_error_and_never_zeros(maim, me
     classifier = Classifier(maim(build("bert")), tokenizer())
     encoding = classifier.encode(["a good film"])
     network = named("universal/gradient") if method.startswith("expnet_") else None
+    network = named("universal/difference") if method == "expnet_difference" else network
     attribution = next(candidate for candidate in TABLE if candidate.name == method)
     with pytest.raises(NoGradientError, match="BertForSequenceClassification has no gradient"):
         attribution.attribute(classifier, encoding, torch.tensor([1]), network=network)

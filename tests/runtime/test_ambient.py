@@ -64,7 +64,8 @@ def explained(explainer, method):
 def explainers():
     """One for each ExpNet; other methods run with either."""
     classifier = Classifier(build("bert"), tokenizer())
-    return {name: Explainer(classifier, named(f"universal/{name}")) for name in ("attention", "gradient")}
+    tiers = ("attention", "gradient", "difference")
+    return {name: Explainer(classifier, named(f"universal/{name}")) for name in tiers}
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,8 @@ def expected(explainers):
 
 
 def explainer_of(explainers, method):
+    if method.name == "expnet_difference":
+        return explainers["difference"]
     return explainers["gradient" if method.family == "learned" and method.uses_target else "attention"]
 
 

@@ -19,7 +19,7 @@ _CAPTION = "display:inline-block;position:sticky;left:0;max-width:80vw"
 _CELL = "padding:.15rem .3rem;border:0;text-align:right;font-weight:400;white-space:nowrap"
 
 
-class _Cell(NamedTuple):
+class _Shade(NamedTuple):
     text: str
     shaded: float  # its effect; 0 for all heads of a layer together, whose effect the scale does not cover
     strong: bool = False  # one of the strongest heads
@@ -73,7 +73,7 @@ def fragment(effects: "HeadEffects", word: int) -> str:
     )
 
 
-def _td(scale: colour.Scale, cell: _Cell) -> str:
+def _td(scale: colour.Scale, cell: _Shade) -> str:
     veil = colour.veil(cell.shaded, scale)
     strong = ";font-weight:700;text-decoration:underline" if cell.strong else ""
     return f'<td style="{_CELL};background:{veil or "none"}{strong}">{cell.text}</td>'
@@ -89,16 +89,16 @@ def _columns(effects: "HeadEffects") -> list[str]:
     return [*map(str, range(effects.heads.shape[2])), _ALL]
 
 
-def _rows(effects: "HeadEffects", word: int) -> list[list[_Cell]]:
+def _rows(effects: "HeadEffects", word: int) -> list[list[_Shade]]:
     """Return of each layer what its heads do, and all of them together."""
     scale, strongest = effects.scale(word), {(one.layer, one.head) for one in effects.strongest(word)}
     rows = []
     for layer, of_heads in enumerate(effects.heads[word].tolist()):
         cells = [
-            _Cell(colour.number(effect, scale), effect, (layer, head) in strongest)
+            _Shade(colour.number(effect, scale), effect, (layer, head) in strongest)
             for head, effect in enumerate(of_heads)
         ]
-        rows.append([*cells, _Cell(colour.number(float(effects.layers[word, layer]), scale), 0.0)])
+        rows.append([*cells, _Shade(colour.number(float(effects.layers[word, layer]), scale), 0.0)])
     return rows
 
 
@@ -132,7 +132,7 @@ def _text(effects: "HeadEffects", word: int, *, coloured: bool, width: int | Non
 
 
 def _lines(
-    columns: Sequence[str], rows: Sequence[Sequence[_Cell]], wide: int, scale: colour.Scale | None
+    columns: Sequence[str], rows: Sequence[Sequence[_Shade]], wide: int, scale: colour.Scale | None
 ) -> Iterator[Text]:
     yield Text(_LAYER + "".join(name.rjust(wide) for name in columns), "dim")
     for layer, row in enumerate(rows):

@@ -248,12 +248,18 @@ def _page(
         checked=Markup(_checked(result)) if result else "",  # likewise
         grids=Markup(result.grids) if result else "",  # likewise
         # In ASCII, so that nothing in it need be spelled out.
-        facts=json.dumps(result.explanations[0].to_dict(), allow_nan=False) if result else "",
+        facts=_facts(result.explanations[0]) if result else "",
         differences=comparison.differences(result.explanations) if result and not result.rankings else [],
         error="" if refusal is None else str(refusal),
     )
     status, headers = (200, None) if refusal is None else (refusal.status, refusals.headers(refusal))
     return Response(content, status, headers, "text/html")
+
+
+def _facts(explanation: Explanation) -> str:
+    """Return what the page's script compares texts by; the sentences for readers stand on the page already."""
+    facts = {name: value for name, value in explanation.to_dict().items() if name not in ("meaning", "checked")}
+    return json.dumps(facts, allow_nan=False)
 
 
 def _listed(served: Served) -> tuple[str, ...]:
