@@ -170,7 +170,7 @@ TierOption = Annotated[
     typer.Option(
         "--tier",
         help="What the ExpNet reads: attention needs only the forward pass, gradient a backward pass as well, "
-        "difference both twice, and sees best what the classifier uses.",
+        "difference compares with an empty text, at twice that.",
     ),
 ]
 

@@ -23,8 +23,8 @@ def universal(tier: Tier = "gradient") -> ExpNet:
 
     Args:
         tier: "gradient" agrees better with people and takes one forward and one backward pass; "attention" takes the
-            forward pass of the prediction alone; "difference" says best what the classifier uses, and takes twice as
-            long as "gradient".
+            forward pass of the prediction alone; "difference" is a little more faithful, and takes twice as long as
+            "gradient".
     """
     return ExpNet.from_pretrained(FOLDER / tier)
 
