@@ -13,10 +13,10 @@ _FAITHFUL = "comprehensiveness"
 _UNMEASURED = "Not measured in this run."
 
 
-def tables(rows: Sequence[Row]) -> dict[str, str]:
-    """Return the tables of the page by name."""
+def tables(rows: Sequence[Row], removed: Sequence[Row]) -> dict[str, str]:
+    """Return the tables of the page by name: of agreement with people from one plan, of removal from another."""
     plausible = [row for row in main_marks(rows) if not row.sample]
-    faithful = [row for row in rows if row.kind == "faithfulness" and not row.sample]
+    faithful = [row for row in removed if row.kind == "faithfulness" and not row.sample]
     return {
         "bases": markdown(by_base(plausible, HEADLINE, "average precision")),
         "bases removal": markdown(by_base(faithful, _FAITHFUL, "comprehensiveness")) if faithful else _UNMEASURED,
