@@ -161,7 +161,8 @@ def ship(network: ExpNet, report: dict[str, Any], sources: Sequence[DifferenceSo
         of_family = families.setdefault(source.plan.family, [])
         of_family += [source.plan.train] if source.plan.train not in of_family else []
     second = {"classifiers": report["classifiers"], "texts of each": LEARNED, "removals": REMOVALS, "steps": USED.steps}
-    network.config = replace(network.config, provenance={**network.config.provenance, "used": second})
+    known_by_name = {"classifiers": report["classifiers"], "used": second}
+    network.config = replace(network.config, provenance={**network.config.provenance, **known_by_name})
     network.save_pretrained(folder)
     sets = {}
     for name, measured in report["tasks"].items():
