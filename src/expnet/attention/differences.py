@@ -50,13 +50,14 @@ class DifferencePass:
         ends: list[Tensor] = []
 
         def empty(raw: Tensor) -> Tensor:
-            ends.append(torch.where(real[some].to(raw.device)[..., None], blank, raw.detach()))
+            ends.append(torch.where(real[some][..., None], blank, raw.detach()))
             return ends[-1]
 
         def text(raw: Tensor) -> Tensor:
             ends.append(raw.detach().requires_grad_())
             return ends[-1]
 
+        real = real.to(inputs["input_ids"].device)
         some, of_text = _different(inputs, real)
         rules = Rules(type(model).__name__, of_text)
         attend = (lambda _, layer: layer) if matrices else None
@@ -127,7 +128,7 @@ def _different(inputs: Mapping[str, Tensor], real: Tensor) -> tuple[Int[Tensor, 
 
     Texts of the same number of tokens mostly have the same, which then runs once.
     """
-    ids = inputs["input_ids"].masked_fill(real.to(inputs["input_ids"].device), -1)
+    ids = inputs["input_ids"].masked_fill(real, -1)
     rows = torch.cat([ids, *(tensor.flatten(1) for name, tensor in inputs.items() if name != "input_ids")], 1)
     places = torch.arange(len(rows), device=rows.device)
     different, of_text = rows.unique(dim=0, return_inverse=True)
