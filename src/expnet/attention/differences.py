@@ -70,6 +70,7 @@ class DifferencePass:
             self._pass = run(model, self._inputs, embed=text, attend=attend, rules=rules.of_functions())
         self._model, self._before, self._without, self._text = model, before.logits[of_text], ends[0][of_text], ends[1]
         self._known: tuple[Tensor, Signals] | None = None
+        self._forward: Signals | None = None
 
     @property
     def logits(self) -> Float[Tensor, "batch classes"]:
@@ -96,7 +97,7 @@ class DifferencePass:
         """
         if self._known is not None and torch.equal(self._known[0], target):
             return self._known[1]
-        scores, multipliers = self._shared_out(target, [each.probabilities for each in self._pass.layers], keep=keep)
+        scores, multipliers = self._shared_out(target, [layer.probabilities for layer in self._pass.layers], keep=keep)
         with torch.inference_mode(False), torch.no_grad():
             pooled, stack = PooledTokens.of(self._model, self._inputs, anchor), Stack.of(self._model)
             layers = [
@@ -105,8 +106,9 @@ class DifferencePass:
             ]
             maps, of_maps = [layer.probabilities for layer in layers], multipliers[:-1]
             evidence = evidence_of(maps, of_maps, multipliers[-1], pooled, stack)
-            seen = signals_of(self.logits, stack.reading(layers), pooled)
-            signals = replace(seen, evidence=replace(evidence, differences=scores.float()))
+            if self._forward is None:  # what the forward pass alone says is the same for every target
+                self._forward = signals_of(self.logits, stack.reading(layers), pooled)
+            signals = replace(self._forward, evidence=replace(evidence, differences=scores.float()))
         self._known = target, signals
         return signals
 

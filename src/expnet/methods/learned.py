@@ -125,8 +125,8 @@ def expnet_difference(
 ) -> Float[Tensor, "batch tokens"]:
     """Score each token, in [0, 1], by how likely people would mark it, from attention and what DeepLIFT sees.
 
-    Text and baseline run together, forward and backward; multipliers stand where `expnet_gradient` reads gradients, and
-    what each token adds to the logit stands beside them.
+    A baseline without the words runs first, then the text, forward and backward; multipliers stand where
+    `expnet_gradient` reads gradients, and what each token adds to the logit stands beside them.
 
     Args:
         classifier: The classifier.
