@@ -11,6 +11,7 @@ from expnet import explain_heads
 from expnet.errors import InputError, MismatchError
 from expnet.explainer import Explainer
 from expnet.network.features import FeatureConfig
+from expnet.network.heads import HeadSetConfig
 from expnet.network.inputs import read_features
 from expnet.text.texts import Text
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier, tiny_explainer
@@ -155,3 +156,12 @@ def test_a_text_in_several_windows_is_refused_unless_it_is_cut():
     assert len(effects.heads) == 20
     assert np.abs(effects.heads[0]).max() > 0
     assert not effects.heads[19].any()  # it was not read
+
+
+@pytest.mark.parametrize("tier", ["gradient", "difference"])
+def test_the_name_of_each_tier_shows_the_heads_of_its_first_output(tier):
+    network = random_network(replace(HEAD_SET, features=HeadSetConfig(tier=tier)))
+    explainer = Explainer(CLASSIFIER, network, name="set")
+    effects = explain_heads(explainer, TEXT, method=f"expnet_{tier}")
+    np.testing.assert_allclose(effects.heads, explain_heads(explainer, TEXT).heads, atol=1e-6)
+    assert np.abs(effects.heads).max() > 1e-4

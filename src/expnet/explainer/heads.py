@@ -10,7 +10,7 @@ from expnet.errors import InputError
 from expnet.explainer.asking import asked_classes
 from expnet.explainer.explaining import Explainer
 from expnet.explanation.head_effects import HeadEffects
-from expnet.methods.learned import EXPNET, EXPNET_GRADIENT, EXPNET_USED
+from expnet.methods.learned import EXPNET, EXPNET_DIFFERENCE, EXPNET_GRADIENT, EXPNET_USED
 from expnet.network.inputs import read_features
 from expnet.network.occlusion import logits_without_heads
 from expnet.runtime.ambient import torch_defaults
@@ -18,7 +18,7 @@ from expnet.text.encoding import Encoding, pool_words
 from expnet.text.texts import Text, as_text
 from expnet.text.words import Pool
 
-LISTENING = (EXPNET.name, EXPNET_GRADIENT.name, EXPNET_USED.name)
+LISTENING = (EXPNET.name, EXPNET_GRADIENT.name, EXPNET_DIFFERENCE.name, EXPNET_USED.name)
 
 
 @torch_defaults()
