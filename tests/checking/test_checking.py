@@ -85,6 +85,32 @@ def test_gains_are_differences_text_by_text(explainer, check):
     assert check.gains["saliency"].low == pytest.approx(estimate(gained, seed=0).low, abs=1e-5)
 
 
+def test_a_sentence_says_whether_attention_itself_is_better_than_random_words(check):
+    gain = check.over_random["raw_attention"]
+    lost = check.removal
+    assert gain.mean == pytest.approx(lost["raw_attention"].mean - lost["random words"].mean, abs=1e-9)
+    assert gain.n == check.texts
+    for mean, says in ((0.1, "says something here"), (-0.1, "misleads here"), (0.0, "it is not shown that")):
+        with_gain = replace(check, over_random={"raw_attention": Estimate(mean, 100, mean - 0.02, mean + 0.02)})
+        assert says in with_gain.of_attention
+        assert f"{mean:+.2f}" in with_gain.of_attention
+    assert replace(check, over_random={}).of_attention == ""
+
+
+def test_a_verdict_says_where_the_search_for_limits_contradicts_it():
+    def near(mean):
+        return Estimate(mean, 20, mean - 0.1, mean + 0.1)
+
+    good = figures(0.3, 0.2, {"saliency": 0.05})
+    below = replace(good, normalised={"explainer": near(0.51), "random words": near(0.55)})
+    above = replace(good, normalised={"explainer": near(0.55), "random words": near(0.51)})
+    assert "on the 20 shorter texts" in below.verdict
+    assert "(0.51 and 0.55 of the way from worst to best)" in below.verdict
+    assert above.verdict == good.verdict
+    bad = figures(0.1, 0.01, {"saliency": -0.1})
+    assert replace(bad, normalised=below.normalised).verdict == bad.verdict
+
+
 def test_agreement_is_the_rank_correlation_of_both_explanations(explainer, check):
     def scores(text, method):
         return np.array([word.score for word in explainer.explain(text, method=method).words])
@@ -213,6 +239,21 @@ def test_a_check_survives_json(check):
     data = json.loads(json.dumps(check.to_dict(), allow_nan=False))
     assert TrustCheck.from_dict(data) == check
     assert data["verdict"] == check.verdict
+
+
+def test_a_check_of_an_older_release_is_read(check):
+    data = check.to_dict()
+    del data["over_random"]
+    assert TrustCheck.from_dict(data) == replace(check, over_random={})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"over_random": 1}, {"over_random": {"saliency": {}}}],
+)
+def test_what_is_no_gain_over_random_words_is_refused(check, change):
+    with pytest.raises(MismatchError, match="Expected a check"):
+        TrustCheck.from_dict({**check.to_dict(), **change})
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ RULES = ("raw_attention", "generic_relevance", "saliency")
 ITSELF = "itself"
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the words, taken away; of more, little is left to tell rankings apart
 _SEARCHED, _SEARCHED_WORDS = 20, 12  # texts that limits are searched for, and the most words of one
+_TOGETHER = 4  # of these, so that the bar moves
 WordScores = list[Float[ndarray, " _"]]
 Marks = Bool[ndarray, " words"] | None
 Columns = dict[str, Float[ndarray, " texts"]]
@@ -79,13 +80,17 @@ def measure(
         groups.setdefault("attention", []).append(part.attention())
         groups.setdefault("people", []).append(part.people([usable[place][1] for place in places]))
     short = [text for text, _ in usable if len(text.words) <= _SEARCHED_WORDS][:_SEARCHED]
+    few = list(encoded(classifier, short, size=_TOGETHER)) if short else []
     groups["normalised"] = [
         _RankedTexts.of(classifier, network, encoding, rules, seed).normalised()
-        for _, encoding in (encoded(classifier, short) if short else ())
+        for _, encoding in track(
+            few, "searching for the limits", show=progress, total=len(short), size=lambda part: len(part[0])
+        )
     ]
     joined = {group: _joined(columns) for group, columns in groups.items()}
     removal = joined["removal"]
     joined["gains"] = {other: removal[OWN] - values for other, values in removal.items() if other != OWN}
+    joined["over_random"] = {rule.name: removal[rule.name] - removal[RANDOM] for rule in rules}
     return TrustCheck(
         explainer=name or "ExpNet",
         classifier=classifier.name or type(classifier.model).__name__,
@@ -138,7 +143,7 @@ def _suitable(classifier: Classifier, text: Text) -> tuple[list[Method], dict[st
     return rules, skipped
 
 
-def _joined(columns: Sequence[Columns]) -> Columns:
+def _joined(columns: Sequence[dict[str, Float[ndarray, " _"]]]) -> dict[str, Float[ndarray, " _"]]:
     """Join the columns of all parts; which text stands where is the same in each of them."""
     names = columns[0] if columns else ()
     return {name: np.concatenate([part[name] for part in columns]) for name in names}

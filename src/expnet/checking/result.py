@@ -16,7 +16,8 @@ Level = Literal["good", "weak", "unusable", "unclear"]
 OWN, SECOND = "explainer", "expnet_used"  # an explainer's two outputs; not all have the second
 # Of what the best rule gains over random words, the share from which on an explainer is as good as it.
 _AS_GOOD = 0.75
-_TABLES = ("removal", "gains", "normalised", "agreement", "attention", "people")
+_ATTENTION = "raw_attention"
+_TABLES = ("removal", "gains", "over_random", "normalised", "agreement", "attention", "people")
 _FIELDS = {
     "explainer": TEXT,
     "classifier": TEXT,
@@ -46,6 +47,7 @@ class TrustCheck:
             probability lost when the words that it ranks first are taken away (comprehensiveness, mean over 1 to 5
             tenths of the words), in [-1, 1]; more is better.
         gains: For each rule and random words: what the explainer loses more than it, text by text.
+        over_random: For each rule: what it loses more than random words, text by text.
         normalised: As `removal`, between the worst (0) and the best (1) ranking that a search met on the shorter texts.
         agreement: Rank correlation of the explainer's scores with each rule's, and with its own when random halves of
             its inputs and hidden units are left out ("itself"), in [-1, 1].
@@ -67,6 +69,7 @@ class TrustCheck:
     normalised: Mapping[str, Estimate]
     agreement: Mapping[str, Estimate]
     attention: Mapping[str, Estimate]
+    over_random: Mapping[str, Estimate] = field(default_factory=dict)
     people: Mapping[str, Estimate] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
 
@@ -109,14 +112,39 @@ class TrustCheck:
             "no fixed rule suits this classifier" if rule is None else f"{_signed(self.gains[rule])} against `{rule}`"
         )
         measured = f"removing its top words changes the probability by {self.removal[OWN].mean:.2f} ({over}; {beside})"
-        return {
+        said = {
             "good": f"The classifier depends on the words this explainer names: {measured}.",
             "weak": f"Use with care: it is better than random words, but `{rule}` names words that the classifier "
             f"depends on more: {measured}.",
             "unusable": "Do not use this explainer on this classifier: the words it names matter no more than random "
             f"ones: {measured}." + (f" Use `--method {rule}` instead." if rule else ""),
             "unclear": f"Not shown to be better than random words on {self.texts} texts: {measured}. Check more texts.",
-        }[self.level] + self._of_second
+        }[self.level]
+        return f"{said}{self._of_limits}{self._of_second}"
+
+    @property
+    def of_attention(self) -> str:
+        """Whether attention itself says something on this classifier, in one sentence; "" if that was not measured."""
+        gain = self.over_random.get(_ATTENTION)
+        if gain is None:
+            return ""
+        measured = f"Removing the words with the most attention changes the probability by {_signed(gain)} "
+        if gain.low > 0:
+            return f"{measured}against random words: attention says something here."
+        if gain.high < 0:
+            return f"{measured}against random words: attention misleads here."
+        return f"{measured}against random words: it is not shown that attention says anything here."
+
+    @property
+    def _of_limits(self) -> str:
+        """What the search for the limits says where it contradicts a verdict in favour of the explainer."""
+        own, floor = self.normalised.get(OWN), self.normalised.get(RANDOM)
+        if own is None or floor is None or self.gains[RANDOM].low <= 0 or own.mean > floor.mean:
+            return ""
+        return (
+            f" But on the {own.n} shorter texts whose worst and best rankings were searched for, it is no better than "
+            f"random words ({own.mean:.2f} and {floor.mean:.2f} of the way from worst to best)."
+        )
 
     @property
     def _of_second(self) -> str:
@@ -137,6 +165,7 @@ class TrustCheck:
             MismatchError: If a field is missing, unknown or of another form.
         """
         plain = {name: value for name, value in data.items() if name not in ("level", "verdict")}
+        plain = {"over_random": {}, **plain}  # checks made before it was measured lack it
         try:
             check_fields(plain, _FIELDS)
             tables = {name: {key: _estimate(figures) for key, figures in plain[name].items()} for name in _TABLES}

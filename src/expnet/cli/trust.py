@@ -77,7 +77,7 @@ def _print(check: "TrustCheck") -> None:
     rows = dict.fromkeys(name for table in tables for name in table)
     print_table(header, [[name, *(_cell(table.get(name)) for table in tables)] for name in rows])
     shares = ", ".join(f"{100 * share.mean:.0f} % to {name}" for name, share in check.attention.items())
-    print(f"\nAttention of the pooled token, all layers and heads: {shares}.")
+    print(f"\nAttention of the pooled token, all layers and heads: {shares}. {check.of_attention}".rstrip())
     for rule, reason in check.skipped.items():
         print(f"{rule} does not suit this classifier: {reason}")
 
