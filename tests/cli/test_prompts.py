@@ -56,6 +56,30 @@ def test_explain_reads_the_prompt_from_any_of_its_files(options, folder, explain
         )
 
 
+def test_serve_takes_a_template_and_its_labels_by_the_name_of_the_model(folder, monkeypatch):
+    served = {}
+    monkeypatch.setattr("expnet.serve.app.create_app", lambda explainers, **_: served.update(explainers))
+    monkeypatch.setattr("expnet.web.running.run", lambda *_, **__: None)
+    labels = ["--label", "judge=good= yes", "--label", "judge=bad= no way"]
+    run("serve", f"judge={folder}", "--prompt", f"judge={folder / 'prompt.txt'}", *labels)
+    assert served["judge"].classifier.prompt == PROMPT
+    with pytest.raises(InputError, match="NAME=WORD, each name once"):
+        run("serve", f"judge={folder}", "--prompt", f"judge={folder / 'prompt.txt'}", "--label", "judge=good")
+
+
+def test_doctor_names_the_replacement_that_methods_need_without_a_mask_token(folder, explainer):
+    told = json.loads(run("doctor", folder, "--prompt", folder / "prompt.json", "--format", "json"))["model"]
+    assert told["methods_that_need_options"]["leave_one_out"] == ["replacement=pad"]
+    assert not {"leave_one_out", "integrated_gradients", "lime"} & told["methods_refused"].keys()
+    assert "leave_one_out" not in told["methods"]  # as it is, it refuses
+    assert explainer.explain(TEXTS[0], method="leave_one_out", options={"replacement": "pad"}).words
+
+
+def test_a_template_in_place_of_its_file_is_refused_with_what_to_do(folder):
+    with pytest.raises(InputError, match="in a file"):
+        run("explain", "x", "--model", folder, "--prompt", "Review: {text} Good?", "--label", "good= yes")
+
+
 def test_labels_that_cannot_be_read_are_refused(folder):
     for labels in (["good"], ["good= yes", "good= no"]):
         given = [part for label in labels for part in ("--label", label)]

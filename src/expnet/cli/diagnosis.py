@@ -124,6 +124,7 @@ def _tried(classifier: "Classifier", *, progress: bool) -> dict[str, Any]:
     """Run every method that needs no network on a short text; say which works, and why another does not."""
     from expnet.explainer import Explainer
     from expnet.methods.registry import list_methods
+    from expnet.methods.replacement import without_mask
 
     explainer, text = Explainer(classifier), classifier.example()
     target = None if classifier.kind == "probability" else 0
@@ -135,9 +136,13 @@ def _tried(classifier: "Classifier", *, progress: bool) -> dict[str, Any]:
             asks[method.name] = required
             continue
         few = {name: count for name, count in _FEW.items() if name in method.options}
+        instead = without_mask(classifier, method.options)
         try:
-            explainer.explain(text, method=method.name, options=few, target=target)
-            works.append(method.name)
+            explainer.explain(text, method=method.name, options={**few, **instead}, target=target)
+            if instead:
+                asks[method.name] = [f"{name}={value}" for name, value in instead.items()]
+            else:
+                works.append(method.name)
         except ExpnetError as error:
             refused[method.name] = str(error)
     return {"methods": works, "methods_that_need_options": asks, "methods_refused": refused}

@@ -9,7 +9,7 @@ import typer
 
 from expnet.cli import options
 from expnet.cli.hosts import served_names
-from expnet.cli.inputs import by_name, lists_by_name
+from expnet.cli.inputs import by_name, lists_by_name, prompt_of
 from expnet.cli.outputs import say
 from expnet.errors import InputError, require_extra
 
@@ -32,6 +32,13 @@ def serve(
     prompt: Annotated[
         list[str] | None,
         typer.Option(help="NAME=FILE: prompt, with labels, of the language model of this name; repeat it."),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=LABEL=WORD: the word that stands for a label of the language model of this name, unless the "
+            "file of its prompt has them; repeat it."
+        ),
     ] = None,
     zero_shot: Annotated[
         list[str] | None,
@@ -69,6 +76,7 @@ def serve(
     networks = by_name(explainer or [], kind="explainer", names=list(named))
     revisions = by_name(revision or [], kind="revision", names=list(named))
     prompts = by_name(prompt or [], kind="file", names=list(named))
+    words = lists_by_name(label or [], kind="label", names=list(named))
     labels = lists_by_name(zero_shot or [], kind="label", names=list(named))
     hypotheses = by_name(hypothesis or [], kind="template", names=list(named))
     from expnet.explainer import load
@@ -92,9 +100,12 @@ def serve(
             revision=revisions.get(name),
             device=device,
             dtype=dtype,
-            prompt=Path(prompts[name]) if name in prompts else None,
-            zero_shot=labels.get(name),
-            hypothesis=hypotheses.get(name),
+            prompt=prompt_of(
+                Path(prompts[name]) if name in prompts else None,
+                words.get(name),
+                labels.get(name),
+                hypotheses.get(name),
+            ),
         )
         for name, model in named.items()
     }

@@ -1,5 +1,6 @@
 """What replaces a token that is removed."""
 
+from collections.abc import Container
 from typing import Literal
 
 import torch
@@ -35,6 +36,16 @@ def baseline_embedding(classifier: Classifier, replacement: Baseline) -> Float[T
 def replacement_for_words(classifier: Classifier) -> Replacement:
     """Return what stands for removed words by default: [MASK], or nothing where the tokenizer has none."""
     return "delete" if classifier.mask_id is None else "mask"
+
+
+def without_mask(classifier: Classifier, options: Container[str]) -> dict[str, Replacement]:
+    """Return what lets a method with these options run where the tokenizer has no mask token: [PAD], or zeros, instead.
+
+    Empty for a method that replaces nothing, and where there is a mask token.
+    """
+    if classifier.mask_id is not None or "replacement" not in options:
+        return {}
+    return {"replacement": "zero" if classifier.pad_id is None else "pad"}
 
 
 def pad_id(classifier: Classifier) -> int:

@@ -195,5 +195,5 @@ def _content(path: Path) -> str:
     except OSError as error:
         raise InputError(
             f"The prompt {path} cannot be read: {error.strerror or error}.{did_you_mean(str(path), guards())} "
-            f"Expected a file, or one of {', '.join(guards())}."
+            f"Expected a file, or one of {', '.join(guards())}; write a template in a file."
         ) from error
