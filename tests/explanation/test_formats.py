@@ -110,6 +110,7 @@ COMMANDS = {
     r"\o": "ø",
     r"\O": "Ø",
     r"\l": "ł",
+    r"\i": "ı",
     r"\L": "Ł",
     r"\textquoteleft": "‘",
     r"\textquoteright": "’",
@@ -121,14 +122,31 @@ COMMANDS = {
     r"\textexclamdown": "¡",
     r"\textquestiondown": "¿",
     r"\nobreakspace": "\u00a0",
+    r"\texteuro": "€",
+    r"\textsterling": "£",
+    r"\textyen": "¥",
+    r"\textcent": "¢",
+    r"\textsection": "§",
+    r"\textparagraph": "¶",
+    r"\textdegree": "°",
+    r"\textpm": "±",
+    r"\texttimes": "×",
+    r"\textdiv": "÷",
+    r"\textmu": "µ",
+    r"\textperiodcentered": "·",
+    r"\textbullet": "•",
+    r"\textcopyright": "©",
+    r"\textregistered": "®",
+    r"\texttrademark": "™",
+    r"\textonehalf": "½",
     **{rf"\{char}": char for char in "{}#$%&_"},
     r"\leavevmode": "",
     r"\null": "",
     r"\hfil": "",
     r"\break": "\n",
 }
-MARKS = "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327"
-ACCENTS = dict(zip("`'^~=u.\"rHvc", MARKS, strict=True))
+MARKS = "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0323\u0327"
+ACCENTS = dict(zip("`'^~=u.\"rHvdc", MARKS, strict=True))
 TOKENS = re.compile(r"\\(?:[A-Za-z]+ ?|.)|[{}]|[^\\{}]", re.DOTALL)
 
 
@@ -187,11 +205,21 @@ def test_latex_shows_any_text_as_it_is(text):
         ("世 ש", r"\expnetchar{19990}{4E16} \expnetchar{1513}{05E9}"),
         ("a  b\n", r"a\ \ b\leavevmode\null\hfil\break{}"),
         ("\x1b\u202e", r"\textbackslash{}x1b\textbackslash{}u202e"),
+        ("5 € ± ḍı", r"5 \texteuro{} \textpm{} \d{d}\i{}"),
         (r"\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}"),
     ],
 )
 def test_latex_by_hand(text, source):
     assert latex.escape(text) == source
+
+
+def test_a_long_word_is_cut_where_latex_may_break_the_line_but_no_letter_loses_its_mark():
+    word = "a" * 29 + "q\u0331" + "c" * 31
+    source = explain(word, [0.9], threshold=0.5).to_latex()
+    tint = colour.tint(0.9, colour.Scale(1.0, signed=False))[1:].upper()
+    chunks = ["a" * 29 + r"q\expnetchar{817}{0331}", "c" * 30, "c"]
+    boxes = [rf"\colorbox[HTML]{{{tint}}}{{\strut \underline{{{chunk}}}}}" for chunk in chunks]
+    assert r"\allowbreak{}".join(boxes) in source
 
 
 def test_latex_shades_words_with_the_colours_that_html_has_on_white():
@@ -210,7 +238,7 @@ def test_latex_shades_words_with_the_colours_that_html_has_on_white():
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_no_text_label_or_method_adds_a_command_to_latex(payload):
     known = re.findall(r"\\([A-Za-z]+)", everywhere("harmless").to_latex())
-    text = {"leavevmode", "null", "hfil", "break", "char", "expnetchar", *(name[1:] for name in COMMANDS)}
+    text = {"leavevmode", "null", "hfil", "break", "allowbreak", "char", "expnetchar", *(name[1:] for name in COMMANDS)}
     assert set(re.findall(r"\\([A-Za-z]+)", everywhere(payload).to_latex())) <= {*known, *text}
 
 

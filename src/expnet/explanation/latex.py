@@ -1,6 +1,7 @@
 r"""An explanation as LaTeX, for a paper: ASCII that every engine compiles, with `\usepackage{xcolor}` alone."""
 
 import unicodedata
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from expnet.explanation import colour
@@ -11,9 +12,9 @@ if TYPE_CHECKING:
 
 _HEAD = r"""% An explanation by expnet. It needs \usepackage{xcolor}.
 \begingroup
-\setlength{\parindent}{0pt}\setlength{\fboxsep}{1pt}%
+\setlength{\parindent}{0pt}\setlength{\fboxsep}{1pt}\raggedright
 % Other letters than Latin: XeLaTeX and LuaLaTeX show them in a font that has them, pdfLaTeX shows their code point.
-\ifdefined\Umathchardef\def\expnetchar#1#2{\char#1 }\else\def\expnetchar#1#2{[U+#2]}\fi
+\ifdefined\Umathchardef\def\expnetchar#1#2{\char#1 }\else\def\expnetchar#1#2{{\tiny[U+#2]}}\fi
 """
 # Some languages of babel make the quotation mark a command.
 _ASCII = {
@@ -29,6 +30,7 @@ _ASCII = {
     "\n": r"\leavevmode\null\hfil\break{}",
     "\t": r"\ \ \ \ ",
 }
+_LONGEST = 30  # characters of a word without a place where its line may break
 _LIGATURES = "-,'"  # two of them become another character
 _LETTERS = {
     "ß": r"\ss{}",
@@ -39,6 +41,7 @@ _LETTERS = {
     "ø": r"\o{}",
     "Ø": r"\O{}",
     "ł": r"\l{}",
+    "ı": r"\i{}",
     "Ł": r"\L{}",
     "‘": r"\textquoteleft{}",
     "’": r"\textquoteright{}",
@@ -50,6 +53,24 @@ _LETTERS = {
     "¡": r"\textexclamdown{}",
     "¿": r"\textquestiondown{}",
     "\u00a0": r"\nobreakspace{}",
+    # In LaTeX itself since 2020.
+    "€": r"\texteuro{}",
+    "£": r"\textsterling{}",
+    "¥": r"\textyen{}",
+    "¢": r"\textcent{}",
+    "§": r"\textsection{}",
+    "¶": r"\textparagraph{}",
+    "°": r"\textdegree{}",
+    "±": r"\textpm{}",
+    "×": r"\texttimes{}",
+    "÷": r"\textdiv{}",
+    "µ": r"\textmu{}",
+    "·": r"\textperiodcentered{}",
+    "•": r"\textbullet{}",
+    "©": r"\textcopyright{}",
+    "®": r"\textregistered{}",
+    "™": r"\texttrademark{}",
+    "½": r"\textonehalf{}",
 }
 _ACCENTS = {
     "\u0300": "`",
@@ -63,6 +84,7 @@ _ACCENTS = {
     "\u030a": "r",
     "\u030b": "H",
     "\u030c": "v",
+    "\u0323": "d",
     "\u0327": "c",
 }
 
@@ -116,12 +138,22 @@ def _text(explanation: "Explanation", segment: int) -> str:
 
 
 def _word(piece: str, word: "Word", scale: colour.Scale, marked: bool) -> str:
-    shown = escape(piece)
+    """Return a word in its shade; a long one in several boxes, because no line breaks inside a box."""
+    chunks = [escape(chunk) for chunk in _chunks(piece)]
     if not word.seen:
-        return rf"\textcolor[gray]{{0.45}}{{{shown}}}"
+        return r"\allowbreak{}".join(rf"\textcolor[gray]{{0.45}}{{{chunk}}}" for chunk in chunks)
     if marked:
-        shown = rf"\underline{{{shown}}}"
-    return _shaded(shown, colour.tint(word.score, scale))
+        chunks = [rf"\underline{{{chunk}}}" for chunk in chunks]
+    return r"\allowbreak{}".join(_shaded(chunk, colour.tint(word.score, scale)) for chunk in chunks)
+
+
+def _chunks(word: str) -> list[str]:
+    """Cut a long word into parts, none of which begins with a combining mark."""
+    starts = [0]
+    for place, char in enumerate(word):
+        if place - starts[-1] >= _LONGEST and not unicodedata.combining(char):
+            starts.append(place)
+    return [word[start:end] for start, end in pairwise([*starts, len(word)])]
 
 
 def _shaded(shown: str, tint: str) -> str:
