@@ -89,7 +89,11 @@ def require_extra(package: str, extra: str) -> None:
     """Raise the command that installs an extra if its package is missing."""
     from importlib.util import find_spec
 
-    if find_spec(package) is None:
+    try:
+        spec = find_spec(package)
+    except ModuleNotFoundError:  # what it is a part of
+        spec = None
+    if spec is None:
         raise MissingExtraError(
             f"This needs the package {package!r}, which is not installed. "
             f"Install it with: pip install 'expnet[{extra}]'"

@@ -119,6 +119,11 @@ expnet.integrations.mlflow.save_model(expnet.load(model, explainer=network), out
 run("export", model, "--explainer", network, "--output", out)
 run("explain", "--model", out, "a good film")
 """,
+    "otel": """
+from expnet.serve import create_app
+from expnet.serve.otel import from_environment
+create_app({"tiny": __import__("expnet").load(model, explainer=network)}, traces=from_environment())
+""",
     "pandas": """
 import expnet, pandas
 frame = expnet.explain_frame(expnet.load(model, explainer=network), pandas.DataFrame({"text": ["a good film"]}))
@@ -146,4 +151,6 @@ def test_an_extra_brings_all_that_it_needs(extra, tmp_path, given):
     for package in ("ray", "onnxscript"):
         if extra in (package, package.removesuffix("script")) and find_spec(package) is None:
             pytest.skip(f"needs {package}")
+    if extra == "otel":
+        pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs the extra otel")
     run_in(link_packages(tmp_path / extra, extra), COMMAND + USES[extra], *given, tmp_path / "out")

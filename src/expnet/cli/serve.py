@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from expnet.cli.hosts import served_names
 from expnet.cli.inputs import by_name, lists_by_name, prompt_of
 from expnet.cli.outputs import say
 from expnet.errors import InputError, require_extra
+
+if TYPE_CHECKING:
+    from expnet.serve.otel import OpenTelemetry
 
 _limit = partial(typer.Option, rich_help_panel="Limits")
 
@@ -65,6 +68,10 @@ def serve(
     device: options.DeviceOption = None,
     dtype: options.DtypeOption = None,
     log_texts: Annotated[bool, typer.Option("--log-texts", help="Log what clients send.")] = False,
+    traces: Annotated[
+        bool,
+        typer.Option("--traces", help="Send traces of requests to OpenTelemetry, as the variables OTEL_* say."),
+    ] = False,
 ) -> None:
     """Serve predictions and explanations over HTTP, and a page to try them.
 
@@ -72,6 +79,8 @@ def serve(
     """
     for package in ("fastapi", "uvicorn", "prometheus_client"):
         require_extra(package, "serve")
+    if traces:
+        require_extra("opentelemetry.exporter.otlp.proto.http", "otel")
     named = _named(models or ["demo/sentiment"])
     networks = by_name(explainer or [], kind="explainer", names=list(named))
     revisions = by_name(revision or [], kind="revision", names=list(named))
@@ -110,11 +119,24 @@ def serve(
         for name, model in named.items()
     }
     hosts = served_names(host, allow_host)
-    app = create_app(explainers, limits=limits, methods=method, hosts=hosts, log_texts=log_texts)
+    app = create_app(
+        explainers,
+        limits=limits,
+        methods=method,
+        hosts=hosts,
+        log_texts=log_texts,
+        traces=_from_environment() if traces else None,
+    )
     for name, loaded in explainers.items():
         trust = f" Explained by {loaded.name}. {loaded.trust}" if loaded.trust else ""
         say(f"{name}: {named[name]}.{trust}")
     run(app, limits, host=host, port=port)
+
+
+def _from_environment() -> "OpenTelemetry":
+    from expnet.serve.otel import from_environment
+
+    return from_environment()
 
 
 def _named(models: Sequence[str]) -> dict[str, str]:

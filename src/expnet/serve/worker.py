@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from expnet.errors import RefusedError
 from expnet.explainer import Explainer
 from expnet.serve.tasks import Check, Predict, Task, trial_of
+from expnet.serve.traces import JobTrace
 from expnet.text.texts import Text
 from expnet.web.failures import is_failure, of_instance, raisable, unreadable
 from expnet.web.limits import Item, Limits
@@ -21,6 +23,7 @@ class _Pending:
     task: Task
     items: Sequence[Item]
     answer: "asyncio.Future[list[Any]]"
+    trace: JobTrace
 
     def suits(self, other: "_Pending") -> bool:
         """Whether both can share a batch: texts are padded to the longest, which must not cost more than it saves."""
@@ -45,12 +48,18 @@ class Worker:
     """Runs the jobs of one model in the order they came; equal tasks on texts of similar length share a batch."""
 
     def __init__(
-        self, explainer: Explainer, limits: Limits, *, ran: Callable[[int], None] = lambda texts: None
+        self,
+        explainer: Explainer,
+        limits: Limits,
+        *,
+        ran: Callable[[int], None],
+        traced: Callable[[Task, Sequence[Item]], AbstractContextManager[JobTrace]],
     ) -> None:
-        """Take a model; `ran` is told the number of texts of each batch."""
+        """Take a model; `ran` is told the number of texts of each batch, `traced` of the texts of each request."""
         self._explainer = explainer
         self._limits = limits
         self._ran = ran
+        self._traced = traced
         self._jobs: list[_Pending] = []
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="expnet-model")
@@ -94,15 +103,16 @@ class Worker:
                 429,
                 f"{waiting} texts wait for this model, at most {self._limits.waiting} may: send {len(items)} later.",
             )
-        job = _Pending(task, items, asyncio.get_running_loop().create_future())
-        self._jobs.append(job)
-        self._arrived.set()
-        try:
-            return await asyncio.wait_for(job.answer, self._limits.seconds)
-        except TimeoutError as error:
-            raise RefusedError(
-                503, f"There is no answer after {self._limits.seconds:g} seconds: send less, or try again later."
-            ) from error
+        with self._traced(task, items) as trace:
+            job = _Pending(task, items, asyncio.get_running_loop().create_future(), trace)
+            self._jobs.append(job)
+            self._arrived.set()
+            try:
+                return await asyncio.wait_for(job.answer, self._limits.seconds)
+            except TimeoutError as error:
+                raise RefusedError(
+                    503, f"There is no answer after {self._limits.seconds:g} seconds: send less, or try again later."
+                ) from error
 
     async def _run(self) -> None:
         while True:
@@ -111,6 +121,8 @@ class Worker:
                 await asyncio.sleep(self._limits.pause)
             self._arrived.clear()
             while batch := self._take():
+                for job in batch:
+                    job.trace.taken(len(batch), sum(len(other.items) for other in batch))
                 answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
                 for job, answer in zip(batch, answers, strict=True):
                     if job.answer.done():  # the request was cancelled
@@ -139,6 +151,7 @@ class Worker:
         for number, job in enumerate(batch):
             try:
                 texts = job.task.prepare(self._explainer, job.items, self._limits)
+                job.trace.read(self._explainer, texts)
             except BaseException as error:  # it is passed on to the request
                 failed[number] = self._reason(job.task, error)
             else:
