@@ -164,5 +164,19 @@ def serve(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def protocol(measured: dict[str, Any]) -> str:
+    """Return which calls of real clients succeeded, by client and protocol, and why the others did not."""
+    lines = ["| client | protocol | calls | passed | failed |", "|---|---|---|---|---|"]
+    failed = [call for call in measured["calls"] if not call["passed"]]
+    for client, version in measured["versions"].items():
+        for name in ("V1", "V2"):
+            calls = [call for call in measured["calls"] if (call["client"], call["protocol"]) == (client, name)]
+            if calls:
+                passed = sum(call["passed"] for call in calls)
+                lines.append(f"| `{client}` {version} | {name} | {len(calls)} | {passed} | {len(calls) - passed} |")
+    told = [f"- `{call['client']}`: {call['call']}. {call['why'].partition('.')[0]}." for call in failed]
+    return "\n".join([*lines, "", "What fails:", "", *told] if failed else lines)
+
+
 def number(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"

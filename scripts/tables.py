@@ -45,7 +45,10 @@ def pages() -> dict[Path, str]:
             "speed": cost_tables.speed(measured),
         },
         ROOT / "docs" / "methods.md": methods(read("methods")),
-        ROOT / "docs" / "serve.md": {"serve": cost_tables.serve(read("serve"))},
+        ROOT / "docs" / "serve.md": {
+            "serve": cost_tables.serve(read("serve")),
+            "protocol": cost_tables.protocol(read("protocol")),
+        },
     }
     measured = json.loads((ROOT / "docs" / "studio.json").read_text())
     tables[ROOT / "docs" / "studio.md"] = {"studio": cost_tables.studio(measured)}

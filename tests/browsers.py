@@ -3,6 +3,8 @@
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+BROWSER = {"accept": "text/html,*/*;q=0.8"}  # as browsers ask for a page
+
 
 class Browser(TestClient):
     """A client that shows the pages of an application, and sends their forms."""

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from expnet.serve import create_app
 from tests.classifiers import tiny_classifier, tiny_explainer
@@ -93,3 +94,25 @@ def test_a_step_over_several_lines_is_one():
     text = "# why\nFROM a AS build\nRUN x; \\\n    y\n\nFROM b\nCOPY c d\n"
     expected = [(0, "FROM", "a AS build"), (0, "RUN", "x;      y"), (1, "FROM", "b"), (1, "COPY", "c d")]
     assert steps(text) == expected
+
+
+def containers():
+    documents = yaml.safe_load_all((ROOT / "docs" / "kserve.yaml").read_text(encoding="utf-8"))
+    parts = [
+        part for document in documents for part in (document["spec"]["predictor"], document["spec"].get("explainer"))
+    ]
+    return [container for part in parts if part for container in part.get("containers", ())]
+
+
+def test_the_manifest_for_kserve_starts_the_server_as_it_is_and_asks_paths_that_there_are():
+    (entry,) = of("ENTRYPOINT")
+    command = json.loads(entry)
+    port = int(command[command.index("--port") + 1])
+    paths = create_app({"tiny": tiny_explainer(tiny_classifier())}).openapi()["paths"]
+    assert len(containers()) == 2
+    for container in containers():
+        parse([*command[1:], *container["args"]])
+        assert [entry["containerPort"] for entry in container["ports"]] == [port]
+        for probe in ("readinessProbe", "livenessProbe"):
+            assert container[probe]["httpGet"]["path"] in paths
+            assert container[probe]["httpGet"]["port"] == port

@@ -24,6 +24,7 @@ from expnet.serve import Limits, create_app
 from expnet.text.texts import Text
 from expnet.web.guard import Guard
 from tests import models
+from tests.browsers import BROWSER
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier, tiny_explainer
 from tests.plugin import installing, point
 
@@ -851,7 +852,12 @@ def shape(value):
 
 
 def test_every_answer_has_the_headers_that_keep_pages_harmless(client):
-    for answer in (client.get("/"), client.get("/static/page.js"), client.get("/nothing"), client.post(EXPLAIN)):
+    for answer in (
+        client.get("/", headers=BROWSER),
+        client.get("/static/page.js"),
+        client.get("/nothing"),
+        client.post(EXPLAIN),
+    ):
         policy = answer.headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr")
         assert "frame-ancestors 'none'" in policy

@@ -10,7 +10,7 @@ import pytest
 from expnet.explainer import Explainer, explain_heads
 from expnet.serve import Limits, create_app
 from expnet.text.texts import Text
-from tests.browsers import Browser
+from tests.browsers import BROWSER, Browser
 from tests.classifiers import HEAD_SET, random_network, tiny_classifier, tiny_explainer
 from tests.payloads import PAYLOADS
 
@@ -115,7 +115,7 @@ def test_a_class_can_be_chosen_where_the_words_depend_on_it_and_else_the_page_sa
 def test_the_output_of_a_regression_can_always_be_chosen():
     model = tiny_explainer(tiny_classifier(problem_type="regression"))
     with Browser(create_app({"tiny": model}), base_url="http://127.0.0.1:8000") as client:
-        page = Page(client.get("/").text)
+        page = Page(client.get("/", headers=BROWSER).text)
     assert "disabled" not in page.one("select", name="target")[0]
 
 
@@ -303,13 +303,13 @@ def test_before_anybody_chooses_the_expnet_is_chosen_or_what_comes_nearest(clien
     def chosen(page):
         return [attrs["value"] for attrs, _ in page.all("input", type="checkbox") if "checked" in attrs]
 
-    assert chosen(Page(client.get("/").text)) == ["expnet"]
+    assert chosen(Page(client.get("/", headers=BROWSER).text)) == ["expnet"]
     with Browser(create_app({"bare": Explainer(tiny_classifier())})) as bare:
-        assert chosen(Page(bare.get("/").text)) == ["raw_attention"]
+        assert chosen(Page(bare.get("/", headers=BROWSER).text)) == ["raw_attention"]
 
 
 def test_fields_have_labels_and_nothing_runs_but_the_script_of_the_server(client):
-    source = client.get("/").text
+    source = client.get("/", headers=BROWSER).text
     page = Page(source)
     labelled = {attrs.get("for") for attrs, _ in page.all("label")}
     for tag in ("textarea", "select", "input"):
@@ -362,7 +362,7 @@ def test_labels_and_names_of_a_model_are_harmless(payload):
     asked = {"target": "0", "method": ["expnet", "saliency"]}
     with Browser(create_app({"tiny": explainer, "usual": tiny_explainer(tiny_classifier())})) as client:
         usual, saved = ask(client, model="usual"), ask(client, "/download", model="usual")
-        for source in (client.get("/").text, ask(client), ask(client, **asked)):
+        for source in (client.get("/", headers=BROWSER).text, ask(client), ask(client, **asked)):
             check_harmless(source, usual)
             assert not {chr(code) for code in range(32)} - {"\n", "\t"} & set(unescape(source))
         check_harmless(ask(client, "/download", target="1"), saved)

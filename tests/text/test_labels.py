@@ -12,7 +12,7 @@ from expnet.errors import InputError, ModelError
 from expnet.model.classifier import Classifier
 from expnet.serve import create_app
 from expnet.text.labels import class_index, class_names, output_index
-from tests.browsers import Browser
+from tests.browsers import BROWSER, Browser
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.models import build, save, tokenizer
 
@@ -93,7 +93,7 @@ def test_numbers_as_names_reach_servers_and_records_as_strings(tmp_path):
         asked = {"instances": ["good film"], "target": "None"}
         (explanation,) = client.post("/v1/models/m:explain", json=asked).json()["explanations"]
         assert (explanation["label"], list(explanation["probabilities"])) == ("None", ["0", "None", "2.5"])
-        assert ">2.5</option>" in client.get("/").text
+        assert ">2.5</option>" in client.get("/", headers=BROWSER).text
     record = record_decision(explainer, "good film", asked=Asked(target="2.5"))
     again = AuditRecord.from_json(record.to_json())
     assert (again.explanation.label, again.models["labels"]) == ("2.5", ["0", "None", "2.5"])

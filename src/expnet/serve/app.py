@@ -13,6 +13,8 @@ from expnet._version import __version__
 from expnet.errors import InputError
 from expnet.explainer import Explainer
 from expnet.serve import page, v1, v2
+from expnet.serve.binary import BinaryTensors
+from expnet.serve.events import CloudEvents
 from expnet.serve.metrics import Metrics
 from expnet.serve.models import Models, Served, check_name, offered
 from expnet.serve.tasks import Explain, Predict, trial_of
@@ -81,6 +83,8 @@ def create_app(
     app.mount("/static", StaticFiles(directory=STATIC))
     for kind in refusals.EXPECTED:
         app.add_exception_handler(kind, _refuse)
+    app.add_middleware(BinaryTensors)
+    app.add_middleware(CloudEvents)
     app.add_middleware(
         Guard,
         limits=limits,

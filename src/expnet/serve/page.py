@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 from markupsafe import Markup
 
 from expnet.errors import ExpnetError, InputError, RefusedError
@@ -74,7 +75,9 @@ def router(models: Models) -> APIRouter:
     first = next(iter(models))
 
     @routes.get("/")
-    async def show(model: str = first) -> Response:
+    async def show(request: Request, model: str = first) -> Response:
+        if not request.url.query and "text/html" not in request.headers.get("accept", ""):
+            return JSONResponse({"status": "alive"})  # to no browser but a client of KServe's V1, or the like
         try:
             served = find(models, model)
         except ExpnetError as error:

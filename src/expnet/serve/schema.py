@@ -1,9 +1,10 @@
 """What requests and answers look like: KServe's V1 protocol, with what an explainer needs beside it."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from expnet.explanation.meaning import MARKED, UNCHECKED, meaning
 from expnet.explanation.result import Explanation, Word
@@ -61,6 +62,28 @@ class PredictRequest(StrictModel):
     truncate: Annotated[
         bool, Field(description="Cut texts over the model's limit instead of reading them in overlapping windows.")
     ] = False
+    signature_name: Annotated[
+        Literal["serving_default"] | None, Field(description="A model has this signature alone.")
+    ] = None
+    parameters: Annotated[
+        dict[str, Any] | None,
+        Field(description="The settings, where a client sends them here and not beside the instances."),
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_parameters(cls, given: Any) -> Any:
+        """Put the settings in `parameters` where the others are; they are checked there."""
+        parameters = given.get("parameters") if isinstance(given, dict) else None
+        if not isinstance(parameters, dict):
+            return given
+        settings = [name for name in cls.model_fields if name not in ("instances", "signature_name", "parameters")]
+        for name in parameters:
+            if name not in settings or name in given:
+                what = "given beside the instances as well: leave one out" if name in given else "not a setting"
+                about = {"name": str(name)[:40], "what": what, "settings": ", ".join(settings)}
+                raise PydanticCustomError("parameters", "parameters: '{name}' is {what}; settings: {settings}", about)
+        return {name: value for name, value in given.items() if name != "parameters"} | parameters
 
     def items(self) -> list[Item]:
         """Return each text with its pair."""
@@ -84,6 +107,7 @@ class ExplainRequest(PredictRequest):
                 {"instances": [_TEXT], "method": "lime", "options": {"samples": 100}, "seed": 1, "target": "negative"},
                 {"instances": [_TEXT], "method": "deeplift", "target": "positive", "against": "negative"},
                 {"instances": [_TEXT], "method": "deeplift", "target": "all", "classes": 5},
+                {"instances": [_TEXT], "parameters": {"method": "saliency"}},
             ]
         }
     )

@@ -19,7 +19,8 @@ Parameters = dict[str, str | int | float | bool]
 _EXPLAINED = ("method", "target", "against", "seed", "truncate")
 _OPTION = "option."  # what stands before the name of a method's option: parameters hold no objects
 EXPLAINED = ("label", "words", "scores", "instances", "starts", "ends", "segments", "explanations")
-_IGNORED = "content_type"  # some clients say that strings are strings
+# Some clients say that strings are strings, or that answers may be binary.
+_IGNORED = ("content_type", "binary_data_output")
 _EXAMPLE: dict[str, JsonValue] = {
     "name": "text",
     "datatype": "BYTES",
@@ -56,13 +57,24 @@ class InferRequest(StrictModel):
     """Texts as tensors; an identifier that comes back; parameters; and which outputs to return, by default all."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"id": "42", "inputs": [_EXAMPLE], "outputs": [{"name": "label"}]}]}
+        protected_namespaces=(),
+        json_schema_extra={"examples": [{"id": "42", "inputs": [_EXAMPLE], "outputs": [{"name": "label"}]}]},
     )
 
     id: str | None = None
+    model_name: Annotated[str | None, Field(description="That of the path, if it is given.")] = None
     parameters: Parameters = Field({})
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=2)]
     outputs: list[WantedOutput] | None = None
+
+    def check_model(self, name: str) -> None:
+        """Refuse a request for another model than its path names.
+
+        Raises:
+            RefusedError: If it is.
+        """
+        if self.model_name is not None and self.model_name != name:
+            raise _refusal(f"model_name: Expected {name!r} as in the path, or nothing, got {self.model_name[:40]!r}")
 
     def items(self) -> list[Item]:
         """Return each text with its pair.
@@ -103,7 +115,10 @@ class InferRequest(StrictModel):
                     f"outputs.{place}.name: There is no output {output.name[:40]!r}."
                     f"{did_you_mean(output.name, names)} Outputs: {', '.join(names)}"
                 )
-            _known(output.parameters, (), f"outputs.{place}.parameters")
+            asked = {
+                name: value for name, value in output.parameters.items() if (name, value) != ("binary_data", False)
+            }
+            _known(asked, (), f"outputs.{place}.parameters")
         return list(names) if self.outputs is None else [output.name for output in self.outputs]
 
     def answer(self, model: str, wanted: Sequence[str], outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -133,7 +148,7 @@ class ExplainTensors(InferRequest):
             RequestValidationError: If one is of another type or range.
         """
         options = {name: value for name, value in self.parameters.items() if name.startswith(_OPTION)}
-        given = {name: value for name, value in self.parameters.items() if name not in options}
+        given = {name: value for name, value in self.parameters.items() if name not in (*options, *_IGNORED)}
         _known(given, _EXPLAINED, "parameters")
         if given.get("target") == ALL:
             raise _refusal(f"parameters.target: {ALL!r} gives lists of explanations: ask :explain of V1 for them")
@@ -233,7 +248,7 @@ def _strings(tensor: InputTensor, place: int) -> list[str]:
 
 
 def _known(parameters: Parameters, names: Sequence[str], where: str) -> None:
-    unknown = [name for name in parameters if name not in (*names, _IGNORED)]
+    unknown = [name for name in parameters if name not in (*names, *_IGNORED)]
     if unknown:
         offered = ", ".join(names) or "none"
         raise _refusal(f"{where}: {_shown(unknown)} is not known; there are {offered}")

@@ -62,6 +62,7 @@ def router(models: Models) -> APIRouter:
     )
     async def infer(name: str, request: tensors.InferRequest) -> Response:
         served = find(models, name)
+        request.check_model(name)
         classifier, task = served.explainer.classifier, request.task()
         offered = tensors.outputs(classifier.labels, classifier.kind)
         wanted = request.wanted([output.name for output in offered])
@@ -77,7 +78,9 @@ def router(models: Models) -> APIRouter:
         dependencies=[Depends(json_only)],
     )
     async def explain(name: str, request: tensors.ExplainTensors) -> Response:
-        served, task, wanted = find(models, name), request.task(), request.wanted(tensors.EXPLAINED)
+        served = find(models, name)
+        request.check_model(name)
+        task, wanted = request.task(), request.wanted(tensors.EXPLAINED)
         explanations = await served.do(task, request.items())
         return await answered_json(request.answer(name, wanted, tensors.explained(explanations)))
 

@@ -10,11 +10,13 @@ from starlette.types import Scope
 
 from expnet.errors import InputError, RefusedError
 
+EVENT = "application/cloudevents+json"
+BINARY = "inference-header-content-length"  # of V2's binary tensors
 _SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")  # they change nothing
 _OURS = ("same-origin", "none")  # of Sec-Fetch-Site; none is a person, not a page
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
-_ONCE = ("host", "origin", "sec-fetch-site", "content-type")  # of two, others might read the other one
+_ONCE = ("host", "origin", "sec-fetch-site", "content-type", BINARY)  # of two, others might read the other one
 _EVERY_ADDRESS = {"0.0.0.0", "::"}
 
 
@@ -64,7 +66,9 @@ def check_request(scope: Scope, names: frozenset[str] | None) -> None:
         raise RefusedError(403, "Pages of other sites may not use this server.")
     if site is None and any(name.startswith("sec-fetch-") for name in headers):
         raise RefusedError(403, "Browsers send Sec-Fetch-Site beside Sec-Fetch-Mode and -Dest; this request lacks it.")
-    if origin is None and site is None and not declares_json(headers.get("content-type", "")):
+    # Pages of others can set no header of this name without asking.
+    declared = BINARY in headers or declares_json(headers.get("content-type", ""))
+    if origin is None and site is None and not declared:
         raise RefusedError(
             415,
             "Expected a body of the content type application/json: set that header. Forms are taken from this server's "
@@ -73,8 +77,13 @@ def check_request(scope: Scope, names: frozenset[str] | None) -> None:
 
 
 def declares_json(content_type: str) -> bool:
-    """Return whether a Content-Type header declares JSON, with any parameters."""
-    return content_type.partition(";")[0].strip().lower() == "application/json"
+    """Return whether a Content-Type header declares JSON, or an event in JSON, with any parameters."""
+    return media_type(content_type) in ("application/json", EVENT)
+
+
+def media_type(content_type: str) -> str:
+    """Return a Content-Type header without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _known(given: str) -> str:
