@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from expnet.explanation.result import Word as Word
     from expnet.finetuning import FinetuneConfig as FinetuneConfig
     from expnet.finetuning import finetune as finetune
+    from expnet.integrations.arrow import explain_table as explain_table
     from expnet.integrations.pandas import explain_frame as explain_frame
     from expnet.integrations.sklearn import ExpNetEstimator as ExpNetEstimator
     from expnet.methods.contract.contract import check_method as check_method
@@ -69,6 +70,7 @@ _HOMES = {
     "check_method": "expnet.methods.contract.contract",
     "explain_frame": "expnet.integrations.pandas",
     "explain_heads": "expnet.explainer",
+    "explain_table": "expnet.integrations.arrow",
     "find_method": "expnet.methods.registry",
     "finetune": "expnet.finetuning",
     "fit": "expnet.training.fit",

@@ -78,6 +78,7 @@ def test_the_public_names_are_exactly_these():
         "check_method",
         "explain_frame",
         "explain_heads",
+        "explain_table",
         "find_method",
         "finetune",
         "fit",
