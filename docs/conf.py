@@ -1,5 +1,7 @@
 """The documentation site: sphinx-build -W --keep-going -b html docs SITE."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import typer.main
@@ -47,6 +49,25 @@ def list_commands(_app: Sphinx, page: str, source: list[str]) -> None:
             source[0] = get_docs_for_click(obj=command, ctx=context, name="expnet", title="Commands")  # type: ignore[arg-type]
 
 
+def show_notebook(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Write the cells of the notebook, and what it stores of their outputs, into its page."""
+    if page == "tour":
+        cells = json.loads((Path(__file__).parent / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
+        source[0] += "\n" + "\n\n".join(part for cell in cells for part in _shown(cell))
+
+
+def _shown(cell: dict[str, Any]) -> list[str]:
+    text = "".join(cell["source"])
+    if cell["cell_type"] == "markdown":
+        return [text.partition("\n")[2] if text.startswith("# ") else text]  # the page has a title
+    parts = [f"```python\n{text}\n```"]
+    for output in cell["outputs"]:
+        data = output.get("data", {"text/plain": output.get("text", "")})
+        kind, fence = ("text/html", "{raw} html") if "text/html" in data else ("text/plain", "text")
+        parts.append(f"````{fence}\n{''.join(data[kind])}\n````")
+    return parts
+
+
 # What the theme's pages lack for people who listen to them or have no mouse.
 _ACCESSIBLE = {
     'role="heading"': 'role="heading" aria-level="2"',
@@ -65,4 +86,5 @@ def make_accessible(_app: Sphinx, _page: str, _template: str, context: dict[str,
 
 def setup(sphinx: Sphinx) -> None:
     sphinx.connect("source-read", list_commands)
+    sphinx.connect("source-read", show_notebook)
     sphinx.connect("html-page-context", make_accessible, priority=900)  # after the theme

@@ -11,7 +11,7 @@ from tests.explanation.test_render import everywhere, explain
 from tests.payloads import PAYLOADS
 
 HARD = {
-    "special": '100% of \\textbf{bad} $x_1^2$ & #hash {open ~tilde ^hat <a|b> `quote` "x" -- --- \'\'a\'\' ?` !` \\\\ \\n %',
+    "special": "100% of \\textbf{bad} $x_1^2$ & #hash {open ~x ^hat <a|b> `quote` \"x\" -- --- ''a'' ?` !` \\\\ \\n %",
     "symbols": "Café Ærøskøbing Łódź ßtraße čeština İı ğ ŵ ḍ ç ¿qué? ‘a’ “b” – — … €5 £3 ¥¢ §1 ¶ ° ± × ÷ µ · • © ® ™ ½",
     "emoji": "Great 😀👍🏽 film 👩‍👩‍👧 flag 🇩🇪 ok ✓ ★",
     "scripts": "Привет мир, Ελλάδα, 中文电影很好, 日本語, 한국어, שלום עולם, مرحبا, हिन्दी, ไทย",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import expnet
+from expnet.methods.registry import TABLE
 from tests.plugin import FIRST_TOKEN
 from tests.project.test_public import ROOMS
 
@@ -54,6 +55,29 @@ def test_every_figure_in_the_words_of_the_limits_stands_in_a_table_of_that_page(
     said = set(re.findall(r"-?\b\d\.\d{3}\b", "\n".join(words)))
     assert len(said) > 10
     assert said <= set(re.findall(r"-?\b\d\.\d{3}\b", "\n".join(tables)))
+
+
+def test_the_page_on_methods_to_use_names_methods_that_there_are():
+    page = (ROOT / "docs" / "which-method.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[2] for line in page.splitlines() if line.startswith("|")]
+    named = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
+    assert len(named) > 8
+    assert named <= {method.name for method in TABLE}
+
+
+def test_each_of_ten_questions_has_the_picture_that_its_command_draws():
+    import gallery
+
+    page = gallery.PAGE.read_text(encoding="utf-8")
+    drawn = gallery.commands(page)
+    shown = re.findall(r"^!\[.{20,}\]\(gallery/(.*)\)$", page, re.MULTILINE)
+    assert [picture for _, picture in drawn] == shown
+    assert len(shown) == len(re.findall(r"^## \d+\. .*\?$", page, re.MULTILINE)) == 10
+    assert sorted(shown) == sorted(path.name for path in (gallery.PAGE.parent / "gallery").iterdir())
+    for arguments, picture in drawn:
+        source = (gallery.PAGE.parent / "gallery" / picture).read_text(encoding="utf-8")
+        text = next(argument for argument in arguments[1:] if " " in argument)
+        assert all(f">{word}<" in source for word in re.findall(r"\w{4,}", text)), picture
 
 
 def test_the_records_in_the_how_to_can_be_read(tmp_path):

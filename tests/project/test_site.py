@@ -59,12 +59,42 @@ def test_the_reference_has_every_public_name_and_every_command(site):
     assert [name for name in commands if f'id="expnet-{name}"' not in pages] == []
 
 
+def test_the_notebook_is_shown_with_what_its_cells_show(site):
+    page = (site / "tour.html").read_text(encoding="utf-8")
+    assert page.count('class="highlight-python') == 5
+    assert re.search(r'<span [^>]*title="0\.\d+"[^>]*>gripping<', page)
+    assert "<th>label</th>" in page
+    assert "threshold: 0." in page
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no Chromium here")
+def test_the_site_is_searched_offline(site):
+    browser = Chromium()
+    try:
+        browser.open((site / "search.html").as_uri() + "?q=traceparent")
+        browser.until("document.querySelector('#search-results li')")
+        links = browser.value("[...document.querySelectorAll('#search-results li a')].map(link => link.href)")
+        assert any(link.split("?")[0].endswith("/serve.html") for link in links)
+    finally:
+        browser.close()
+
+
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium here")
 def test_on_a_phone_wide_tables_scroll_and_pages_do_not(site):
     browser = Chromium()
     try:
         browser.show(375, 800)
-        for page in ("index", "how-to", "results", "methods", "limits", "reference/methods"):
+        for page in (
+            "index",
+            "how-to",
+            "results",
+            "methods",
+            "limits",
+            "reference/methods",
+            "gallery",
+            "tour",
+            "which-method",
+        ):
             browser.open((site / f"{page}.html").as_uri())
             assert browser.value("document.documentElement.scrollWidth") == 375, page
             assert browser.value("[...document.images].every(image => image.naturalWidth > 0)"), page
