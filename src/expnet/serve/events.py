@@ -48,14 +48,14 @@ class CloudEvents:
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
         if media_type(headers.get("content-type", "")) == EVENT:
             replaced = replace(scope, receive, encode(_data((await receive())["body"])))
-            await self._app(scope, replaced, _Answer(scope, send, _structured))
+            await self._app(scope, replaced, _EventAnswer(scope, send, _structured))
         elif "ce-specversion" in headers:
-            await self._app(scope, receive, _Answer(scope, send, _binary))
+            await self._app(scope, receive, _EventAnswer(scope, send, _binary))
         else:
             await self._app(scope, receive, send)
 
 
-class _Answer:
+class _EventAnswer:
     """Puts an answer into an event, unless it is a refusal."""
 
     def __init__(self, scope: Scope, send: Send, put: Callable[[dict[str, str], MutableHeaders, bytes], bytes]) -> None:
