@@ -25,7 +25,7 @@ from expnet.demo import demo_classifier
 from expnet.rationales import read_records
 
 ROOT = Path(__file__).parents[1]
-SET, TEXTS = "fair_sst/test.jsonl.gz", 100
+SET, TEXTS = "fair_sst/test.jsonl.gz", 50
 TEXT = "A gripping, beautifully shot film with a wooden lead."
 
 
@@ -40,16 +40,13 @@ def main() -> None:
 
 
 def own_model(folder: Path, data: Path) -> list[dict[str, Any]]:
-    """Time the commands on a model's folder: look, explain, check the universal explainer, adapt one and use it."""
+    """Time the commands on a model's folder: explain with the universal explainer, and check that explainer."""
     save(folder / "my-classifier")
     lines = [record.text.text.replace("\n", " ") for record in read_records(data / SET)[:TEXTS]]
     (folder / "texts.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     steps = (
-        "doctor my-classifier",
         f"explain --model my-classifier '{TEXT}'",
         "trust my-classifier texts.txt",
-        "adapt my-classifier texts.txt --output my-explainer",
-        f"explain --model my-classifier --explainer my-explainer '{TEXT}'",
     )
     return [timed(f"expnet {step}", folder) for step in steps]
 

@@ -81,7 +81,7 @@ def test_models_of_other_classes_and_of_one_prediction_are_said_to_be_so():
 def test_one_model_still_needs_one_class_and_every_row_of_several_a_name():
     with pytest.raises(InputError, match="same label, got 2"):
         comparison.comparable([ONE, OTHER])
-    with pytest.raises(InputError, match="a model's name for each explanation, got 1 for 2"):
+    with pytest.raises(InputError, match="the name of a model for each explanation, got 1 for 2"):
         comparison.comparable([ONE, OTHER], ["small"])
     with pytest.raises(InputError, match="same text, got 2"):
         comparison.comparable([ONE, explain("Another text", [0.1, 0.2])], MODELS)

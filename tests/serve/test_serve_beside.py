@@ -28,7 +28,7 @@ def client(models):
 
 
 def downloaded(client, **fields):
-    return json.loads(ask(client, "/download", format="json", **fields))["predictions"]
+    return json.loads(ask(client, "/download", format="json", **fields))["explanations"]
 
 
 def test_both_models_explain_the_text_each_what_it_predicts(client, models):

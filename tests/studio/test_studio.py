@@ -21,7 +21,6 @@ from expnet.network.universal import universal
 from expnet.rationales import Record, read_records
 from expnet.runtime.progress import track, watched
 from expnet.studio import Marks, create_app, fitting
-from expnet.studio import page as page_module
 from expnet.studio.comparing import agreement, cross_validated, folds, word_scores
 from expnet.studio.texts import uncertain_first
 from expnet.text.texts import Text
@@ -145,14 +144,13 @@ def test_every_address_in_a_page_is_relative_so_that_a_proxy_may_have_a_path_of_
         assert not answer.headers["location"].startswith("/"), path
 
 
-def test_after_enough_texts_one_press_fits_unless_there_is_a_choice_of_files(tmp_path, monkeypatch):
-    monkeypatch.setitem(page_module._TEMPLATES.globals, "recommended", 4)
+def test_after_enough_texts_one_press_fits_unless_there_is_a_choice_of_files(tmp_path):
     for others, button in (((), True), ((Marks(tmp_path / "bob.jsonl"),), False)):
         (tmp_path / str(button)).mkdir()
-        session = desk(tmp_path / str(button), others=others)
-        mark(session)
+        session = desk(tmp_path / str(button), [f"a good film {n}" for n in range(17)], others=others)
+        mark(session, range(1, 17))
         with Browser(create_app(session)) as client:
-            page = Page(client.get("/texts/5?saved=4").text)
+            page = Page(client.get("/texts/17?saved=16").text)
             assert bool(page.all("button", formaction="../fit")) == button
             assert bool(page.all("a", href="../fit")[1:]) != button
 

@@ -88,7 +88,7 @@ def explain(
     chosen = chosen_methods(method or ["expnet"], option)
     read = prompt_of(prompt, label, zero_shot, hypothesis)
     loaded = _load(named, learned="expnet" in dict(chosen), revision=revision, device=device, dtype=dtype, prompt=read)
-    asked = _Asked(target, against, classes, truncate, seed, skip=method == ["all"])
+    asked = _AskedOfEach(target, against, classes, truncate, seed, skip=method == ["all"])
     if heads is not None:
         write_heads(_effects(loaded[0], items, chosen[0][0], asked), heads, format, output)
         return
@@ -99,7 +99,7 @@ def explain(
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _AskedOfEach:
     """What is asked of each model: classes, cut texts, a seed, and whether methods that cannot run are skipped."""
 
     target: str | None
@@ -120,13 +120,8 @@ def _paired(models: Sequence[str], explainers: Sequence[str]) -> list[tuple[str,
         )
     longest = max(counts, default=1)
     networks: list[str | None] = [*explainers] or [None]
-    pairs = list(
-        zip(
-            list(models) * (longest if len(models) == 1 else 1),
-            networks * (longest if len(networks) == 1 else 1),
-            strict=True,
-        )
-    )
+    of_each = [list(models) * (longest // len(models)), networks * (longest // len(networks))]
+    pairs = list(zip(*of_each, strict=True))
     if len(set(pairs)) < len(pairs):
         raise InputError(f"The same model with the same explainer was given twice: {', '.join(models)}.")
     return pairs
@@ -165,7 +160,7 @@ def _load(
 
 
 def _effects(
-    explainer: "Explainer", items: Sequence[tuple[str, str | None]], method: str, asked: _Asked
+    explainer: "Explainer", items: Sequence[tuple[str, str | None]], method: str, asked: _AskedOfEach
 ) -> "list[HeadEffects]":
     from expnet.explainer import explain_heads
     from expnet.text.texts import Text
@@ -187,7 +182,7 @@ def _explained(
     loaded: "Sequence[Explainer]",
     items: Sequence[tuple[str, str | None]],
     chosen: Sequence[tuple[str, Mapping[str, Any]]],
-    asked: _Asked,
+    asked: _AskedOfEach,
 ) -> "tuple[list[list[Explanation]], list[str], bool]":
     """Return each text's explanations, the name of the model of each if there are several, and whether it was stopped.
 

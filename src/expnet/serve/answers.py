@@ -50,7 +50,7 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PageAnswer:
     """Explanations of one class or rankings of all, the methods left out, and what removing their top words did.
 
     `models` has the name of the model of each explanation, if there are two. `listened` are the methods whose heads
@@ -67,7 +67,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Explained:
+class _Outcomes:
     """What the methods said of one model, and those that could not."""
 
     outcomes: list[Any]
@@ -88,7 +88,7 @@ def form_of(fields: Mapping[str, list[str]]) -> Form:
     )
 
 
-async def answer(models: Models, served: Served, form: Form) -> Answer:
+async def answer(models: Models, served: Served, form: Form) -> PageAnswer:
     """Explain by each method; errors of some methods are shown beside the explanations by the others.
 
     Raises:
@@ -116,7 +116,7 @@ async def answer(models: Models, served: Served, form: Form) -> Answer:
         one.name if form.beside else "": await _removal(one, tuple(of_model), int(form.count), item)
         for one, of_model in zip(both, by_model, strict=True)
     }
-    return Answer(
+    return PageAnswer(
         [explanation for of_model in by_model for explanation in of_model],
         rankings,
         left_out,
@@ -143,7 +143,7 @@ def _by_name(form: Form, asked: Served, other: Served) -> Form:
     return replace(form, target=target, against=against if target else "")
 
 
-async def _explained(served: Served, form: Form) -> _Explained:
+async def _explained(served: Served, form: Form) -> _Outcomes:
     item = (form.text, form.pair or None)
     target, against = _class(form.target), _class(form.against)
     classes = min(RANKED, served.limits.texts) if target == ALL else None
@@ -158,7 +158,7 @@ async def _explained(served: Served, form: Form) -> _Explained:
             explained.append(outcome)
     if not explained and failure is not None:
         raise failure
-    return _Explained(explained, left_out)
+    return _Outcomes(explained, left_out)
 
 
 async def _removal(served: Served, explanations: tuple[Explanation, ...], count: int, item: Item) -> Removal:

@@ -14,7 +14,7 @@ from expnet.explanation.templates import environment
 from expnet.methods.learned import SECOND_OUTPUT
 from expnet.metrics.removal import RANDOM
 from expnet.serve import v1
-from expnet.serve.answers import MOST, RANKED, Answer, Form, answer, form_of
+from expnet.serve.answers import MOST, RANKED, Form, PageAnswer, answer, form_of
 from expnet.serve.models import Models, Served, find
 from expnet.web import refusals
 from expnet.web.forms import last, read_form
@@ -73,7 +73,7 @@ def router(models: Models) -> APIRouter:
     return routes
 
 
-def _saved(result: Answer, kind: str, title: str) -> str | bytes:
+def _saved(result: PageAnswer, kind: str, title: str) -> str | bytes:
     """Return a result as a file; a picture, LaTeX and Markdown hold one explanation below the other."""
     explanations = [one for ranking in result.rankings for one in ranking] or result.explanations
     if kind == "json":
@@ -88,19 +88,19 @@ def _saved(result: Answer, kind: str, title: str) -> str | bytes:
     return html.document([_card(result), _checked(result)], title)
 
 
-def _record(result: Answer) -> bytes:
+def _record(result: PageAnswer) -> bytes:
     checks = [asdict(check) for removal in result.removals.values() for check in removal.checks]
     return refusals.encode(v1.answer(result.rankings or result.explanations) | {"checks": checks})
 
 
-def _card(result: Answer) -> str:
+def _card(result: PageAnswer) -> str:
     if result.rankings:
         return "".join(map(html.ranked, result.rankings))
     several = len(result.explanations) > 1
     return html.side_by_side(result.explanations, result.models) if several else result.explanations[0].to_html()
 
 
-def _checked(result: Answer) -> str:
+def _checked(result: PageAnswer) -> str:
     template = _TEMPLATES.get_template("check.html")
     return "".join(
         template.render(checks=removal.checks, unchecked=removal.unchecked, label=removal.label, model=model)
@@ -113,7 +113,7 @@ def _page(
     served: Served,
     form: Form,
     *,
-    result: Answer | None = None,
+    result: PageAnswer | None = None,
     refusal: RefusedError | None = None,
 ) -> Response:
     content = _TEMPLATES.get_template("page.html").render(
