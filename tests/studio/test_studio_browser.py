@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from expnet.errors import InputError
 from expnet.rationales import read_records
 from expnet.serve import Limits
 from expnet.studio import create_app
@@ -163,6 +164,18 @@ def test_a_server_that_is_gone_loses_no_marks(studio):
     press(page, "Enter")
     page.until(at(2))
     assert saved(session, 0) == ["good"]
+
+
+def test_a_reason_not_to_save_is_said_where_the_marks_still_are(studio, monkeypatch):
+    _, page, _ = studio
+
+    def full(*_, **__):
+        raise InputError("The disk is full.")
+
+    monkeypatch.setattr("expnet.studio.marks.write_atomic", full)
+    press(page, "ArrowRight", "Space", "Enter")
+    page.until("document.querySelector('#status').textContent.endsWith('The disk is full.')")
+    assert page.value(PRESSED) == ["good"]
 
 
 def test_marks_can_be_seen_where_a_system_forces_its_own_colours(studio):

@@ -218,6 +218,8 @@ def _explained(
 
 def _names(loaded: "Sequence[Explainer]") -> list[str]:
     """Return what tells explainers apart: the model, the ExpNet, or both, by their last part where that is enough."""
+    if len(loaded) == 1:
+        return [""]
     models, networks = ([each.classifier.name or "model" for each in loaded], [each.name for each in loaded])
     telling = [names for names in (models, networks) if len(set(names)) > 1]
     if len(set(models)) == len(models):

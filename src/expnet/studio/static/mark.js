@@ -166,18 +166,24 @@ form.addEventListener("submit", async (event) => {
   if (stroke) finish();
   document.querySelector("#chosen").value = words.flatMap((word, place) => (marks()[place] ? word.dataset.word : [])).join();
   leaving = true; // a second press does nothing
+  const place = new URL(form.getAttribute("action"), location.href); // its buttons hide the property of this name
   const body = new URLSearchParams(new FormData(form));
   body.set("action", action);
   try {
-    const reply = await fetch(form.action, { method: "POST", body, headers: { accept: "application/json" } });
-    const sent = reply.ok && (await reply.json());
-    if (sent) location.assign(new URL(sent.next, form.action));
-    else HTMLFormElement.prototype.submit.call(withAction(action)); // the answer is a page: other marks came between
+    const reply = await fetch(place, { method: "POST", body, headers: { accept: "application/json" } });
+    if (reply.ok) location.assign(new URL((await reply.json()).next, place));
+    else if (reply.status === 409) HTMLFormElement.prototype.submit.call(withAction(action)); // a page that shows both
+    else throw new Error(await reason(reply));
   } catch (error) {
     leaving = false;
-    status.textContent = `Nothing was saved: the server does not answer (${error.message}). Your marks are still here; save again once it runs.`;
+    status.textContent = `Nothing was saved. Your marks are still here: save again once this is mended. ${error.message}`;
   }
 });
+
+async function reason(reply) {
+  const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+  return page.querySelector("[role=alert]")?.textContent ?? `The server answered with status ${reply.status}.`;
+}
 
 function withAction(action) {
   const field = Object.assign(document.createElement("input"), { type: "hidden", name: "action", value: action });
