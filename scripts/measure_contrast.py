@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.audits import decision_of, file_of
-from tests.benchmark.test_report import EXAMPLE, everything, report, write
+from tests.benchmark.test_report import EXAMPLE, everything, report
 from tests.chromium import Chromium
 from tests.contrast import LEAST, measured, open_all, short_of
 from tests.live import running
@@ -44,7 +44,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path)
     args = parser.parse_args()
-    browser, rows, short = Chromium(), {}, False
+    browser, short = Chromium(), False
+    rows: dict[str, list[Figures]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, figures in everywhere(browser, args.data, Path(folder)):
             rows.setdefault(name, []).append(figures)
@@ -94,8 +95,8 @@ def documents(explainer: expnet.Explainer, folder: Path) -> Iterator[tuple[str, 
     yield "explanation", html.document(cards)
     yield "audit record", decision_page(decision_of("name"))
     yield "audited file", file_page(file_of("name"))
-    example = write(folder / "examples.jsonl", EXAMPLE)
-    yield "report", report(everything(), read_examples(example))
+    (folder / "examples.jsonl").write_text(json.dumps(EXAMPLE), encoding="utf-8")
+    yield "report", report(everything(), read_examples(folder / "examples.jsonl"))
 
 
 def on_the_page(browser: Chromium, explainer: expnet.Explainer) -> Iterator[Figures]:
@@ -128,7 +129,7 @@ def in_the_studio(browser: Chromium, data: Path, folder: Path) -> Iterator[Figur
     texts = read_records(data / SET)[:TEXTS]
     marks = Marks(folder / "marks.jsonl")
     for record in texts[:MARKED]:
-        marks.save(record, "people", record.rationale, record.label)
+        marks.save(record, "people", record.rationale or (), record.label)
     bare = [replace(record, rationale=None, annotations=()) for record in texts]
     desk = Desk(expnet.load(MODEL), bare, marks, annotator="people", output=folder / "explainer")
     with running(studio(desk), Limits()) as server:

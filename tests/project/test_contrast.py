@@ -84,7 +84,8 @@ class TestInChromium:
 
     def test_shades_and_lines_stay_where_a_system_forces_its_own_colours(self, page, tmp_path):
         opened(page, tmp_path, html.document([html.fragment(explain("a good film", [0.1, 0.9, 0.5]))]))
-        looks = "[...document.querySelectorAll('.expnet-text span[style*=border-bottom]')].map(each => getComputedStyle(each).{})"
+        lined = "[...document.querySelectorAll('.expnet-text span[style*=border-bottom]')]"
+        looks = lined + ".map(each => getComputedStyle(each).{})"
         before = [page.value(looks.format(name)) for name in ("backgroundColor", "borderBottomColor")]
         page.send("Emulation.setEmulatedMedia", features=[{"name": "forced-colors", "value": "active"}])
         assert [page.value(looks.format(name)) for name in ("backgroundColor", "borderBottomColor")] == before
