@@ -104,15 +104,15 @@ def contrast(measured: dict[str, Any]) -> str:
 
 
 def start(measured: dict[str, Any]) -> str:
-    """Return how long the first commands take, by the clock and of the processor."""
-    rows = (f"| `{row['command']}` | {row['seconds']:.1f} | {row['processor']:.1f} |" for row in measured["rows"])
+    """Return what the first commands take of the processor, as the clock depends on what else runs."""
+    rows = (f"| `{row['command']}` | {row['processor']:.1f} |" for row in measured["rows"])
     return "\n".join(
         (
-            f"{measured['texts']} texts, {measured['processors']} processors shared with other work (load "
-            f"{measured['load average']}), which the clock shows and the processor's seconds do not:",
+            f"{measured['texts']} texts; seconds of the processor, as the machine was busy with other work (load "
+            f"{measured['load average']} on {measured['processors']} processors):",
             "",
-            "| command | seconds | CPU seconds |",
-            "|---|---|---|",
+            "| command | CPU seconds |",
+            "|---|---|",
             *rows,
         )
     )
