@@ -1,6 +1,7 @@
 """The documentation site: sphinx-build -W --keep-going -b html docs SITE."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,15 @@ _ACCESSIBLE = {
     'role="heading"': 'role="heading" aria-level="2"',
     "<pre>": '<pre tabindex="0">',  # whatever scrolls must be reached by keyboard
     '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
+    '<th class="head"><p></p></th>': "<td></td>",  # a column of names without a name of its own
 }
+# A long signature is a list of definitions without anything that is defined: lines are all it is.
+_SIGNATURE = re.compile(r"<dl>\s*((?:<dd>(?:(?!</?d[ld]>).)*</dd>\s*)+)</dl>", re.DOTALL)
+
+
+def _as_lines(signature: re.Match[str]) -> str:
+    lines = signature[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+    return f'<span class="sig-lines">{lines}</span>'
 
 
 def make_accessible(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object) -> None:
@@ -82,6 +91,8 @@ def make_accessible(_app: Sphinx, _page: str, _template: str, context: dict[str,
         for found, better in _ACCESSIBLE.items():
             if part in context:
                 context[part] = context[part].replace(found, better)
+    if "body" in context:
+        context["body"] = _SIGNATURE.sub(_as_lines, context["body"])
 
 
 def setup(sphinx: Sphinx) -> None:

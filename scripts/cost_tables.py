@@ -71,6 +71,53 @@ def studio(measured: dict[str, Any]) -> str:
     )
 
 
+def clicks(measured: dict[str, Any]) -> str:
+    """Return how many clicks lead from the first page of the studio to a fitted explainer, by what they are for."""
+    purposes = ("words", "another class", "save", "fit")
+    return "\n".join(
+        (
+            f"| set | texts | clicks | {' | '.join(purposes)} |",
+            "|---|---|---|" + "---|" * len(purposes),
+            *(
+                f"| {name} | {row['texts']} | {row['all']} | {' | '.join(str(row.get(part, 0)) for part in purposes)} |"
+                for name, row in measured["clicks"].items()
+            ),
+        )
+    )
+
+
+def contrast(measured: dict[str, Any]) -> str:
+    """Return the least contrast of each kind of thing on each page."""
+    asked = measured["least"]
+    kinds = list(dict.fromkeys(kind for row in measured["rows"].values() for kind in (*asked, *row)))
+    names = (f"{kind} ({asked[kind]:g})" if kind in asked else kind for kind in kinds)
+    return "\n".join(
+        (
+            f"| page | {' | '.join(names)} |",
+            "|---|" + "---|" * len(kinds),
+            *(
+                f"| {page} | {' | '.join(f'{row[kind][0]:.2f}' if kind in row else '' for kind in kinds)} |"
+                for page, row in measured["rows"].items()
+            ),
+        )
+    )
+
+
+def start(measured: dict[str, Any]) -> str:
+    """Return what the first commands take of the processor, as the clock depends on what else runs."""
+    rows = (f"| `{row['command']}` | {row['processor']:.1f} |" for row in measured["rows"])
+    return "\n".join(
+        (
+            f"{measured['texts']} texts; seconds of the processor, as the machine was busy with other work (load "
+            f"{measured['load average']} on {measured['processors']} processors):",
+            "",
+            "| command | CPU seconds |",
+            "|---|---|",
+            *rows,
+        )
+    )
+
+
 def costs(docs: Path) -> dict[str, str]:
     """Return the tables of the page on speed; a table without figures says that they are not measured yet."""
     tables = {
@@ -81,6 +128,7 @@ def costs(docs: Path) -> dict[str, str]:
         "budgets": (docs / "throughput.json", lambda report: budgets(report["budgets"])),
         "long": (docs / "long.json", lambda report: "\n\n".join(map(lengths_table, report.values()))),
         "overhead": (docs / "overhead.json", overhead),
+        "start": (docs / "start.json", start),
         "peers": (docs / "peers.json", lambda report: "\n\n".join(starmap(peers_of, report.items()))),
     }
     return {

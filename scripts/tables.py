@@ -51,7 +51,11 @@ def pages() -> dict[Path, str]:
         },
     }
     measured = json.loads((ROOT / "docs" / "studio.json").read_text())
-    tables[ROOT / "docs" / "studio.md"] = {"studio": cost_tables.studio(measured)}
+    tables[ROOT / "docs" / "studio.md"] = {
+        "studio": cost_tables.studio(measured),
+        "clicks": cost_tables.clicks(measured),
+    }
+    tables[ROOT / "docs" / "accessibility.md"] = {"contrast": cost_tables.contrast(read("contrast"))}
     tables[ROOT / "docs" / "speed.md"] = cost_tables.costs(ROOT / "docs")
     rows = group(read_rows([ROOT / "benchmarks" / "rows" / "all.parquet"]), lambda row: str(row.provenance["plan"]))
     sections = {plan: all_tables(rows[plan]) for plan in PLANS}

@@ -559,13 +559,19 @@ def test_side_by_side_shades_are_relative_to_the_largest_score_of_the_row_or_to_
         *("0.0100", "0.0400", "0.0200"),
         *("+0.000", "+3.000", "-1.500"),
     ]
-    styles = [re.findall("#[0-9a-f]+", span.get("style") or "") for span in spans]
+    styles = [re.findall("background:(#[0-9a-f]+)", span.get("style") or "") for span in spans]
+    lines = [re.findall("border-bottom:([0-9]px solid #[0-9a-f]+)", span.get("style") or "") for span in spans]
     # Alpha is 0.6 of the share of the scale: 0.8, 0.4; 0.25, 1, 0.5; 1, 0.5.
-    blue, orange, plum = "#0060df", "#c04f00", "#693c69"
+    blue, orange, plum = "#0060df", "#c04f00", "#8c648c"
     assert styles == [
         *([], [f"{plum}7a"], [f"{plum}3d"]),
         *([f"{plum}26"], [f"{plum}99"], [f"{plum}4c"]),
         *([], [f"{blue}99"], [f"{orange}4c"]),
+    ]
+    assert lines == [
+        *([], [f"2px solid {plum}"], [f"1px solid {plum}"]),
+        *([f"1px solid {plum}"], [f"3px solid {plum}"], [f"2px solid {plum}"]),
+        *([], [f"3px solid {blue}"], [f"2px solid {orange}"]),
     ]
 
 
@@ -579,6 +585,8 @@ def test_side_by_side_in_plain_text_ranks_the_words_of_each_method_on_one_line()
         "attention  0.040 gripping  0.020 film  0.010 A\n"
         "lime       +3.00 gripping  -1.50 film\n"
         "\n"
+        'Of the top 3 words, expnet and attention share "gripping", "film"; only attention has "A".\n'
+        'Of the top 3 words, expnet and lime share "gripping", "film".\n'
         'Every method has units of its own. Scores with a sign speak for "good" (+) or against it (-), those without '
         "tell only how much a word matters."
     )
@@ -602,7 +610,7 @@ def test_side_by_side_in_a_terminal_wraps_texts_within_their_column():
 
 def test_side_by_side_in_a_terminal_shades_each_row_on_its_own_scale():
     shown = printed(terminal.side_by_side(METHODS), width=80, color_system="truecolor")
-    full, half, amount = "48;2;0;96;223", "48;2;149;92;53", "48;2;105;60;105"
+    full, half, amount = "48;2;0;96;223", "48;2;149;92;53", "48;2;140;100;140"
     assert len(re.findall(f"{full}m *gripping", shown)) == 1  # lime
     assert len(re.findall(f"{amount}m *gripping", shown)) == 1  # attention; 0.8 of expnet is no full shade
     assert f"{half}mfilm" in shown

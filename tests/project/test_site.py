@@ -30,6 +30,14 @@ def test_every_page_is_there(site):
     assert pages <= {path.stem for path in site.glob("*.html")}
 
 
+def test_lists_of_definitions_define_something_and_columns_that_have_a_header_name_it(site):
+    for path in site.rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        assert not re.search(r"<dl[^>]*>\s*<dd", page), path.name
+        assert not re.search(r"<th[^>]*>\s*(<p>\s*</p>)?\s*</th>", page), path.name
+    assert 'class="sig-line"' in (site / "reference" / "explain.html").read_text(encoding="utf-8")
+
+
 def test_no_page_loads_anything_from_elsewhere(site):
     loads = re.compile(r"""(?:\bsrc=|<link\b[^>]*\bhref=|url\(|@import\s)["']?(?:https?:)?//[^"')\s]*""")
     loaded = {

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import threading
+from urllib.parse import urljoin
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ from expnet.metrics import auroc, average_precision
 from expnet.network.universal import universal
 from expnet.rationales import Record, read_records
 from expnet.runtime.progress import track, watched
-from expnet.studio import create_app, fitting
+from expnet.studio import Marks, create_app, fitting
 from expnet.studio.comparing import agreement, cross_validated, folds, word_scores
+from expnet.studio.texts import uncertain_first
 from expnet.text.texts import Text
 from tests.browsers import Browser
 from tests.classifiers import tiny_classifier, tiny_explainer
@@ -105,6 +107,52 @@ def test_skipped_texts_are_not_offered_again_and_the_last_leads_to_the_list(stud
     assert session.progress().skipped == 1
     assert len(session.marks.records()) == 5
     assert client.get("/").url.path == "/texts"
+
+
+def test_saved_marks_can_be_withdrawn_and_only_those(studio):
+    session, client = studio
+    assert "withdraw" not in client.get("/texts/1").text
+    save(client, 1, [1])
+    assert Page(client.get("/texts/1").text).one("button", value="withdraw")
+    answer = save(client, 1, [], action="withdraw")
+    assert answer.url.path == "/texts/1"
+    assert pressed(Page(answer.text)) == []
+    assert session.progress().marked == 0
+
+
+def test_a_script_is_told_where_to_go_once_marks_are_saved_and_a_conflict_is_still_a_page(studio):
+    session, client = studio
+    asking = {"headers": {"accept": "application/json", "origin": "http://testserver"}}
+    answer = client.post("/texts/1", data={"words": "1", "label": "0", "seen": ""}, **asking)
+    assert answer.json() == {"next": "../texts/2?saved=1"}
+    assert session.progress().marked == 1
+    again = client.post("/texts/1", data={"words": "2", "label": "0", "seen": ""}, **asking)
+    assert (again.status_code, again.headers["content-type"]) == (409, "text/html; charset=utf-8")
+
+
+def test_every_address_in_a_page_is_relative_so_that_a_proxy_may_have_a_path_of_its_own(studio):
+    session, client = studio
+    mark(session)
+    for path in ("/texts/1", "/texts/2?saved=1", "/texts", "/fit", "/texts/99", "/nowhere/at/all"):
+        page = Page(client.get(path).text)
+        named = [attrs.get(key) for _, attrs, _ in page.elements for key in ("href", "src", "action", "formaction")]
+        assert [address for address in named if address and address.startswith(("/", "http"))] == [], path
+        (style,) = [attrs["href"] for attrs, _ in page.all("link", rel="stylesheet") if "page.css" in attrs["href"]]
+        assert client.get(urljoin(f"http://testserver{path}", style)).status_code == 200, path
+    for path in ("/", "/fit/cancel", "/texts/1/explanation"):
+        answer = client.get(path, follow_redirects=False) if path == "/" else client.post(path, follow_redirects=False)
+        assert not answer.headers["location"].startswith("/"), path
+
+
+def test_after_enough_texts_one_press_fits_unless_there_is_a_choice_of_files(tmp_path):
+    for others, button in (((), True), ((Marks(tmp_path / "bob.jsonl"),), False)):
+        (tmp_path / str(button)).mkdir()
+        session = desk(tmp_path / str(button), [f"a good film {n}" for n in range(17)], others=others)
+        mark(session, range(1, 17))
+        with Browser(create_app(session)) as client:
+            page = Page(client.get("/texts/17?saved=16").text)
+            assert bool(page.all("button", formaction="../fit")) == button
+            assert bool(page.all("a", href="../fit")[1:]) != button
 
 
 def test_what_another_tab_saved_is_shown_before_it_is_replaced(studio):
@@ -466,6 +514,20 @@ def test_what_fit_will_show_is_noted_before_anybody_can_see_it(studio, monkeypat
     )
     fitted(client, session)
     assert [(len(shown), [record.id for record in records]) for shown, records in pairs] == [(0, ["t6", "t5"])]
+
+
+# The order
+
+
+def test_texts_that_the_model_is_least_certain_of_come_first(tmp_path):
+    classifier = tiny_classifier()
+    ordered = uncertain_first(classifier, records())
+    highest = [float(classifier.predict(classifier.encode([one.text])).outputs.max()) for one in ordered]
+    assert highest == sorted(highest)
+    assert {one.id for one in ordered} == {one.id for one in records()}
+    regression = tiny_classifier(num_labels=1, problem_type="regression")
+    with pytest.raises(InputError, match="does not say how certain"):
+        uncertain_first(regression, records())
 
 
 # The command

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from expnet.errors import InputError
 from expnet.rationales import read_records
 from expnet.serve import Limits
 from expnet.studio import create_app
@@ -138,6 +139,54 @@ def test_a_screen_reader_meets_words_as_buttons_that_are_pressed_or_not(studio):
     assert page.value("document.querySelector('#status').textContent") == "2 words are marked."
 
 
+def test_undo_covers_the_class(studio):
+    _, page, _ = studio
+    before = page.value("document.querySelector('#label').value")
+    press(page, "ArrowRight", "Space")
+    choose = "label.value = '{}'; label.dispatchEvent(new Event('change', {{bubbles: true}}))"
+    page.value(choose.format((int(before) + 1) % 3))
+    page.click("#undo")
+    assert page.value("document.querySelector('#label').value") == before
+    assert page.value(PRESSED) == ["good"]
+    page.click("#undo")
+    assert page.value(PRESSED) == []
+    assert page.value("document.querySelector('#undo').disabled")
+
+
+def test_a_server_that_is_gone_loses_no_marks(studio):
+    session, page, _ = studio
+    press(page, "ArrowRight", "Space")
+    page.send("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=-1, uploadThroughput=-1)
+    press(page, "Enter")
+    page.until("document.querySelector('#status').textContent.startsWith('Nothing was saved')")
+    assert page.value(PRESSED) == ["good"]
+    page.send("Network.emulateNetworkConditions", offline=False, latency=0, downloadThroughput=-1, uploadThroughput=-1)
+    press(page, "Enter")
+    page.until(at(2))
+    assert saved(session, 0) == ["good"]
+
+
+def test_a_reason_not_to_save_is_said_where_the_marks_still_are(studio, monkeypatch):
+    _, page, _ = studio
+
+    def full(*_, **__):
+        raise InputError("The disk is full.")
+
+    monkeypatch.setattr("expnet.studio.marks.write_atomic", full)
+    press(page, "ArrowRight", "Space", "Enter")
+    page.until("document.querySelector('#status').textContent.endsWith('The disk is full.')")
+    assert page.value(PRESSED) == ["good"]
+
+
+def test_marks_can_be_seen_where_a_system_forces_its_own_colours(studio):
+    _, page, _ = studio
+    press(page, "ArrowRight", "Space")
+    page.send("Emulation.setEmulatedMedia", features=[{"name": "forced-colors", "value": "active"}])
+    look = "(({{backgroundColor, color}}) => backgroundColor + color)(getComputedStyle(document.querySelector('{}')))"
+    assert page.value(look.format(".word[aria-pressed=true]")) != page.value(look.format(".word[aria-pressed=false]"))
+    page.show(1100, 800)
+
+
 def test_two_tabs_lose_no_marks(studio):
     session, page, _ = studio
     record = session.texts[0]
@@ -160,7 +209,7 @@ def test_marking_fitting_and_seeing_before_and_after(studio):
     page.click(".notice button")
     page.until(f"document.querySelector('#explanation section.expnet') && {READY}")
     assert page.value("location.pathname") == "/texts/4"
-    page.click("nav a[href='/fit']")
+    page.click("nav a[href$='fit']")
     page.until("document.querySelector('#fit button:not(:disabled)')")
     page.click("#fit button")
     page.until("document.querySelector('.figures') && document.readyState === 'complete'", seconds=120)

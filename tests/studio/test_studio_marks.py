@@ -15,6 +15,7 @@ from expnet.rationales import Annotation, Record, as_row, read, read_records
 from expnet.rationales.readers.shared import parse_record
 from expnet.studio import Marks, bring, read_texts
 from expnet.studio.marks import ConflictError
+from expnet.studio.texts import key_of
 from expnet.text.texts import Text
 from expnet.text.words import Span
 from tests.payloads import PAYLOADS
@@ -84,6 +85,22 @@ def test_saving_again_replaces_only_ones_own_marks(tmp_path):
     }
     assert first.rationale == (*words[1:2], *words[3:4])
     assert second.rationale == other.text.words[:1]
+
+
+def test_withdrawing_takes_ones_own_marks_back_out_of_the_file(tmp_path):
+    marks, record = Marks(tmp_path / "marks.jsonl"), Record("1", Text.of("one good film"))
+    marks.save(record, "ann", record.text.words[:1], "good")
+    marks.save(record, "bob", record.text.words[1:2], "bad")
+    marks.shown([record], "ann")
+    marks.withdraw(record, "ann")
+    entry = marks.entries()[key_of(record)]
+    assert [annotation.annotator for annotation in entry.record.annotations] == ["bob"]
+    assert (entry.record.rationale, entry.record.label) == (tuple(record.text.words[1:2]), "bad")
+    assert entry.doing("ann").marked_at == ""
+    assert entry.doing("ann").explanation_shown_at, "what was seen stays noted"
+    marks.withdraw(record, "bob")
+    entry = Marks(tmp_path / "marks.jsonl").entries()[key_of(record)]
+    assert (entry.record.rationale, entry.record.annotations) == (None, ())
 
 
 def test_the_file_says_who_marked_when_and_whether_an_explanation_had_been_shown(tmp_path):

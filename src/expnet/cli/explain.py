@@ -1,49 +1,35 @@
 """`expnet explain`: texts in, coloured words, a page or JSON lines out."""
 
 import sys
-from collections.abc import Sequence
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from expnet.cli import options
 from expnet.cli.inputs import prompt_of, standard_input_lines
-from expnet.cli.outputs import check_folder_of, say, say_written
+from expnet.cli.outputs import check_folder_of, say
+from expnet.cli.showing import WITH_HEADS, ExplanationFormat, write, write_heads
 from expnet.errors import InputError
 
 if TYPE_CHECKING:
+    from expnet.explainer import Explainer
     from expnet.explanation.head_effects import HeadEffects
     from expnet.explanation.result import Explanation
-
+    from expnet.text.prompts import Prompt
+    from expnet.text.zero_shot import ZeroShot
 
 _INTERRUPTED = 130  # exit status of a command that Ctrl-C ended
-
-
-class ExplanationFormat(StrEnum):
-    """How explanations are shown."""
-
-    terminal = "terminal"
-    html = "html"
-    json = "json"
-    svg = "svg"
-    latex = "latex"
-    markdown = "markdown"
-
-
-# A page and a terminal show explanations of one text together; these formats show one after the other.
-_ONE_BY_ONE = frozenset(set(ExplanationFormat) - {ExplanationFormat.terminal, ExplanationFormat.html})
-
-_WITH_HEADS = frozenset({ExplanationFormat.terminal, ExplanationFormat.html, ExplanationFormat.json})
 
 
 def explain(
     texts: Annotated[
         list[str] | None, typer.Argument(help="Texts to explain. By default each line of standard input is one.")
     ] = None,
-    model: options.ModelOption = "demo/sentiment",
-    explainer: options.ExplainerOption = None,
+    model: options.ModelsOption = None,
+    explainer: options.ExplainersOption = None,
     pair: Annotated[
         list[str] | None, typer.Option(help="Second text of a pair; repeat it, once for each text.")
     ] = None,
@@ -78,76 +64,190 @@ def explain(
 ) -> None:
     """Show which words made the classifier decide.
 
-    Several methods are shown side by side; `--method all` takes every one. MODEL may also be a folder that
-    `expnet export` wrote.
+    Several methods are shown side by side; `--method all` takes every one. So are several models, or several explainers
+    of one. MODEL may also be a folder that `expnet export` wrote.
     """
     if output is not None:
         check_folder_of(output)
     every = _asks_for_every_class(target, against, classes)
+    named = _paired(model or ["demo/sentiment"], explainer or [])
     if heads is not None:
         _check_heads(method, format, every=every)
-    pairs = _pairs(texts or standard_input_lines(), pair)
+    if len(named) > 1:
+        _check_several(revision, prompt, label, zero_shot, hypothesis, alone=every or heads is not None)
+    items = _pairs(texts or standard_input_lines(), pair)
     from expnet.export.manifest import is_export
 
-    if is_export(model):
-        if every:
-            raise InputError(f"{model} is exported: its words do not depend on the class, so take --target off.")
-        refused = (
-            explainer or option or against or prompt or label or zero_shot or hypothesis or revision or device or dtype
-        ) or heads is not None
-        if refused or (method or ["expnet"]) != ["expnet"]:
-            raise InputError(
-                f"{model} is exported: it takes no --explainer, --option, --against, --heads, --prompt, --label, "
-                "--zero-shot, --hypothesis, --revision, --device, --dtype or other --method."
-            )
-        _write(_from_export(model, pairs, target=target, truncate=truncate), format, output)
+    if exported := [name for name, _ in named if is_export(name)]:
+        own = (option, against, prompt, label, zero_shot, hypothesis, revision, device, dtype)
+        _check_export(exported[0], every=every, own=any(own) or heads is not None, method=method, named=named)
+        write(_from_export(exported[0], items, target=target, truncate=truncate), format, output)
         return
     from expnet.cli.method_options import chosen_methods  # torch and transformers load here, after the cheap checks
-    from expnet.explainer import explain_heads, load
-    from expnet.text.texts import Text
 
     chosen = chosen_methods(method or ["expnet"], option)
-    loaded = load(
-        model,
-        explainer=explainer,
-        revision=revision,
-        device=device,
-        dtype=dtype,
-        prompt=prompt_of(prompt, label, zero_shot, hypothesis),
-    )
-    if loaded.trust and any(name == "expnet" for name, _ in chosen):
-        say(f"expnet: explained by {loaded.name}. {loaded.trust}")
-    items = [Text.of(text, second) for text, second in pairs]
+    read = prompt_of(prompt, label, zero_shot, hypothesis)
+    loaded = _load(named, learned="expnet" in dict(chosen), revision=revision, device=device, dtype=dtype, prompt=read)
+    asked = _AskedOfEach(target, against, classes, truncate, seed, skip=method == ["all"])
     if heads is not None:
-        effects = [
-            explain_heads(loaded, item, method=chosen[0][0], target=target, against=against, truncate=truncate)
-            for item in items
-        ]
-        _write_heads(effects, heads, format, output)
+        write_heads(_effects(loaded[0], items, chosen[0][0], asked), heads, format, output)
         return
-    ended: list[int] = []
-    by_method = loaded.compare(
-        items,
-        methods=dict(chosen),
-        seed=seed,
-        target=target,
-        against=against,
-        classes=classes,
-        truncate=truncate,
-        progress=sys.stderr.isatty(),
-        left_out=(lambda name, error: say(f"left out {name}: {error}")) if method == ["all"] else None,
-        stopped=ended.append,
-    )
-    if ended:
-        say(f"expnet: stopped after {ended[0]} of {len(chosen)} methods, which are shown.")
-    by_text = zip(*by_method.values(), strict=True)
-    if every:  # of each text a ranking by each method
-        shown = [ranking for rankings in by_text for ranking in rankings]
-    else:
-        shown = [[explanation for (explanation,) in by_each] for by_each in by_text]
-    _write(shown, format, output, ranked=every)
+    shown, models, ended = _explained(loaded, items, chosen, asked)
+    write(shown, format, output, ranked=every, models=models)
     if ended:
         raise typer.Exit(_INTERRUPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class _AskedOfEach:
+    """What is asked of each model: classes, cut texts, a seed, and whether methods that cannot run are skipped."""
+
+    target: str | None
+    against: str | None
+    classes: int | None
+    truncate: bool
+    seed: int
+    skip: bool
+
+
+def _paired(models: Sequence[str], explainers: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Return each model with its explainer: several models have one each or the same, and one may have several."""
+    counts = {len(models), len(explainers)} - {0, 1}
+    if len(counts) > 1:
+        raise InputError(
+            f"Got {len(models)} models and {len(explainers)} explainers: give --explainer once, or once for each "
+            "--model, or several for one model."
+        )
+    longest = max(counts, default=1)
+    networks: list[str | None] = [*explainers] or [None]
+    of_each = [list(models) * (longest // len(models)), networks * (longest // len(networks))]
+    pairs = list(zip(*of_each, strict=True))
+    if len(set(pairs)) < len(pairs):
+        raise InputError(f"The same model with the same explainer was given twice: {', '.join(models)}.")
+    return pairs
+
+
+def _check_several(*own: object, alone: bool) -> None:
+    if any(own):
+        raise InputError(
+            "--revision, --prompt, --label, --zero-shot and --hypothesis belong to one model: leave them out to see "
+            "several side by side. A prompt that is saved with a model is used."
+        )
+    if alone:
+        raise InputError("--target all and --heads show one model with one explainer: name one --model.")
+
+
+def _load(
+    named: Sequence[tuple[str, str | None]],
+    *,
+    learned: bool,
+    revision: str | None,
+    device: str | None,
+    dtype: str | None,
+    prompt: "Prompt | ZeroShot | None",
+) -> "list[Explainer]":
+    """Load each model with its explainer, and say what explainers were trained on where they explain."""
+    from expnet.explainer import load
+
+    loaded = [
+        load(model, explainer=explainer, revision=revision, device=device, dtype=dtype, prompt=prompt)
+        for model, explainer in named
+    ]
+    for each in loaded if learned else ():
+        if each.trust:
+            say(f"expnet: explained by {each.name}. {each.trust}")
+    return loaded
+
+
+def _effects(
+    explainer: "Explainer", items: Sequence[tuple[str, str | None]], method: str, asked: _AskedOfEach
+) -> "list[HeadEffects]":
+    from expnet.explainer import explain_heads
+    from expnet.text.texts import Text
+
+    return [
+        explain_heads(
+            explainer,
+            Text.of(text, second),
+            method=method,
+            target=asked.target,
+            against=asked.against,
+            truncate=asked.truncate,
+        )
+        for text, second in items
+    ]
+
+
+def _explained(
+    loaded: "Sequence[Explainer]",
+    items: Sequence[tuple[str, str | None]],
+    chosen: Sequence[tuple[str, Mapping[str, Any]]],
+    asked: _AskedOfEach,
+) -> "tuple[list[list[Explanation]], list[str], bool]":
+    """Return each text's explanations, the name of the model of each if there are several, and whether it was stopped.
+
+    For every class there is a ranking by each method instead.
+    """
+    from expnet.text.texts import Text
+
+    texts, ended = [Text.of(text, second) for text, second in items], list[int]()
+    made: list[tuple[str, list[list[Explanation]]]] = []
+    for name, explainer in zip(_names(loaded), loaded, strict=True):
+        by_method = explainer.compare(
+            texts,
+            methods=dict(chosen),
+            seed=asked.seed,
+            target=asked.target,
+            against=asked.against,
+            classes=asked.classes,
+            truncate=asked.truncate,
+            progress=sys.stderr.isatty(),
+            left_out=(lambda method, error: say(f"left out {method}: {error}")) if asked.skip else None,
+            stopped=ended.append,
+        )
+        made += [(name, by_text) for by_text in by_method.values()]
+        if ended:
+            say(f"expnet: stopped after {ended[0]} of {len(chosen)} methods, which are shown.")
+            break
+    by_text = zip(*(of_text for _, of_text in made), strict=True)
+    if asked.target == "all":  # of each text a ranking by each method
+        return [ranking for rankings in by_text for ranking in rankings], [], bool(ended)
+    shown = [[explanation for (explanation,) in by_each] for by_each in by_text]
+    return shown, [name for name, _ in made] if len(loaded) > 1 else [], bool(ended)
+
+
+def _names(loaded: "Sequence[Explainer]") -> list[str]:
+    """Return what tells explainers apart: the model, the ExpNet, or both, by their last part where that is enough."""
+    if len(loaded) == 1:
+        return [""]
+    models, networks = ([each.classifier.name or "model" for each in loaded], [each.name for each in loaded])
+    telling = [names for names in (models, networks) if len(set(names)) > 1]
+    if len(set(models)) == len(models):
+        telling = [models]
+    parts = []
+    for names in telling:
+        last = [Path(name).name for name in names]
+        parts.append(last if len(set(last)) == len(set(names)) else names)
+    return [" with ".join(name) for name in zip(*parts, strict=True)] if parts else [""] * len(loaded)
+
+
+def _check_export(
+    folder: str,
+    *,
+    every: bool,
+    own: bool,
+    method: Sequence[str] | None,
+    named: Sequence[tuple[str, str | None]],
+) -> None:
+    if len(named) > 1:
+        raise InputError(f"{folder} is exported: it is shown alone, not beside other models.")
+    if every:
+        raise InputError(f"{folder} is exported: its words do not depend on the class, so take --target off.")
+    if own or named[0][1] or (method or ["expnet"]) != ["expnet"]:
+        raise InputError(
+            f"{folder} is exported: it takes no --explainer, --option, --against, --heads, --prompt, --label, "
+            "--zero-shot, --hypothesis, --revision, --device, --dtype or other --method."
+        )
 
 
 def _asks_for_every_class(target: str | None, against: str | None, classes: int | None) -> bool:
@@ -162,33 +262,11 @@ def _asks_for_every_class(target: str | None, against: str | None, classes: int 
 def _check_heads(method: Sequence[str] | None, format: ExplanationFormat, *, every: bool) -> None:
     if every or len(method or ()) > 1 or method == ["all"]:
         raise InputError("--heads shows the heads of one ExpNet for one class: name one --method and one --target.")
-    if format not in _WITH_HEADS:
-        names = ", ".join(sorted(_WITH_HEADS))
+    if format not in WITH_HEADS:
+        names = ", ".join(sorted(WITH_HEADS))
         raise InputError(
             f"--heads can be shown as {names}, not as {format}: leave out --heads, or choose one of these."
         )
-
-
-def _write_heads(effects: "Sequence[HeadEffects]", word: str, format: ExplanationFormat, output: Path | None) -> None:
-    """Write each text's explanation, and below it the heads of the word; JSON holds those of every word."""
-    from expnet.explanation import head_grid, html, terminal
-
-    words = [of_text.find(word) for of_text in effects]
-    if format is ExplanationFormat.json:
-        content = "\n".join(of_text.to_json() for of_text in effects)
-    elif format is ExplanationFormat.html:
-        content = html.document(
-            html.fragment(of_text.explanation) + head_grid.fragment(of_text, place)
-            for of_text, place in zip(effects, words, strict=True)
-        )
-    else:
-        show = terminal.plain if output is not None else terminal.plain_or_coloured
-        grid = head_grid.plain if output is not None else head_grid.plain_or_coloured
-        content = "\n\n\n".join(
-            f"{show(of_text.explanation)}\n\n{grid(of_text, place)}"
-            for of_text, place in zip(effects, words, strict=True)
-        )
-    _print(content, output)
 
 
 def _from_export(
@@ -209,59 +287,3 @@ def _pairs(texts: Sequence[str], pairs: Sequence[str] | None) -> list[tuple[str,
     if len(pairs) != len(texts):
         raise InputError(f"Got {len(texts)} texts but {len(pairs)} second texts; give --pair once for each text.")
     return list(zip(texts, pairs, strict=True))
-
-
-def _write(
-    texts: "Sequence[Sequence[Explanation]]", format: ExplanationFormat, output: Path | None, *, ranked: bool = False
-) -> None:
-    """Write each text's explanations, by one method or by several side by side, or for classes that are ranked."""
-    if format in _ONE_BY_ONE:
-        content = _one_by_one([explanation for explanations in texts for explanation in explanations], format)
-    elif format is ExplanationFormat.html:
-        content = _page(texts, ranked=ranked)
-    else:
-        content = "\n\n\n".join(_shown(explanations, coloured=output is None, ranked=ranked) for explanations in texts)
-    _print(content, output)
-
-
-def _print(content: str, output: Path | None) -> None:
-    if output is None:
-        sys.stdout.write(content + "\n")
-    else:
-        output.write_text(content + "\n", encoding="utf-8")
-        say_written([output])
-
-
-def _one_by_one(explanations: "Sequence[Explanation]", format: ExplanationFormat) -> str:
-    """Return explanations below each other, also those of one text."""
-    from expnet.explanation import latex, markdown, svg
-
-    if format is ExplanationFormat.svg:
-        return svg.picture(explanations)
-    if format is ExplanationFormat.latex:
-        return "\n\n".join(map(latex.fragment, explanations))
-    if format is ExplanationFormat.markdown:
-        return "\n\n".join(map(markdown.fragment, explanations))
-    return "\n".join(explanation.to_json() for explanation in explanations)
-
-
-def _page(texts: "Sequence[Sequence[Explanation]]", *, ranked: bool) -> str:
-    from expnet.explanation import html
-
-    if ranked:
-        return html.document(map(html.ranked, texts))
-    return html.document(
-        html.fragment(explanations[0]) if len(explanations) == 1 else html.side_by_side(explanations)
-        for explanations in texts
-    )
-
-
-def _shown(explanations: "Sequence[Explanation]", *, coloured: bool, ranked: bool) -> str:
-    from expnet.explanation import terminal
-
-    if ranked:
-        return (terminal.plain_or_coloured_ranked if coloured else terminal.plain_ranked)(explanations)
-    if len(explanations) > 1:
-        show = terminal.plain_or_coloured_side_by_side if coloured else terminal.plain_side_by_side
-        return show(explanations)
-    return (terminal.plain_or_coloured if coloured else terminal.plain)(explanations[0])

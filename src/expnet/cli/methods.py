@@ -67,9 +67,7 @@ def _print_all(methods: "Sequence[Method]", *, long: bool) -> None:
 
 def _cells(method: "Method") -> tuple[str, ...]:
     flags = (method.signed, method.uses_target, method.complete, not method.deterministic)
-    passes = method.forward if method.backward == "0" else f"{method.forward} + {method.backward} back"
-    passes += "" if method.cost == "passes" else f", {method.cost}"
-    return (method.name, method.family, *("yes" if flag else "" for flag in flags), passes, method.paper)
+    return (method.name, method.family, *("yes" if flag else "" for flag in flags), method.told_cost, method.paper)
 
 
 def _print_one(method: "Method") -> None:

@@ -34,13 +34,18 @@ class TierName(StrEnum):
 ModelArgument = Annotated[str, typer.Argument(help=_MODEL)]
 OptionalModelArgument = Annotated[str | None, typer.Argument(help=_MODEL)]
 ModelOption = Annotated[str, _model("--model", help=_MODEL)]
-ExplainerOption = Annotated[
-    str | None,
-    _model(
-        "--explainer",
-        help="The ExpNet: a folder, a hub id, universal/gradient, universal/difference or universal/attention. "
-        "By default a demo's own, and a universal one for any other model.",
-    ),
+ModelsOption = Annotated[
+    list[str] | None,
+    _model("--model", help=f"{_MODEL} Repeat it to see models side by side. By default demo/sentiment."),
+]
+_EXPLAINER = (
+    "The ExpNet: a folder, a hub id, universal/gradient, universal/difference or universal/attention. "
+    "By default a demo's own, and a universal one for any other model."
+)
+ExplainerOption = Annotated[str | None, _model("--explainer", help=_EXPLAINER)]
+ExplainersOption = Annotated[
+    list[str] | None,
+    _model("--explainer", help=f"{_EXPLAINER} Repeat it for several of one model, or once for each --model."),
 ]
 PromptOption = Annotated[
     Path | None,

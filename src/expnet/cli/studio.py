@@ -1,8 +1,10 @@
 """`expnet studio`: mark words on a page, and fit an explainer to them."""
 
+from collections.abc import Sequence
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +14,17 @@ from expnet.cli.inputs import prompt_of
 from expnet.cli.outputs import say
 from expnet.errors import require_extra
 
+if TYPE_CHECKING:
+    from expnet.studio import Marks
+
 _import = partial(typer.Option, rich_help_panel="Imports")
+
+
+class TextOrder(StrEnum):
+    """Which texts are offered first."""
+
+    given = "given"
+    uncertain = "uncertain"
 
 
 def studio(
@@ -41,6 +53,13 @@ def studio(
         str | None, typer.Option(help="Column of the texts in a table; field with the text in a Label Studio export.")
     ] = None,
     pair: Annotated[str | None, typer.Option(help="The same for second texts.")] = None,
+    order: Annotated[
+        TextOrder,
+        typer.Option(
+            help="Which texts come first: as in the file, or those of which the model is least certain, which takes a "
+            "pass over all of them."
+        ),
+    ] = TextOrder.given,
     import_: Annotated[
         list[Path] | None,
         _import("--import", help="First add the marks of this file to MARKS; repeat it for several."),
@@ -73,34 +92,28 @@ def studio(
     for package in ("fastapi", "filelock", "jinja2", "uvicorn"):
         require_extra(package, "serve")
     from expnet.explainer import load
-    from expnet.studio import Desk, Marks, bring, create_app, read_texts
+    from expnet.studio import Desk, Marks, create_app, read_texts
+    from expnet.studio.texts import uncertain_first
     from expnet.web.limits import Limits
     from expnet.web.running import run
 
     limits = Limits()
     file, theirs = Marks(marks), [Marks(path) for path in others or ()]
     records, notes = read_texts(texts, column=text, pair=pair, characters=limits.characters, offsets=offsets.value)
-    for path in import_ or ():
-        notes += bring(
-            file,
-            path,
-            format=format,
-            offsets=offsets.value,
-            text=import_text,
-            pair=import_pair,
-            choice=import_choice,
-        )
+    fields = (import_text, import_pair, import_choice)
+    notes += _imported(file, import_ or (), format=format, offsets=offsets, fields=fields)
     options.set_threads(threads)
+    loaded = load(
+        model,
+        explainer=explainer,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        prompt=prompt_of(prompt, label, zero_shot, hypothesis),
+    )
     desk = Desk(
-        load(
-            model,
-            explainer=explainer,
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            prompt=prompt_of(prompt, label, zero_shot, hypothesis),
-        ),
-        records,
+        loaded,
+        uncertain_first(loaded.classifier, records) if order is TextOrder.uncertain else records,
         file,
         annotator=annotator,
         output=output or marks.with_name(f"{marks.stem}-explainer"),
@@ -112,3 +125,24 @@ def studio(
         say(line)
     say(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
     run(app, limits, host=host, port=port)
+
+
+def _imported(
+    file: "Marks",
+    paths: Sequence[Path],
+    *,
+    format: str,
+    offsets: options.OffsetsName,
+    fields: tuple[str | None, str | None, str | None],
+) -> list[str]:
+    """Add the marks of files to a file of marks, and return sentences on what was left out.
+
+    `fields` are those with the text, its pair and the choice.
+    """
+    from expnet.studio import bring
+
+    text, pair, choice = fields
+    notes: list[str] = []
+    for path in paths:
+        notes += bring(file, path, format=format, offsets=offsets.value, text=text, pair=pair, choice=choice)
+    return notes

@@ -10,8 +10,8 @@ MUTED = "opacity:.75;font-size:13px"
 CELL = (
     "padding:.1rem .8rem .1rem 0;border:0;background:none;text-align:start;font-weight:inherit;overflow-wrap:anywhere"
 )
-_BAR = "height:8px;min-width:1px;border-radius:2px"
-_NUMBER = CELL + ";text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
+_BAR = "height:8px;min-width:1px;border-radius:2px;forced-color-adjust:none"
+NUMBER = CELL + ";text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
 
 
 class BarRow(NamedTuple):
@@ -30,7 +30,7 @@ def table(caption: str, rows: Sequence[BarRow]) -> str:
     body = "".join(
         f'<tr style="background:none;font-weight:{600 if row.strong else 400}">'
         f'<th scope="row" dir="auto" style="{CELL}">{escape(colour.shorten(row.name))}</th>{_bar(row)}'
-        f'<td style="{_NUMBER}">{row.value}</td>{row.after}</tr>'
+        f'<td style="{NUMBER}">{row.value}</td>{row.after}</tr>'
         for row in rows
     )
     if not rows:

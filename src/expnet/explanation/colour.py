@@ -11,10 +11,11 @@ from expnet.text.labels import OutputKind
 if TYPE_CHECKING:
     from expnet.explanation.result import Explanation, Word
 
-# Every kind of colour blindness tells blue from orange. Both are dark enough for white letters on top.
+# Every kind of colour blindness tells blue from orange. All are dark enough for white letters on top, and stand out
+# from white paper and from a dark screen by a contrast of 3.
 _FOR, _AGAINST = (0, 96, 223), (192, 79, 0)
 # For scores without a sign: a plum that no kind of colour blindness takes for either.
-_AMOUNT = (105, 60, 105)
+_AMOUNT = (140, 100, 140)
 _GREY, _INK = (106, 106, 106), "#ffffff"
 # The highest opacity at which letters keep a contrast of 4.5, on white paper and on a dark screen.
 _OPACITY = 0.6
@@ -52,7 +53,7 @@ def strength(score: float, scale: Scale) -> float:
 
 
 def hue(score: float, scale: Scale) -> str:
-    """Return the full colour that scores of this sign have on this scale, for bars."""
+    """Return the full colour that scores of this sign have on this scale, for bars and lines on any ground."""
     return _hex(_full(score, scale))
 
 

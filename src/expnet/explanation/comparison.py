@@ -1,4 +1,4 @@
-"""Several methods side by side, or several classes below each other: what can be compared, captions and notes."""
+"""Several methods or models side by side, or several classes below each other: what can be compared, and notes."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
@@ -9,20 +9,30 @@ from expnet.explanation import colour
 from expnet.text.labels import target_note
 
 if TYPE_CHECKING:
-    from expnet.explanation.result import Explanation
+    from expnet.explanation.result import Explanation, Word
 
 _TOP = 3  # words that are compared
+_NAME = 60  # characters of a method with its model
 
 
-def comparable(explanations: "Sequence[Explanation]") -> "list[Explanation]":
+def comparable(explanations: "Sequence[Explanation]", models: Sequence[str] = ()) -> "list[Explanation]":
     """Return explanations of one text without their thresholds: marks in only some of the rows would mislead.
 
+    Args:
+        explanations: Of one text by several methods, models or explainers.
+        models: The name of what made each of them, if that is not one model with one explainer. Then labels may
+            differ, and the name follows the method's.
+
     Raises:
-        InputError: If there are none, or their texts, pairs or labels differ.
+        InputError: If there are none, their texts, pairs or (of one model) labels differ, or names are missing.
     """
     if not explanations:
         raise InputError("Expected explanations of one text by several methods, got none.")
-    for name in ("text", "pair", "label", "against"):
+    if models and len(models) != len(explanations):
+        raise InputError(
+            f"Expected the name of a model for each explanation, got {len(models)} for {len(explanations)}."
+        )
+    for name in ("text", "pair") if models else ("text", "pair", "label", "against"):
         values = list(dict.fromkeys(getattr(explanation, name) for explanation in explanations))
         if len(values) > 1:
             shown = " and ".join(repr(value and colour.shorten(value)) for value in values[:2])
@@ -30,7 +40,29 @@ def comparable(explanations: "Sequence[Explanation]") -> "list[Explanation]":
                 f"Expected explanations with the same {name}, got {len(values)} different ones, such as {shown}. "
                 "Explain one text and one target with every method."
             )
-    return [replace(explanation, threshold=None) for explanation in explanations]
+    named = zip(explanations, models or [""] * len(explanations), strict=True)
+    return [
+        replace(explanation, threshold=None, method=f"{explanation.method} ({model})" if model else explanation.method)
+        for explanation, model in named
+    ]
+
+
+def several(models: Sequence[str]) -> str:
+    """Return a title for explanations by several models or explainers, raw."""
+    return " and ".join(dict.fromkeys(models)) if len(set(models)) < 3 else f"{len(set(models))} models"
+
+
+def predictions(rows: "Sequence[Explanation]", models: Sequence[str]) -> str:
+    """Say in a raw line whether models predict the same class, and what cannot be compared; "" for one model."""
+    if len(set(models)) < 2 or any(row.kind == "value" or not row.outputs for row in rows):
+        return ""
+    if len({frozenset(row.outputs) for row in rows}) > 1:
+        return "The models have different classes: each row explains a class of its own model."
+    best = dict(zip(models, (max(row.outputs, key=lambda name: row.outputs[name]) for row in rows), strict=True))
+    if len(set(best.values())) == 1:
+        return f'All predict "{colour.shorten(next(iter(best.values())))}".'
+    told = "; ".join(f'{model} "{colour.shorten(label)}"' for model, label in best.items())
+    return f"They predict different classes: {told}."
 
 
 def ranked(explanations: "Sequence[Explanation]") -> "list[Explanation]":
@@ -80,19 +112,23 @@ def meanings(explanations: "Sequence[Explanation]") -> list[tuple[str, str]]:
     return list(told.items())
 
 
-def differences(explanations: "Sequence[Explanation]") -> list[str]:
-    """Say which top words each further method shares with the first, and which it does not, in a raw line each.
+def differences(rows: "Sequence[Explanation]") -> list[str]:
+    """Say which top words each further row shares with the first, and which it does not, in a raw line each.
 
-    Raises:
-        InputError: If there are none, or their texts, pairs or labels differ.
+    Args:
+        rows: As `comparable` returns them.
     """
-    first, *others = comparable(explanations)
-    top = {(word.segment, word.start): word.text for word in colour.strongest(first, _TOP)}
+    first, *others = rows
+    top = {(word.segment, word.start): word for word in colour.strongest(first, _TOP)}
     lines = []
     for other in others:
-        theirs = {(word.segment, word.start): word.text for word in colour.strongest(other, _TOP)}
+        theirs = {(word.segment, word.start): word for word in colour.strongest(other, _TOP)}
+        alike = first.signed and other.signed and first.question == other.question
+        shared = top.keys() & theirs.keys()
+        opposed = {place for place in shared if alike and top[place].score * theirs[place].score < 0}
         parts = [
-            (f"{first.method} and {other.method} share", top.keys() & theirs.keys()),
+            (f"{first.method} and {other.method} share", shared - opposed),
+            ("of opposite signs in the two", opposed),
             (f"only {first.method} has", top.keys() - theirs.keys()),
             (f"only {other.method} has", theirs.keys() - top.keys()),
         ]
@@ -101,27 +137,56 @@ def differences(explanations: "Sequence[Explanation]") -> list[str]:
     return lines
 
 
-def _named(places: Set[tuple[int, int]], words: Mapping[tuple[int, int], str]) -> str:
-    return ", ".join(f'"{colour.shorten(words[place], 20)}"' for place in sorted(places))
+def _named(places: Set[tuple[int, int]], words: "Mapping[tuple[int, int], Word]") -> str:
+    return ", ".join(f'"{colour.shorten(words[place].text, 20)}"' for place in sorted(places))
 
 
 def row_names(explanation: "Explanation") -> list[tuple[int, str]]:
     """Return each segment with what stands before it, raw and on one line; ± follows methods with signed scores."""
-    method = colour.shorten(explanation.method) + "\u00a0±" * explanation.signed
+    method = colour.shorten(explanation.method, _NAME) + "\u00a0±" * explanation.signed
     return [(0, method)] if explanation.pair is None else [(0, method), (1, "pair")]
 
 
-def caption(explanations: "Sequence[Explanation]") -> str:
-    """Say what the shades of several methods mean, in one raw line."""
-    label, kind = explanations[0].question, explanations[0].kind
-    up, down = colour.directions(kind, plural=False)
-    calibrated = ", ".join(dict.fromkeys(explanation.method for explanation in explanations if explanation.calibrated))
-    own = f"Shades are relative to each method's own largest score{calibrated and f' ({calibrated}: to 1)'}."
+def caption(explanations: "Sequence[Explanation]", models: Sequence[str] = ()) -> str:
+    """Say what the shades of several methods or models mean, and how far they compare, in one raw line."""
+    up, down = colour.directions(explanations[0].kind, plural=False)
+    label, calibrated = _explained(explanations), [row.method for row in explanations if row.calibrated]
+    to_one = f" ({', '.join(dict.fromkeys(calibrated))}: to 1)" if calibrated else ""
+    lines = [f"Shades are relative to each {'row' if models else 'method'}'s own largest score{to_one}."]
+    if models:
+        lines = ([] if len(calibrated) == len(explanations) else lines) + [_sizes(calibrated, len(explanations))]
     if not any(explanation.signed for explanation in explanations):
-        return f'{own} They tell how much a word matters, not whether it {up} "{label}".'
+        lines.append(f"They tell how much a word matters, not whether it {up} {label}.")
+    else:
+        lines.append(
+            f"In rows marked ±, blue {up} {label} and orange {down}; other rows tell only how much a word matters."
+        )
+    return " ".join(lines)
+
+
+def units(explanations: "Sequence[Explanation]", models: Sequence[str] = ()) -> str:
+    """Say what the numbers of several methods or models mean, where nothing is shaded, in one raw line."""
+    up, down = colour.directions(explanations[0].kind, plural=True)
+    calibrated = [row.method for row in explanations if row.calibrated]
+    first = _sizes(calibrated, len(explanations)) if models else "Every method has units of its own."
     return (
-        f'{own} In rows marked ±, blue {up} "{label}" and orange {down}; other rows tell only how much a word matters.'
+        f"{first} Scores with a sign {up} {_explained(explanations)} (+) or {down} (-), those without tell only how "
+        "much a word matters."
     )
+
+
+def _explained(explanations: "Sequence[Explanation]") -> str:
+    first = explanations[0]
+    alike = all(explanation.question == first.question for explanation in explanations)
+    return f'"{first.question}"' if alike else f"the {'class' if first.kind == 'probability' else 'output'} of its row"
+
+
+def _sizes(calibrated: Sequence[str], rows: int) -> str:
+    """Say whether the sizes of scores by several models or explainers can be compared."""
+    if len(calibrated) == rows:
+        return "All scores are on one scale, from 0 to 1, as far as each explainer's calibration holds for its model."
+    unlike = "Some rows run from 0 to 1, others have their" if calibrated else "Each row has its"
+    return f"{unlike} own units: compare which words lead, not how large scores are."
 
 
 def notes(explanations: "Sequence[Explanation]", caption: str) -> list[str]:

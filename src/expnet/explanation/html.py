@@ -5,15 +5,16 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from expnet.explanation import bars, colour, comparison
+from expnet.explanation import bars, colour, comparison, shaded
 from expnet.explanation.bars import MUTED
 from expnet.explanation.escape import escape
 
 if TYPE_CHECKING:
-    from expnet.explanation.result import Explanation, Word
+    from expnet.explanation.result import Explanation
 
 _TOP = 8
 _CLASSES = _REASONS = 5
+_SAID = 4  # lines on shared words that are not folded
 
 # Styles are inline, ink is inherited and shades are translucent: so a fragment looks right in a light or dark
 # notebook, and behind a sanitiser that drops style sheets.
@@ -23,11 +24,6 @@ _CARD = (
     "border:1px solid #80808066;border-radius:10px;print-color-adjust:exact;-webkit-print-color-adjust:exact"
 )
 _TEXT = "margin:.8rem 0;font-size:17px;line-height:1.9;white-space:pre-wrap;overflow-wrap:anywhere"
-_SMALL_TEXT = "margin:0;font-size:14px;line-height:1.6;white-space:pre-wrap;overflow-wrap:anywhere"
-_LEVEL = bars.CELL + ";vertical-align:baseline"
-# On a narrow screen the name of a method wraps before it takes the room of the text.
-_METHOD = MUTED + ";width:max-content;max-width:25vw"
-_RULE = "border-top:1px solid #80808040"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _PAGE = (
     ":root{color-scheme:light dark}"
@@ -55,19 +51,29 @@ def reading(explanation: "Explanation") -> str:
         _texts(explanation),
         _tables(explanation),
         _legend(explanation) if explanation.words else "",
+        shaded.every_score([explanation]),
         *(f'<div style="{MUTED}">{escape(note)}</div>' for note in colour.notes(explanation, mark="underlined")),
     )
     return "".join(parts)
 
 
-def side_by_side(explanations: "Sequence[Explanation]") -> str:
-    """Return explanations of one text by several methods as a table, a row each, in the order given.
+def side_by_side(explanations: "Sequence[Explanation]", models: Sequence[str] = ()) -> str:
+    """Return explanations of one text by several methods or models as a table, a row each, in the order given.
+
+    Args:
+        explanations: Of one text.
+        models: As for `comparison.comparable`; then each row has its own prediction.
 
     Raises:
-        InputError: If there are none, or their texts, pairs or labels differ.
+        InputError: As `comparison.comparable`.
     """
-    rows = headless(explanations)  # which checks them
-    return _card(explanations[0], (_head(explanations[0], ""), rows), "max-width:none")
+    rows = comparison.comparable(explanations, models)
+    below = _differences(rows) + shaded.every_score(rows) + _told(rows, models)
+    table = shaded.table(rows, predicted=bool(models))
+    if not models:
+        return _card(rows[0], (_head(rows[0], ""), table, below), "max-width:none")
+    title = comparison.several(models)
+    return _section(title, rows[0], (_heading(title, "", ""), table, below), "max-width:none")
 
 
 def ranked(explanations: "Sequence[Explanation]") -> str:
@@ -92,10 +98,7 @@ def headless(explanations: "Sequence[Explanation]") -> str:
         InputError: As `side_by_side`.
     """
     rows = comparison.comparable(explanations)
-    notes = comparison.notes(rows, comparison.caption(rows))
-    told = "".join(f'<div style="{MUTED}">{escape(note)}</div>' for note in notes)
-    means = [(escape(name), escape(meaning)) for name, meaning in comparison.meanings(rows)]
-    return table(explanations) + told + _folded("What the scores of each method mean", means)
+    return shaded.table(rows) + _told(rows)
 
 
 def table(explanations: "Sequence[Explanation]") -> str:
@@ -104,9 +107,7 @@ def table(explanations: "Sequence[Explanation]") -> str:
     Raises:
         InputError: As `side_by_side`.
     """
-    rows = "".join(map(_compared, comparison.comparable(explanations)))
-    style = "border-collapse:collapse;table-layout:auto;width:100%;margin:.6rem 0"
-    return f'<table style="{style}"><tbody>{rows}</tbody></table>'
+    return shaded.table(comparison.comparable(explanations))
 
 
 def page(explanations: "Sequence[Explanation]", title: str = "expnet") -> str:
@@ -163,41 +164,28 @@ def _heading(title: str, amount: str, method: str) -> str:
 
 
 def _texts(explanation: "Explanation") -> str:
-    text = _text(explanation, 0, _TEXT)
+    text = shaded.text(explanation, 0, _TEXT)
     if explanation.pair is None:
         return text
-    return f'{text}<div style="{MUTED};margin-bottom:-.6rem">pair</div>{_text(explanation, 1, _TEXT)}'
+    return f'{text}<div style="{MUTED};margin-bottom:-.6rem">pair</div>{shaded.text(explanation, 1, _TEXT)}'
 
 
-def _compared(explanation: "Explanation") -> str:
-    return "".join(
-        f'<tr style="background:none;{"" if segment else _RULE}"><th scope="row" style="{_LEVEL}">'
-        f'<div dir="auto" style="{_METHOD}">{escape(name)}</div></th>'
-        f'<td style="{_LEVEL};width:100%">{_text(explanation, segment, _SMALL_TEXT)}</td></tr>'
-        for segment, name in comparison.row_names(explanation)
-    )
+def _told(rows: "Sequence[Explanation]", models: Sequence[str] = ()) -> str:
+    """Return what the shades and the scores of each row mean."""
+    notes = comparison.notes(rows, comparison.caption(rows, models))
+    said = [line for line in (comparison.predictions(rows, models),) if line]
+    told = "".join(f'<div style="{MUTED}">{escape(note)}</div>' for note in said + notes)
+    means = [(escape(name), escape(meaning)) for name, meaning in comparison.meanings(rows)]
+    return told + _folded(f"What the scores of each {'row' if models else 'method'} mean", means)
 
 
-def _text(explanation: "Explanation", segment: int, style: str) -> str:
-    scale = colour.scale_of(explanation)
-    words = (
-        escape(piece) if word is None else _word(piece, word, scale, colour.marked(word, explanation))
-        for piece, word in colour.pieces(explanation, segment)
-    )
-    return f'<div class="expnet-text" dir="auto" style="{style}">{"".join(words)}</div>'
-
-
-def _word(piece: str, word: "Word", scale: colour.Scale, marked: bool) -> str:
-    title = colour.number(word.score, scale, 3)
-    styles = []
-    if not word.seen:
-        title, styles = f"{title}, not read", ["opacity:.65"]
-    elif veil := colour.veil(word.score, scale):
-        styles = [f"background:{veil}", "border-radius:3px"]
-    if marked:
-        styles.append("text-decoration:underline 2px;text-underline-offset:3px")
-    style = f' style="{";".join(styles)}"' if styles else ""
-    return f'<span title="{title}"{style}>{escape(piece)}</span>'
+def _differences(rows: "Sequence[Explanation]") -> str:
+    """Return which top words rows share, folded if there are many of them."""
+    lines = comparison.differences(rows) if rows[0].words else []
+    if len(lines) <= _SAID:
+        return "".join(f'<div style="{MUTED}">{escape(line)}</div>' for line in lines)
+    names = [escape(row.method) for row in rows[1:]]
+    return _folded("Which top words do they share?", list(zip(names, map(escape, lines), strict=True)))
 
 
 def _tables(explanation: "Explanation") -> str:
@@ -226,7 +214,7 @@ def _reasons(explanation: "Explanation") -> str:
     scale = colour.scale_of(explanation)
     return " ".join(
         '<span style="white-space:nowrap;margin-inline-end:.6rem">'
-        f"{_word(colour.shorten(word.text, 20), word, scale, False)} {colour.number(word.score, scale)}</span>"
+        f"{shaded.word(colour.shorten(word.text, 20), word, scale, False)} {colour.number(word.score, scale)}</span>"
         for word in colour.strongest(explanation, _REASONS)
     )
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _TOP = 8
 _BAR = 16
 _TOP_COMPARED = 5
+_SAID = 4  # rows whose top words are compared in words
 _LEAST = 24  # room for a word and its score beside the name of a method
 
 
@@ -40,43 +41,47 @@ def plain_or_coloured(explanation: "Explanation") -> str:
     return as_stdout_wants(lambda _: render(explanation), lambda _: plain(explanation))
 
 
-def side_by_side(explanations: "Sequence[Explanation]") -> Group:
-    """Return explanations of one text by several methods: the label, a row with its words shaded each, and notes.
+def side_by_side(explanations: "Sequence[Explanation]", models: Sequence[str] = ()) -> Group:
+    """Return explanations of one text by several methods or models: a row with its words shaded each, and notes.
+
+    Args:
+        explanations: Of one text.
+        models: As for `comparison.comparable`; then each row has its own prediction.
 
     Raises:
-        InputError: If there are none, or their texts, pairs or labels differ.
+        InputError: As `comparison.comparable`.
     """
-    rows = comparison.comparable(explanations)
+    rows = comparison.comparable(explanations, models)
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", overflow="fold")
+    grid.add_column(overflow="fold")
     grid.add_column(overflow="fold")
     for explanation in rows:
         for segment, name in comparison.row_names(explanation):
-            grid.add_row(Text(printable(name)), _shaded(explanation, segment))
-    foot = Text("\n").join(Text(note, "dim") for note in _below(rows, comparison.caption(rows)))
-    return Group(_head(rows[0]), Text(), grid, Text(), foot)
+            said = [] if segment or not models else [Text("\n"), _head(explanation)]
+            grid.add_row(Text.assemble((printable(name), "dim"), *said), _shaded(explanation, segment))
+    foot = Text("\n").join(Text(note, "dim") for note in _below(rows, comparison.caption(rows, models), models))
+    return Group(_title(rows, models), Text(), grid, Text(), foot)
 
 
-def plain_side_by_side(explanations: "Sequence[Explanation]", *, width: int | None = None) -> str:
-    """Return what `side_by_side` shows without colours: the text once, and a row for each method with its top words.
+def plain_side_by_side(
+    explanations: "Sequence[Explanation]", models: Sequence[str] = (), *, width: int | None = None
+) -> str:
+    """Return what `side_by_side` shows without colours: the text once, and a row for each with its top words.
 
     Args:
         explanations: As for `side_by_side`.
+        models: As for `side_by_side`.
         width: Characters on a line, from which on a row goes on below itself; None for one line each.
 
     Raises:
-        InputError: If there are none, or their texts, pairs or labels differ.
+        InputError: As `side_by_side`.
     """
-    rows = comparison.comparable(explanations)
-    lines = _rows([_line(explanation.method) for explanation in rows], list(map(_top, rows)), width)
-    label, (up, down) = rows[0].question, colour.directions(rows[0].kind, plural=True)
-    caption = (
-        f'Every method has units of its own. Scores with a sign {up} "{label}" (+) or {down} (-), those '
-        "without tell only how much a word matters."
-    )
-    foot = _below(rows, caption)
+    rows = comparison.comparable(explanations, models)
+    names = [_line(row.method, 60) + (f": {_head(row).plain}" if models else "") for row in rows]
+    lines = _rows(names, list(map(_top, rows)), width)
+    foot = _below(rows, comparison.units(rows, models), models)
     texts = [printable(text) for text in (rows[0].text, rows[0].pair) if text is not None]
-    return "\n\n".join([_head(rows[0]).plain, "\n\npair\n".join(texts), "\n".join(lines), "\n".join(foot)])
+    return "\n\n".join([_title(rows, models).plain, "\n\npair\n".join(texts), "\n".join(lines), "\n".join(foot)])
 
 
 def ranked(explanations: "Sequence[Explanation]") -> Text:
@@ -105,10 +110,11 @@ def plain_or_coloured_ranked(explanations: "Sequence[Explanation]") -> str:
     )
 
 
-def plain_or_coloured_side_by_side(explanations: "Sequence[Explanation]") -> str:
+def plain_or_coloured_side_by_side(explanations: "Sequence[Explanation]", models: Sequence[str] = ()) -> str:
     """Return `side_by_side` if stdout is a terminal that wants colours, else `plain_side_by_side`."""
     return as_stdout_wants(
-        lambda _: side_by_side(explanations), lambda width: plain_side_by_side(explanations, width=width)
+        lambda _: side_by_side(explanations, models),
+        lambda width: plain_side_by_side(explanations, models, width=width),
     )
 
 
@@ -194,9 +200,15 @@ def _ranked(explanations: "Sequence[Explanation]", *, coloured: bool, width: int
     return Text("\n\n").join(block for block in blocks if block)
 
 
-def _below(rows: "Sequence[Explanation]", caption: str) -> list[str]:
+def _below(rows: "Sequence[Explanation]", caption: str, models: Sequence[str]) -> list[str]:
+    shared = comparison.differences(rows) if 1 < len(rows) <= _SAID and rows[0].words else []
     means = [f"{name}: {meaning}" for name, meaning in comparison.meanings(rows)]
-    return [_line(note, 1000) for note in [*comparison.notes(rows, caption), *means]]
+    said = [line for line in (comparison.predictions(rows, models),) if line]
+    return [_line(note, 1000) for note in [*said, *shared, *comparison.notes(rows, caption), *means]]
+
+
+def _title(rows: "Sequence[Explanation]", models: Sequence[str]) -> Text:
+    return Text(_line(comparison.several(models)), "bold") if models else _head(rows[0])
 
 
 def _head(explanation: "Explanation") -> Text:

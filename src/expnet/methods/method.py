@@ -119,6 +119,12 @@ class Method:
         """Whether the work is the same few passes for every text and whatever the options."""
         return self.cost == "passes" and self.forward.isdecimal() and self.backward.isdecimal()
 
+    @property
+    def told_cost(self) -> str:
+        """Its passes for one text, for readers, as in "1 + 1 back" or "steps + steps back"."""
+        told = self.forward if self.backward == "0" else f"{self.forward} + {self.backward} back"
+        return told if self.cost == "passes" else f"{told}, {self.cost}"
+
     def passes(self, *, tokens: int, layers: int, options: Mapping[str, Any]) -> tuple[int | float, int | float]:
         """Return how many forward and backward passes one text takes.
 

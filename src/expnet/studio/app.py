@@ -45,7 +45,8 @@ def create_app(desk: Desk, *, limits: Limits | None = None, hosts: Sequence[str]
 
     def refuse(request: Request, error: Exception) -> Response:
         number = str(request.path_params.get("number", "")) if request.method == "GET" else ""
-        return page.failure(desk, refusals.refused(error), number=int(number) if number.isdecimal() else 0)
+        known = int(number) if number.isdecimal() else 0
+        return page.failure(desk, refusals.refused(error), number=known, up=request.url.path.count("/") - 1)
 
     for kind in refusals.EXPECTED:
         app.add_exception_handler(kind, refuse)

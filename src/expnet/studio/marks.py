@@ -136,6 +136,18 @@ class Marks:
 
         return self._change([record], change)[0]
 
+    def withdraw(self, record: Record, annotator: str) -> None:
+        """Take a person's marks of a text back out of the file; that an explanation was shown stays noted."""
+
+        def change(entry: Entry) -> Entry:
+            doing = replace(entry.doing(annotator), marked_at="", skipped_at="", marked_after_explanation=False)
+            rest = tuple(marked for marked in entry.record.annotations if marked.annotator != annotator)
+            left = replace(entry.record, annotations=(), rationale=None, label=record.label)
+            left = joined(left, *rest) if rest else left
+            return replace(entry, record=left, doings={**entry.doings, annotator: doing})
+
+        self._change([record], change)
+
     def skip(self, record: Record, annotator: str) -> None:
         """Note that a person does not want to mark a text; marks that are there stay."""
         self._note([record], annotator, lambda doing: replace(doing, skipped_at=_now()))

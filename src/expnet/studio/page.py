@@ -1,6 +1,6 @@
 """The pages: one text to mark, the list of them, Fit with before and after."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,24 +10,23 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Request, Response
 from markupsafe import Markup
 
-from expnet.errors import InputError, RefusedError
+from expnet.errors import RefusedError
 from expnet.explanation import bars, colour, html
 from expnet.explanation.templates import environment
-from expnet.rationales import Record
 from expnet.studio.comparing import ENOUGH_TO_TELL, FOLDS
 from expnet.studio.desk import Desk
 from expnet.studio.fitting import LEAST, RECOMMENDED, Fitting
+from expnet.studio.marking import chosen_in, label_of, pieces_of, places_of, words_of
 from expnet.studio.marks import ConflictError, Entry
 from expnet.studio.outcome import BeforeAndAfter, TrainingResult
 from expnet.studio.together import as_source
-from expnet.text.texts import Text
-from expnet.text.words import Span
 from expnet.web import refusals
 from expnet.web.failures import is_failure, raisable, unreadable
 from expnet.web.forms import last, read_form
 
 _LISTED = 100  # texts on a page of the list
 _CHANGED = 8  # words
+_ELSEWHERE = 303
 
 
 def router(desk: Desk) -> APIRouter:
@@ -66,8 +65,12 @@ def _marking(desk: Desk) -> APIRouter:
         return _text(desk, _place(desk, number), saved=saved, explain=bool(explanation))
 
     @routes.post("/texts/{number}")
-    def save(number: int, body: _Body) -> Response:
-        return _saved(desk, _place(desk, number), read_form(body))
+    def save(number: int, request: Request, body: _Body) -> Response:
+        answer = _saved(desk, _place(desk, number), read_form(body))
+        if answer.status_code == _ELSEWHERE and request.headers.get("accept") == "application/json":
+            # The page's script goes there itself, once it knows that the marks are saved.
+            return Response(refusals.encode({"next": answer.headers["location"]}), media_type="application/json")
+        return answer
 
     @routes.post("/texts/{number}/explanation")
     def reveal(number: int) -> Response:
@@ -75,24 +78,30 @@ def _marking(desk: Desk) -> APIRouter:
         if desk.entry(place).annotation(desk.annotator) is None:
             raise RefusedError(409, "Mark and save the text first: a shown explanation would lead you.")
         desk.marks.shown([desk.texts[place]], desk.annotator)
-        return _redirect(f"texts/{number}?explanation=1#explanation")
+        return _redirect(f"../../texts/{number}?explanation=1#explanation")
 
     return routes
 
 
 def _saved(desk: Desk, place: int, fields: Mapping[str, list[str]]) -> Response:
-    """Save the marks in a form, or skip the text, and redirect to the next text."""
-    record = desk.texts[place]
-    if last(fields, "action", "save") == "skip":
+    """Save the marks in a form, withdraw them or skip the text, and redirect to the next text."""
+    record, action = desk.texts[place], last(fields, "action", "save")
+    if action == "skip":
         desk.marks.skip(record, desk.annotator)
-        return _go(desk.next(place))
-    chosen, label = _chosen(record.text, last(fields, "words", "")), _label(desk, last(fields, "label", ""))
+        return _go(desk.next(place), up=1)
+    if action == "withdraw":
+        desk.marks.withdraw(record, desk.annotator)
+        return _redirect(f"../texts/{place + 1}")
+    chosen, label = (
+        chosen_in(record.text, last(fields, "words", "")),
+        label_of(desk.explainer.classifier.labels, last(fields, "label", "")),
+    )
     spans = [record.text.words[word] for word in chosen]
     try:
         desk.marks.save(record, desk.annotator, spans, label, seen=last(fields, "seen", ""))
     except ConflictError as conflict:
         return _text(desk, place, entry=conflict.entry, unsaved=(chosen, label))
-    return _go(desk.next(place), saved=place + 1)
+    return _go(desk.next(place), saved=place + 1, up=1)
 
 
 def _training(desk: Desk) -> APIRouter:
@@ -123,7 +132,7 @@ def _training(desk: Desk) -> APIRouter:
         if desk.fitting is not None:
             desk.fitting.cancel()
             desk.fitting.join(5)
-        return _redirect("fit")
+        return _redirect("../fit")
 
     @routes.get("/fit/state")
     def state() -> Response:
@@ -132,9 +141,17 @@ def _training(desk: Desk) -> APIRouter:
     return routes
 
 
-def failure(desk: Desk, error: RefusedError, *, number: int = 0) -> Response:
-    """Return a page that says what is wrong; a text that cannot be shown, by its number, can be skipped."""
-    response = _page(desk, "failure.html", error=str(error), skip=number if 1 <= number <= len(desk.texts) else 0)
+def failure(desk: Desk, error: RefusedError, *, number: int = 0, up: int = 0) -> Response:
+    """Return a page that says what is wrong; a text that cannot be shown, by its number, can be skipped.
+
+    Args:
+        desk: The desk.
+        error: What is wrong.
+        number: Of the text.
+        up: How many parts the address of the page has before its last one.
+    """
+    skip = number if 1 <= number <= len(desk.texts) else 0
+    response = _page(desk, "failure.html", up=up, error=str(error), skip=skip)
     return Response(response.body, error.status, refusals.headers(error), "text/html")
 
 
@@ -166,7 +183,7 @@ def _text(
     with _reading():
         prediction = classifier.predict(classifier.encode([record.text]))
     predicted = int(prediction.chosen[0])
-    marks, label = ([], None) if mine is None else (_places(record, mine.spans), mine.label)
+    marks, label = ([], None) if mine is None else (places_of(record, mine.spans), mine.label)
     if unsaved is not None:
         marks, label = unsaved
     suggested = record.label if record.label in classifier.labels else classifier.labels[predicted]
@@ -179,10 +196,11 @@ def _text(
     response = _page(
         desk,
         "mark.html",
+        up=1,
         number=place + 1,
-        segments=[_pieces(record.text, segment) for segment in ((0,) if record.text.pair is None else (0, 1))],
+        segments=[pieces_of(record.text, segment) for segment in ((0,) if record.text.pair is None else (0, 1))],
         marks=marks,
-        theirs=_words(record, mine.spans) if unsaved is not None and mine is not None else None,
+        theirs=words_of(record, mine.spans) if unsaved is not None and mine is not None else None,
         label=label if label in classifier.labels else suggested,
         given=record.label,
         predicted=(classifier.labels[predicted], float(prediction.outputs[0, predicted]), prediction.kind),
@@ -206,25 +224,6 @@ def _reading() -> Iterator[None]:
     except Exception as error:
         told = raisable(error)
         raise (unreadable(told) if is_failure(told) else told) from error
-
-
-def _pieces(text: Text, segment: int) -> list[tuple[str, int | None]]:
-    """Return the text in pieces, each with the number of its word, None between words."""
-    part, at, pieces = text.part(segment), 0, list[tuple[str, int | None]]()
-    for number, word in enumerate(text.words):
-        if word.segment == segment:
-            pieces += [(part[at : word.start], None)] if word.start > at else []
-            pieces.append((text.word(word), number))
-            at = word.end
-    return pieces + ([(part[at:], None)] if at < len(part) else [])
-
-
-def _places(record: Record, spans: Sequence[Span]) -> list[int]:
-    return [place for place, marked in enumerate(record.word_marks(spans)) if marked]
-
-
-def _words(record: Record, spans: Sequence[Span]) -> str:
-    return " ".join(record.text.word(record.text.words[place]) for place in _places(record, spans))
 
 
 def _table(pair: BeforeAndAfter) -> Markup:
@@ -251,38 +250,27 @@ def _led(desk: Desk) -> int:
     return sum(doing.marked_after_explanation for entry in desk.entries() for doing in entry.doings.values())
 
 
-def _chosen(text: Text, words: str) -> list[int]:
-    parts = words.split(",") if words else []
-    if not all(part.isascii() and part.isdecimal() and int(part) < len(text.words) for part in parts):
-        raise InputError(f"Expected numbers of words below {len(text.words)}, with commas between; got {words[:60]!r}.")
-    return sorted({int(part) for part in parts})
-
-
-def _label(desk: Desk, label: str) -> str | None:
-    """Return the class of a number; a name could hold characters that a form cannot carry."""
-    labels = desk.explainer.classifier.labels
-    if not (label.isascii() and label.isdecimal() and int(label) < len(labels)):
-        raise InputError(f"Expected the number of a class below {len(labels)}, got {label[:60]!r}.")
-    return labels[int(label)]
-
-
 def _place(desk: Desk, number: int) -> int:
     if not 1 <= number <= len(desk.texts):
         raise RefusedError(404, f"There is no text {number}: they are numbered from 1 to {len(desk.texts)}.")
     return number - 1
 
 
-def _go(place: int | None, *, saved: int = 0) -> Response:
+def _go(place: int | None, *, saved: int = 0, up: int = 0) -> Response:
     query = "?" + urlencode({"saved": saved}) if saved else ""
-    return _redirect(f"texts{query}" if place is None else f"texts/{place + 1}{query}")
+    return _redirect("../" * up + (f"texts{query}" if place is None else f"texts/{place + 1}{query}"))
 
 
 def _redirect(where: str) -> Response:
-    return Response(status_code=303, headers={"location": f"/{where}"})
+    """Redirect to an address relative to the one asked for, as a proxy may put the studio below a path of its own."""
+    return Response(status_code=_ELSEWHERE, headers={"location": where})
 
 
-def _page(desk: Desk, name: str, **given: Any) -> Response:
-    content = _TEMPLATES.get_template(name).render(desk=desk, progress=desk.progress(), fitting=desk.fitting, **given)
+def _page(desk: Desk, name: str, *, up: int = 0, **given: Any) -> Response:
+    """Return a page whose address has `up` parts before its last one, from which its links lead up."""
+    content = _TEMPLATES.get_template(name).render(
+        desk=desk, progress=desk.progress(), fitting=desk.fitting, root="../" * up, **given
+    )
     return Response(content, media_type="text/html")
 
 

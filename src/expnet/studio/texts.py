@@ -7,6 +7,8 @@ from pathlib import Path
 
 from expnet.errors import InputError, require_extra
 from expnet.files import lines
+from expnet.model.batches import predict_texts
+from expnet.model.classifier import Classifier
 from expnet.rationales import Record, read
 from expnet.rationales.files import is_document
 from expnet.rationales.offsets import Offsets
@@ -66,6 +68,18 @@ def read_texts(
     if not usable:
         raise InputError(f"{path} holds no text to mark. {' '.join(notes)}".strip())
     return _with_ids(usable), notes
+
+
+def uncertain_first(classifier: Classifier, records: Sequence[Record]) -> list[Record]:
+    """Return texts in another order: first those of which a classifier is least certain, by its highest probability.
+
+    Raises:
+        InputError: If it is a regression, whose values say nothing about its certainty.
+    """
+    if classifier.kind == "value":
+        raise InputError("A regression does not say how certain it is: leave the order as it is in the file.")
+    highest = predict_texts(classifier, [record.text for record in records]).outputs.max(1).values.tolist()
+    return [record for _, record in sorted(zip(highest, records, strict=True), key=lambda rated: rated[0])]
 
 
 def name_of(text: Text) -> str:

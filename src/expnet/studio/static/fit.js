@@ -9,7 +9,7 @@ const status = document.querySelector("#status");
 
 async function ask() {
   try {
-    const state = await (await fetch("/fit/state")).json();
+    const state = await (await fetch("fit/state")).json();
     if (state.stage !== running.dataset.stage) return location.reload();
     bar.max = Math.max(1, state.total);
     bar.value = state.done;

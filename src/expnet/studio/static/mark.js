@@ -18,6 +18,7 @@ const past = [];
 let current = 0; // the word that the keyboard is at
 let stroke = null; // words being marked together: where it began, what was before, and whether it marks or clears
 let leaving = false;
+let chosen = first.label;
 
 function show() {
   const count = marks().filter(Boolean).length;
@@ -30,16 +31,27 @@ function show() {
 function change(wanted) {
   const before = marks();
   if (same(before, wanted)) return;
-  past.push(before);
+  past.push({ marks: before, label: label.value });
   put(wanted);
   show();
 }
 
 function takeBack() {
-  if (past.length) put(past.pop());
+  const before = past.pop();
+  if (before) {
+    put(before.marks);
+    chosen = label.value = before.label;
+  }
   stroke = null;
   show();
 }
+
+// The class is what the marks are reasons for, so that choosing another can be taken back like them.
+label.addEventListener("change", () => {
+  past.push({ marks: marks(), label: chosen });
+  chosen = label.value;
+  show();
+});
 
 function begin(place, mark) {
   stroke = { place, mark, before: marks() };
@@ -145,12 +157,39 @@ group.addEventListener("focusout", () => setTimeout(() => stroke && !group.conta
 undo.addEventListener("click", takeBack);
 clear.addEventListener("click", () => change(words.map(() => false)));
 
-form.addEventListener("submit", (event) => {
-  if (leaving) return event.preventDefault(); // the second of two presses
+// Marks are sent without leaving the page, which keeps them if nobody answers.
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const action = event.submitter?.value ?? "save";
+  const changed = !(same(first.marks, marks()) && first.label === label.value);
+  if (leaving || (action !== "save" && changed && !confirm("Leave without saving these marks?"))) return;
   if (stroke) finish();
   document.querySelector("#chosen").value = words.flatMap((word, place) => (marks()[place] ? word.dataset.word : [])).join();
-  leaving = event.submitter?.value !== "skip"; // marks that are skipped over ask first
+  leaving = true; // a second press does nothing
+  const place = new URL(form.getAttribute("action"), location.href); // its buttons hide the property of this name
+  const body = new URLSearchParams(new FormData(form));
+  body.set("action", action);
+  try {
+    const reply = await fetch(place, { method: "POST", body, headers: { accept: "application/json" } });
+    if (reply.ok) location.assign(new URL((await reply.json()).next, place));
+    else if (reply.status === 409) HTMLFormElement.prototype.submit.call(withAction(action)); // a page that shows both
+    else throw new Error(await reason(reply));
+  } catch (error) {
+    leaving = false;
+    status.textContent = `Nothing was saved. Your marks are still here: save again once this is mended. ${error.message}`;
+  }
 });
+
+async function reason(reply) {
+  const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+  return page.querySelector("[role=alert]")?.textContent ?? `The server answered with status ${reply.status}.`;
+}
+
+function withAction(action) {
+  const field = Object.assign(document.createElement("input"), { type: "hidden", name: "action", value: action });
+  form.append(field);
+  return form;
+}
 window.addEventListener("beforeunload", (event) => {
   if (!leaving && !(same(first.marks, marks()) && first.label === label.value)) event.preventDefault();
 });

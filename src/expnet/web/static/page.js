@@ -5,14 +5,36 @@ document.documentElement.classList.add("script"); // shows the buttons that need
 const form = document.querySelector("#ask");
 const result = document.querySelector("#result");
 const status = document.querySelector("#status");
+const stop = document.querySelector("#stop");
 let request = null;
+
+const waiting = (mine) => {
+  const [begun, chosen] = [Date.now(), form.querySelectorAll("[name=method]:checked").length];
+  const tell = () => {
+    if (mine.signal.aborted || mine !== request) return clearInterval(clock);
+    const seconds = Math.round((Date.now() - begun) / 1000);
+    status.textContent = `The model reads${chosen > 1 ? `, by ${chosen} methods` : ""} …${seconds ? ` ${seconds} s` : ""}`;
+  };
+  const clock = setInterval(tell, 5000); // seldom, as it is read out
+  tell();
+  stop.hidden = false;
+  return clock;
+};
+stop.addEventListener("click", () => {
+  request?.abort();
+  request = null;
+  stop.hidden = true;
+  result.removeAttribute("aria-busy");
+  status.textContent = "Stopped. What is shown is from before.";
+});
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
+  if (event.submitter?.name === "example") form.elements.text.value = event.submitter.value;
   request?.abort();
   const mine = (request = new AbortController());
   result.setAttribute("aria-busy", "true");
-  status.textContent = "The model reads …";
+  const clock = waiting(mine);
   try {
     const body = new URLSearchParams(new FormData(form));
     const reply = await fetch(form.action, { method: "POST", body, signal: mine.signal });
@@ -31,6 +53,8 @@ form.addEventListener("submit", async (event) => {
     result.replaceChildren(alert);
     status.textContent = "";
   }
+  clearInterval(clock);
+  stop.hidden = true;
   result.removeAttribute("aria-busy");
 });
 
