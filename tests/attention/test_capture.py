@@ -17,12 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 from transformers import masking_utils as masking
 
-from expnet.attention import fused, kernels
+from expnet.attention import fused, fused_layer, kernels
 from expnet.attention.anchor import Anchor
 from expnet.attention.bands import band_drawn_by
-from expnet.attention.borrow import borrow, modules_of
+from expnet.attention.borrow import borrow, class_logits, modules_of
 from expnet.attention.capture import Trace, capture
 from expnet.attention.fused import NAME
+from expnet.attention.signals import attention_signals
 from expnet.errors import UnsupportedModelError
 from tests.models import ARCHITECTURES, EVERY_ARCHITECTURE, FUSED, build, inputs
 
@@ -487,3 +488,22 @@ def short_switch_interval() -> Iterator[None]:
     sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("together", [0, 2**17])  # read while the pass runs, or after it
+@pytest.mark.parametrize("architecture", ["bert", "llama", "modernbert-mean"])
+def test_what_is_read_in_inference_mode_may_be_used_in_a_graph(architecture, together, layers, monkeypatch):
+    monkeypatch.setattr(fused_layer, "_TOGETHER", together)
+    model, anchor = build(architecture, num_hidden_layers=layers), anchor_of(architecture)
+    modes = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            fused, "class_logits", lambda *args: modes.append(torch.is_inference_mode_enabled()) or class_logits(*args)
+        )
+        trace = capture(model, BATCHES["right"], anchor=anchor, received=True)
+        signals = attention_signals(model, BATCHES["right"], anchor=anchor, backend="fused")
+    assert modes == [True, True]
+    read = [trace.logits, trace.log_rows, trace.log_columns, trace.received]
+    read += [value for name in signals.__slots__ if (value := getattr(signals, name)) is not None]
+    assert not any(tensor.is_inference() for tensor in read)

@@ -1,5 +1,6 @@
 """Signals of heads against their definitions, entry by entry, and against the methods that are made of them."""
 
+import copy
 import math
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from expnet.attention import fused
+from expnet.attention.capture import each_layer
 from expnet.attention.fused_layer import FusedLayer
 from expnet.attention.intercept import run
 from expnet.attention.kernels import Scores, fused_attention
@@ -148,3 +151,34 @@ def test_what_a_token_pays_to_itself_follows_from_the_scores_under_any_bias():
         found = FusedLayer(scores, lse, value).log_own().exp()
         for token in range(5):
             assert_close(found[:, :, token], matrix[:, :, token, token], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "mpnet"])  # gpt2 keeps its matrices the other way round
+def test_output_projections_are_looked_for_once_and_read_anew(architecture, monkeypatch):
+    classifier, _, inputs = case(architecture)
+    model = classifier.model
+
+    def projections():
+        layers = []
+        each_layer(model, inputs, layers.append, project=True)
+        return [layer.output_projection() for layer in layers]
+
+    looked_for = projections()
+
+    def refuse(_self):
+        raise AssertionError("looked for again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fused._Projections, "__enter__", refuse)
+        assert all(map(torch.equal, looked_for, projections()))
+        owner = next(module for module in model.modules() if holds(module, looked_for[0]))
+        owner.weight.data = owner.weight.data * 2  # which leaves no trace
+        assert_close(projections()[0], looked_for[0] * 2)
+    parent, name = next((m, n) for m in model.modules() for n, child in m.named_children() if child is owner)
+    setattr(parent, name, copy.deepcopy(owner))
+    getattr(parent, name).weight.data *= 2
+    assert_close(projections()[0], looked_for[0] * 4)
+
+
+def holds(module, matrix):
+    return getattr(module, "weight", None) is not None and module.weight.data_ptr() == matrix.data_ptr()

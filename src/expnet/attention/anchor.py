@@ -29,22 +29,29 @@ class Pooling:
             the pooled tokens of each text, at least one. They are pooled in equal shares.
         extent: How many they are: "one" token, whose row and column are cheap; "all" real tokens, whose column is the
             same for every token; or "some".
+        place: Of "one", from the same arguments to where it is, [batch].
     """
 
     words: str
     tokens: Callable[[Tensor, Tensor, int | None], Tensor]
     extent: Literal["one", "some", "all"] = "some"
+    place: Callable[[Tensor, Tensor, int | None], Tensor] | None = None
+
+    @classmethod
+    def one(cls, words: str, place: Callable[[Tensor, Tensor, int | None], Tensor]) -> "Pooling":
+        """Return the pooling of the one token at a place."""
+        return cls(words, lambda ids, mask, pad: _positions(mask) == place(ids, mask, pad)[:, None], "one", place)
 
 
 def _first(_ids: Tensor, mask: Tensor, _pad: int | None) -> Tensor:
-    return _positions(mask) == mask.int().argmax(1, keepdim=True)
+    return mask.int().argmax(1)
 
 
 def _last(ids: Tensor, mask: Tensor, pad: int | None) -> Tensor:
     # A text may end with the padding id, as where the end of a text also pads: like transformers' decoders, take the
     # last token that is another. If there is none, argmax gives the first.
     counted = mask if pad is None else mask & (ids != pad)
-    return _positions(mask) == (_positions(mask) * counted).argmax(1, keepdim=True)
+    return (_positions(mask) * counted).argmax(1)
 
 
 def _positions(mask: Tensor) -> Tensor:
@@ -52,8 +59,8 @@ def _positions(mask: Tensor) -> Tensor:
 
 
 POOLINGS: Mapping[Anchor, Pooling] = {
-    "first": Pooling("the first token", _first, "one"),
-    "last": Pooling("the last token", _last, "one"),
+    "first": Pooling.one("the first token", _first),
+    "last": Pooling.one("the last token", _last),
     "mean": Pooling("every real token", lambda _ids, mask, _pad: mask, "all"),
 }
 
@@ -91,39 +98,44 @@ class PooledTokens:
     """The anchor in one batch.
 
     Attributes:
-        tokens: True for the pooled ones.
         real: True for the real ones.
         index: Position of the first pooled token.
         extent: See `Pooling`.
+        find: Returns True for the pooled ones, [batch tokens].
     """
 
-    tokens: Bool[Tensor, "batch tokens"]
     real: Bool[Tensor, "batch tokens"]
     index: Int[Tensor, " batch"]
     extent: Literal["one", "some", "all"]
+    find: Callable[[], Bool[Tensor, "batch tokens"]]
     # What not every pooling needs. In Python 3.11 a cached property holds a lock that a fork would leave locked.
     _made: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, model: PreTrainedModel, inputs: Mapping[str, Tensor], anchor: Anchor) -> "PooledTokens":
         """Find the anchor in a batch, given as the keyword arguments of the model."""
-        mask = inputs["attention_mask"].bool()
-        tokens = POOLINGS[anchor].tokens(inputs["input_ids"], mask, declared_pad(model))
-        return cls(tokens, mask, tokens.int().argmax(1), POOLINGS[anchor].extent)
+        pooling, ids, mask = POOLINGS[anchor], inputs["input_ids"], inputs["attention_mask"].bool()
+        pad = declared_pad(model)
+
+        def find() -> Tensor:
+            return pooling.tokens(ids, mask, pad)
+
+        index = find().int().argmax(1) if pooling.place is None else pooling.place(ids, mask, pad)
+        return cls(mask, index, pooling.extent, find)
 
     @property
     def weights(self) -> Float[Tensor, "batch tokens"]:
         """Weights of the pooled tokens; see `anchor_weights`."""
-        return self._once("weights", self.tokens)
+        return self._once("weights", self.find)
 
     @property
     def shares(self) -> Float[Tensor, "batch tokens"]:
         """Equal shares of all real tokens."""
-        return self._once("shares", self.real)
+        return self._once("shares", lambda: self.real)
 
-    def _once(self, name: str, tokens: Tensor) -> Tensor:
+    def _once(self, name: str, tokens: Callable[[], Tensor]) -> Tensor:
         if name not in self._made:
-            self._made[name] = _shares(tokens)
+            self._made[name] = _shares(tokens())
         return self._made[name]
 
     def attention(self, layer: FusedScores | Layer, *, received: bool) -> AnchorAttention:
@@ -150,7 +162,7 @@ class AnchorReading:
 
     def __init__(self, pooled: PooledTokens, *, received: bool) -> None:
         """Prepare for the layers of a pass; the arguments are those of `PooledTokens.attention`."""
-        self._pooled, self._with_received = pooled, received
+        self.pooled, self._with_received = pooled, received
         self._rows, self._columns, self._received = list[Tensor](), list[Tensor](), list[Tensor]()
         self._together = Together(self._read)
         self.add = self._together.add
@@ -159,15 +171,19 @@ class AnchorReading:
         """Return what the layers say, [batch layers heads tokens]."""
         self._together.done()
         received = torch.cat(self._received, 1) if self._received else None
-        return AnchorAttention(torch.cat(self._rows, 1), torch.cat(self._columns, 1), received)
+        return AnchorAttention(_joined(self._rows), _joined(self._columns), received)
 
     def _read(self, layer: FusedScores | Layer, layers: Sequence[FusedLayer | Layer]) -> None:
-        row, column, received = self._pooled.attention(layer, received=self._with_received)
+        row, column, received = self.pooled.attention(layer, received=self._with_received)
         shape = (len(layers), -1)
         self._rows.append(row.unflatten(1, shape))
         self._columns.append(column.unflatten(1, shape))
         if received is not None:
             self._received.append(received.unflatten(1, shape))
+
+
+def _joined(layers: Sequence[Tensor]) -> Tensor:
+    return layers[0] if len(layers) == 1 else torch.cat(list(layers), 1)
 
 
 def _shares(tokens: Bool[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:

@@ -103,9 +103,10 @@ def capture(
     Raises:
         UnsupportedModelError: If no attention came back.
     """
-    reading = AnchorReading(PooledTokens.of(model, inputs, anchor), received=received)
-    logits = each_layer(model, inputs, reading.add, backend=backend)
-    return Trace.of_anchor(logits, reading.attention(), inputs["attention_mask"].bool())
+    pooled = PooledTokens.of(model, inputs, anchor)
+    reading = AnchorReading(pooled, received=received)
+    logits = each_layer(model, inputs, reading.add, backend=backend, inference=True)
+    return Trace.of_anchor(logits, reading.attention(), pooled.real)
 
 
 def each_layer(
@@ -116,6 +117,7 @@ def each_layer(
     backend: Backend = "fused",
     project: bool = False,
     every: bool = False,
+    inference: bool = False,
 ) -> Float[Tensor, "batch classes"]:
     """Run one forward pass without a graph, call `see` with each attention layer, and return the logits.
 
@@ -128,6 +130,8 @@ def each_layer(
         backend: As for `capture`.
         project: Whether the output projections will be needed, once the pass is over.
         every: Also show the layers of an encoder-decoder in which the anchor does not read the text.
+        inference: Run fused attention in inference mode, as predictions do, which saves a part of each operation. No
+            graph can be built later on what `see` gets then.
 
     Raises:
         UnsupportedModelError: If no attention came back.
@@ -138,6 +142,10 @@ def each_layer(
         if every or stack.reads(index):
             see(layer)
 
+    if backend == "fused" and inference:
+        with torch.inference_mode():
+            logits = run_fused(model, inputs, show, project=project)
+        return logits.clone()  # a plain tensor
     with torch.no_grad():
         if backend == "fused":
             return run_fused(model, inputs, show, project=project)

@@ -49,17 +49,22 @@ class FusedScores:
         return mixed_columns(self.scores, self.lse, weights)
 
     def _log(self, of_one: Tensor, all_: Tensor, index: Tensor, *, row: bool) -> Tensor:
-        batch, scores = torch.arange(len(index), device=index.device), self.scores
-        # A product and a sum: a matrix product would first copy the states, whose batch and head axes do not merge.
-        logs = scores.bent(torch.linalg.vecdot(all_.to(self.lse), of_one[batch, :, index, None].to(self.lse)))
+        scores, less = self.scores, _at(self.lse, index) if row else self.lse
+        states = all_.to(self.lse).flatten(0, 1)
+        one = _at(of_one, index).to(self.lse).reshape(len(states), -1, 1)
+        if scores.cap is None:  # one operation, in which no product of single numbers is held
+            start = less.reshape(len(states), -1, 1)
+            logs = torch.baddbmm(start, states, one, beta=-1, alpha=scores.scale).view(all_.shape[:3])
+        else:
+            logs = scores.bent(torch.bmm(states, one).view(all_.shape[:3])) - less
         if scores.bias is not None:
             bias = scores.bias.expand(len(index), -1, -1, -1)
-            logs = _hide(logs, _slice(bias, batch, index, row=row))
+            logs = _hide(logs, _slice(bias, index, row=row))
         if scores.band != EVERYTHING:
             positions = torch.arange(logs.shape[2], device=index.device)
             query, key = (index[:, None], positions) if row else (positions, index[:, None])
             logs = logs.masked_fill(scores.band.hides(query, key)[:, None], -torch.inf)
-        return logs - (self.lse[batch, :, index, None] if row else self.lse)
+        return logs
 
 
 @dataclass(slots=True)
@@ -137,10 +142,18 @@ def _joined(layers: Sequence[FusedLayer]) -> FusedScores:
     return FusedScores(Scores(query, key, first.scale, bias, first.band, first.cap), lse)
 
 
-def _slice(bias: Tensor, batch: Tensor, index: Tensor, *, row: bool) -> Tensor:
+def _at(states: Float[Tensor, "batch heads tokens *width"], index: Int[Tensor, " batch"]) -> Tensor:
+    """Return what belongs to one token of each text, [batch heads 1 *width]."""
+    # Not on a GPU, which would have to be waited for to read the index.
+    if index.device.type == "cpu" and len(places := set(index.tolist())) == 1:
+        return states.narrow(2, places.pop(), 1)
+    return states[torch.arange(len(index), device=index.device), :, index, None]
+
+
+def _slice(bias: Tensor, index: Tensor, *, row: bool) -> Tensor:
     if not row:
-        return bias[batch, :, :, index]
-    return bias[batch, :, index] if bias.shape[2] > 1 else bias[:, :, 0]
+        return bias[torch.arange(len(index), device=index.device), :, :, index]
+    return _at(bias, index)[:, :, 0] if bias.shape[2] > 1 else bias[:, :, 0]
 
 
 def _hide(scores: Tensor, bias: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def attention_signals(
     The fused backend builds no tokens × tokens matrix; the eager one holds those of all layers at once.
     """
     layers: list[FusedLayer | Layer] = []
-    logits = each_layer(model, inputs, layers.append, backend=backend, project=True)
+    logits = each_layer(model, inputs, layers.append, backend=backend, project=True, inference=True)
     return signals_of(logits, layers, PooledTokens.of(model, inputs, anchor))
 
 

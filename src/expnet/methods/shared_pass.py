@@ -196,6 +196,7 @@ class SharedPass:
             backend=support.backend,
             project=needs.projections,
             every=needs.layers,
+            inference=not needs.layers,  # a method may want a graph on layers
         )
         self._layers = layers
         if needs.rows:
@@ -212,7 +213,7 @@ class SharedPass:
         return self._anchor
 
     def _trace(self, logits: Tensor, reading: AnchorReading) -> Trace:
-        return Trace.of_anchor(logits, reading.attention(), self._inputs["attention_mask"].bool())
+        return Trace.of_anchor(logits, reading.attention(), reading.pooled.real)
 
     def _reading(self) -> tuple[FusedLayer | Layer, ...]:
         return Stack.of(self._classifier.model).reading(self._layers)

@@ -75,7 +75,7 @@ class RelativeSignals:
     @classmethod
     def of(cls, signals: Signals, length: Int[Tensor, " batch"]) -> "RelativeSignals":
         """Put signals in relation to the lengths of their texts."""
-        uniform, least = length[:, None, None, None].log(), math.log(_LEAST)
+        uniform, least = length.view(-1, 1, 1, 1).log(), math.log(_LEAST)
         logs = torch.stack([signals.rows, signals.columns, signals.received, signals.own])
         logs = (logs + uniform).clamp(min=least)
         # The mean of the heads' attention, then the logarithm: a mean of logarithms hangs on heads that look away.

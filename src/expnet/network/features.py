@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -201,17 +202,15 @@ def attention_features(
     """
     if config.uses_target and evidence is None:
         raise InputError(f"The patterns {config.patterns} take a backward pass from a class: pass its evidence.")
-    uniform, least = mask.sum(1)[:, None, None, None].log(), math.log(FLOOR)
-    stacked = []
-    for name in config.patterns:
-        pattern = PATTERNS[name]
-        values = pattern.values(trace, evidence)
-        if not pattern.per_head:
-            values = values[:, None, None]  # as if there were one layer of one head
-        if pattern.tier == "attention":
-            values = (values + uniform).clamp(min=least)
-        stacked.append((values if config.heads == "each" else values.mean(2, keepdim=True)).flatten(1, 2))
-    features = torch.cat(stacked, dim=1).transpose(1, 2)
+    uniform, stacked = mask.sum(1).view(-1, 1, 1, 1).log(), list[Tensor]()
+    for tier, names in groupby(config.patterns, lambda name: PATTERNS[name].tier):
+        parts = [PATTERNS[name].values(trace, evidence) for name in names]
+        if tier == "attention":  # patterns of heads, as if they were layers of one
+            parts = [(torch.cat(parts, 1) + uniform).clamp(min=math.log(FLOOR))]
+        for part in parts:
+            values = part if part.ndim == 4 else part[:, None, None]  # of whole tokens: one layer of one head
+            stacked.append((values if config.heads == "each" else values.mean(2, keepdim=True)).flatten(1, 2))
+    features = (stacked[0] if len(stacked) == 1 else torch.cat(stacked, dim=1)).transpose(1, 2)
     return normalise_within_text(features, real)
 
 
@@ -222,7 +221,7 @@ def normalise_within_text(
 
     A feature that is constant over a text becomes 0.
     """
-    count, hidden = real.sum(1)[:, None, None].clamp(min=1), ~real[..., None]
+    count, hidden = real.sum(1).clamp(min=1).view(-1, 1, 1), ~real[..., None]
     centred = features.masked_fill(hidden, 0)
     for _ in range(2):  # the first mean of numbers far from 0 is rounded; that of their distances to it is not
         centred = (centred - centred.sum(1, keepdim=True) / count).masked_fill(hidden, 0)
