@@ -128,6 +128,19 @@ def test_an_explainer_is_made_for_a_prompt_and_keeps_it(command, folder, tmp_pat
     assert {word.text for word in again.explain(TEXTS[0]).words} == set(TEXTS[0].split())
 
 
+def test_the_page_says_what_stands_for_tokens_where_there_is_no_mask_token_and_uses_it(explainer):
+    methods = ["leave_one_out", "integrated_gradients", "saliency"]
+    own = {"origin": "http://testserver"}
+    with TestClient(create_app({"one": explainer}, limits=Limits()), headers=own) as client:
+        page = client.post("/", data={"text": TEXTS[0], "method": methods}).text
+        record = client.post("/download", data={"text": TEXTS[0], "method": "leave_one_out", "format": "json"}).json()
+    assert "the padding token stands in its place" in page
+    assert "left out" not in page
+    expected = explainer.explain(TEXTS[0], method="leave_one_out", options={"replacement": "pad"})
+    scores = [word["score"] for word in record["explanations"][0]["words"]]
+    assert scores == pytest.approx([word.score for word in expected.words], abs=1e-5)
+
+
 def test_the_endpoint_predicts_and_explains(explainer):
     pairs = Prompt(template="{text}\n{pair}\nGood?", labels={"a": " yes", "b": " no"})
     judged = load(explainer.classifier.name, prompt=pairs)

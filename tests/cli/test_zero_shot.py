@@ -86,6 +86,15 @@ def test_an_explainer_is_made_for_labels_and_keeps_them(command, tier, folder, t
     assert [word.text for word in again.explain("a good film").words] == ["a", "good", "film"]
 
 
+def test_the_page_offers_no_contrast_that_would_be_refused(folder, explainer):
+    plain = load(folder)
+    with TestClient(create_app({"labels": explainer, "head": plain}, limits=Limits())) as client:
+        pages = [
+            client.get("/", params={"model": name}, headers={"accept": "text/html"}).text for name in ("labels", "head")
+        ]
+    assert ['id="against"' in page for page in pages] == [False, True]
+
+
 def test_the_endpoint_predicts_and_explains(explainer):
     with TestClient(create_app({"one": explainer}, limits=Limits())) as client:
         predicted = client.post("/v1/models/one:predict", json={"instances": [{"text": TEXTS[0]}]})

@@ -12,6 +12,7 @@ from expnet.explainer.heads import LISTENING
 from expnet.explanation.colour import shorten
 from expnet.explanation.escape import printable
 from expnet.explanation.result import Explanation
+from expnet.methods.replacement import without_mask
 from expnet.metrics.removal import Checked
 from expnet.serve.models import Models, Served, find
 from expnet.serve.tasks import Check, Compare, Explain, Heads
@@ -143,11 +144,20 @@ def _by_name(form: Form, asked: Served, other: Served) -> Form:
     return replace(form, target=target, against=against if target else "")
 
 
+def _options(served: Served, methods: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """Return the options of each method: what stands for tokens where the model has no mask token, as the page says."""
+    known = {method.name: method.options for method in served.methods}
+    return {name: without_mask(served.explainer.classifier, known.get(name, ())) for name in methods}
+
+
 async def _explained(served: Served, form: Form) -> _Outcomes:
     item = (form.text, form.pair or None)
     target, against = _class(form.target), _class(form.against)
     classes = min(RANKED, served.limits.texts) if target == ALL else None
-    asked = {method: Explain(method, target=target, against=against, classes=classes) for method in form.methods}
+    asked = {
+        method: Explain(method, options, target, against=against, classes=classes)
+        for method, options in _options(served, form.methods).items()
+    }
     explained, left_out, failure = list[Any](), dict[str, str](), None
     for method, outcome in (await _outcomes(served, asked, item)).items():
         if isinstance(outcome, ExpnetError):
