@@ -75,6 +75,7 @@ _ACCESSIBLE = {
     "<pre>": '<pre tabindex="0">',  # whatever scrolls must be reached by keyboard
     '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
     '<th class="head"><p></p></th>': "<td></td>",  # a column of names without a name of its own
+    "<th></th>": "<td></td>",  # likewise, in a table of pandas
 }
 # A long signature is a list of definitions without anything that is defined: lines are all it is.
 _SIGNATURE = re.compile(r"<dl>\s*((?:<dd>(?:(?!</?d[ld]>).)*</dd>\s*)+)</dl>", re.DOTALL)
