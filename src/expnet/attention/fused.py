@@ -89,13 +89,14 @@ class _Projections(TorchFunctionMode):
 
     def remember(self, model: PreTrainedModel, modules: Sequence[nn.Module]) -> None:
         weights = [(module, getattr(module, "weight", None)) for module in modules]
-        owners = {weight.data_ptr(): module for module, weight in weights if isinstance(weight, nn.Parameter)}
+        owners = {weight.data_ptr(): (module, weight) for module, weight in weights if isinstance(weight, nn.Parameter)}
         linears = []
         for layer in self.layers:
             owner = None if layer.projection is None else owners.get(layer.projection.data_ptr())
             if owner is None or layer.projection is None:
                 return
-            linears.append(_Linear(ref(owner), layer.projection.stride() != owner.weight.stride()))
+            module, weight = owner
+            linears.append(_Linear(ref(module), layer.projection.stride() != weight.stride()))
         _FOLLOWERS[model] = (tuple(map(id, modules)), linears)
 
     def __torch_function__(
