@@ -83,6 +83,8 @@ def pages() -> dict[Path, str]:
         "difference means": research_tables.means(read("difference")),
         "difference": research_tables.by_classifier(read("difference")),
         "difference sums": research_tables.sums(read("difference")),
+        "stream means": research_tables.means(read("stream")),
+        "stream": research_tables.by_classifier(read("stream")),
         "prompts": research_tables.prompts(read("prompts")),
     }
     pages = {ROOT / "docs" / f"{plan}-tables.md": whole(plan, sections[plan]) for plan in PLANS}

@@ -5,7 +5,7 @@ runs, whatever the architecture; so no model code has to be copied, and no hook 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -153,15 +153,16 @@ def run(
             looked up in a layout that `Lookup` does not know.
         NoGradientError: If there is a graph, but part of what the model computes is not in it.
     """
-    # Flash and compiled kernels do not show their probabilities; SDPA is taken apart below.
-    implementation = model.config._attn_implementation
     graph, table, stack = GradientPaths(type(model).__name__), model.get_input_embeddings().weight, Stack.of(model)
     again = stack.decoder > 0
     lookup = None if embed is None else Lookup(type(model).__name__, inputs["input_ids"], embed, again=again)
     mode = _Mode(inputs["input_ids"].shape[1], table, lookup, attend, dict(rules or {}), keep, graph)
-    switch = mode.opens and implementation not in (None, "eager", "sdpa")
-    with borrow(model, "sdpa" if switch else None), mode:
-        logits = class_logits(model, inputs)
+    with borrow(model):
+        # Flash and compiled kernels do not show their probabilities; SDPA is taken apart below. Asked only now, as the
+        # model may have been lent to another thread, with another implementation.
+        switch = mode.opens and model.config._attn_implementation not in (None, "eager", "sdpa")
+        with borrow(model, "sdpa") if switch else nullcontext(), mode:
+            logits = class_logits(model, inputs)
     if lookup is not None and not lookup.used:
         raise UnsupportedModelError(
             f"{type(model).__name__} does not look its tokens up in its input embeddings, so that nothing can replace "
