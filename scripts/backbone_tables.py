@@ -1,25 +1,28 @@
 """The tables of docs/backbones.md, from the rows of the plan across bases and languages."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from expnet.benchmark.present import comparison
-from expnet.benchmark.present.summary import HEADLINE, by_text, group, main_marks, mean, system
+from expnet.benchmark.present.summary import HEADLINE, MeanOverSeeds, by_text, group, main_marks, mean, system
 from expnet.benchmark.present.table import Cell, Table, markdown
 from expnet.benchmark.rows import EXPNETS, Row
+from expnet.metrics.statistics import estimate
 
 _FAITHFUL = "comprehensiveness"
-_UNMEASURED = "Not measured in this run."
 
 
-def tables(rows: Sequence[Row], removed: Sequence[Row]) -> dict[str, str]:
-    """Return the tables of the page by name: of agreement with people from one plan, of removal from another."""
+def tables(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the tables of the page by name."""
     plausible = [row for row in main_marks(rows) if not row.sample]
-    faithful = [row for row in removed if row.kind == "faithfulness" and not row.sample]
+    faithful = [row for row in rows if row.kind == "faithfulness" and not row.sample]
     return {
         "bases": markdown(by_base(plausible, HEADLINE, "average precision")),
-        "bases removal": markdown(by_base(faithful, _FAITHFUL, "comprehensiveness")) if faithful else _UNMEASURED,
+        "bases removal": markdown(by_base(faithful, _FAITHFUL, "comprehensiveness")),
+        "bases together": markdown(together([row for row in rows if row.kind == "faithfulness"])),
         "left out": markdown(left_out(plausible)),
     }
 
@@ -53,6 +56,46 @@ def by_base(rows: Sequence[Row], metric: str, title: str) -> Table:
         (f"Tasks: {tasks}. The mean is over bases with several tasks. Bold: the best of each column.",),
         frozenset(bold),
     )
+
+
+def together(rows: Sequence[Row]) -> Table:
+    """Return faithfulness over all classifiers, the expensive methods among them, on the texts that all were run on."""
+    asked = {place: set.intersection(*(set(row.texts) for row in here)) for place, here in group(rows, _place).items()}
+    measured: list[tuple[str, MeanOverSeeds, MeanOverSeeds]] = []
+    for name, same in group(rows, system).items():
+        of_places = group(same, _place)
+        if of_places.keys() == asked.keys():
+            removal, normalised = (_pooled(of_places, asked, kind) for kind in (_FAITHFUL, f"normalised_{_FAITHFUL}"))
+            measured.append((name, removal, normalised))
+    measured.sort(key=lambda line: -line[1].mean)
+    _, every, searched = measured[0]
+    return Table(
+        "Comprehensiveness over all classifiers, on the same texts",
+        ("method", _FAITHFUL, "normalised"),
+        tuple(measured),
+        (
+            f"{every.n} texts of {len(asked)} classifiers and sets. Normalised: between the worst (0) and the best (1) "
+            f"ranking that a search met, on the {searched.n} of these texts that were short enough to search.",
+        ),
+    )
+
+
+def _place(row: Row) -> tuple[str, str]:
+    return row.classifier, row.set
+
+
+def _pooled(
+    of_places: Mapping[tuple[str, str], Sequence[Row]], asked: Mapping[tuple[str, str], set[int]], metric: str
+) -> MeanOverSeeds:
+    """Return the mean over the texts asked for of all places, whose own means over seeds count."""
+    values = [
+        value
+        for place, rows in of_places.items()
+        for text, value in by_text(rows, metric).items()
+        if text in asked[place] and not math.isnan(value)
+    ]
+    whole = estimate(np.array(values))
+    return MeanOverSeeds(whole.mean, whole.low, whole.high, whole.n, seeds=1, sd=math.nan)
 
 
 def mean_over_tasks(rows: Sequence[Row], base: str, metric: str, tasks: int) -> float:

@@ -3,7 +3,7 @@
     python scripts/measure_difference.py ../shared/data runs --ship
     python scripts/tables.py
 
-Sources are classifiers of four tasks on four bases: the demos, and those of `benchmarks/backbones-map.toml`, which
+Sources are classifiers of four tasks on four bases: the demos, and those of `benchmarks/backbones.toml`, which
 are fine-tuned if `runs` does not have them. On nine of them, three tasks on three bases (those of tweets and on e5 only
 teach, for want of time), a network is measured that has learned, marks and removals, from those of other tasks on other
 bases, beside rules, `universal/gradient`, and the network that `--ship` puts into the package, which has learned from
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    plan = read_plan(ROOT / "benchmarks" / "backbones-map.toml")
+    plan = read_plan(ROOT / "benchmarks" / "backbones.toml")
     workshop = Workshop(plan, Data(args.data, plan), args.runs)
     fine_tuned = [task.name for task in plan.tasks if task.train]
     covered = {f"{name.removeprefix('demo/').replace('-', ' ')} on demo/base" for name in DEMOS}

@@ -65,10 +65,9 @@ def pages() -> dict[Path, str]:
     for plan in PLANS:
         tables[ROOT / "docs" / "results.md"] |= benchmark(plan, sections[plan])
     tables[ROOT / "docs" / "results.md"]["classifiers of the ring"] = fine_tuned("ring")
-    tables[ROOT / "docs" / "backbones.md"] = backbone_tables.tables(rows["backbones-map"], rows["backbones-small"]) | {
+    tables[ROOT / "docs" / "backbones.md"] = backbone_tables.tables(rows["backbones"]) | {
         "verdicts": backbone_tables.verdicts(read("verdicts")),
-        "classifiers of the map": fine_tuned("backbones-map"),
-        "classifiers of the backbones": fine_tuned("backbones-small"),
+        "classifiers of the backbones": fine_tuned("backbones"),
     }
     tables[ROOT / "docs" / "research.md"] = {
         "ablation": research_tables.ablation(read("ablation")),
