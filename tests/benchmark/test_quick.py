@@ -15,9 +15,9 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 @pytest.mark.skipif(not DATA.is_dir(), reason="no ../shared/data")
 def test_the_quick_benchmark_runs_and_its_report_can_be_read(tmp_path):
     expnet = [sys.executable, "-c", "from expnet.cli import main; main()"]
-    done = subprocess.run(
-        [*expnet, "benchmark", "--quick", "--data", DATA, "--output", tmp_path], capture_output=True, text=True
-    )
+    # One thread: another file of tests runs beside it.
+    command = [*expnet, "benchmark", "--quick", "--threads", "1", "--data", DATA, "--output", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = read_rows([tmp_path / "quick.jsonl"])
     plausible = {name: _mean(rows, name) for name in ("in-domain", "control", "floor")}

@@ -365,7 +365,11 @@ class TestMethods:
     def test_several_methods_stand_side_by_side_text_by_text(self, folders):
         given = ["explain", "good film", "bad", *folders, "--method", "saliency", "--method", "rollout"]
         shown = run(*given)
-        assert [shown.count(name) for name in ("saliency", "rollout", "good film")] == [4, 6, 1]  # in the legend, too
+        assert [shown.count(name) for name in ("saliency", "rollout", "good film")] == [
+            6,
+            8,
+            1,
+        ]  # shared words and the legend
         assert shown.count("The words of rollout do not depend on the class") == 2  # once a text
         lines = [json.loads(line) for line in run(*given, "--format", "json").splitlines()]
         assert [(line["text"], line["method"]) for line in lines] == [
@@ -380,7 +384,7 @@ class TestMethods:
         methods = ["--method", "saliency", "--method", "rollout"]
         run("explain", "good <b>film</b>", "bad", *folders, *methods, "--format", "html", "--output", page)
         html = page.read_text()
-        assert (html.count("saliency"), html.count("rollout")) == (4, 6)  # in the legend, too
+        assert (html.count("saliency"), html.count("rollout")) == (9, 11)  # shared words, table and legend, too
         assert html.count("The words of rollout do not depend on the class") == 2  # once a text
         assert "<b>film" not in html
 

@@ -133,7 +133,7 @@ def as_stdout_wants(coloured: Callable[[int | None], RenderableType], uncoloured
 
 
 def _wrapped(line: str, width: int | None) -> list[str]:
-    if width is None or cell_len(line) <= width:
+    if width is None or cell_len(line) <= width or len(line.split()) == 1:  # a folded name can't be copied
         return [line]
     return [part.plain.rstrip() for part in Text(line).wrap(Console(), width)]
 
