@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    plan = read_plan(ROOT / "benchmarks" / "backbones-map.toml")
+    plan = read_plan(ROOT / "benchmarks" / "backbones.toml")
     workshop = Workshop(plan, Data(args.data, plan), args.runs)
     beside = json.loads(BESIDE.read_text())["tasks"]
     report: dict[str, Any] = json.loads(OUTPUT.read_text()) if OUTPUT.is_file() else {}

@@ -122,7 +122,10 @@ EVERYTHING = PassNeeds(
 )
 
 
-REFUSED = {"bart": ("attention_flow", "alti", "globenc"), "modernbert-mean": ("input_x_gradient",)}
+REFUSED = {
+    "bart": ("attention_flow", "alti", "globenc", "anchor_stream"),
+    "modernbert-mean": ("input_x_gradient", "anchor_stream"),
+}
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "bart", "mpnet", "modernbert-mean"])
