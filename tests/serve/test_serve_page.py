@@ -237,11 +237,11 @@ def test_methods_side_by_side_say_which_top_words_they_share(client, explainer):
         {word.start: word.text for word in explainer.explain(TEXT, method=method, target=0).top(3)}
         for method in ("expnet", "saliency")
     ]
-    (line,) = [text for attrs, text in page.all("p", class_="note") if text.startswith("Of the top 3 words, ")]
+    (line,) = [text for _, text in page.all("div") if text.startswith("Of the top 3 words, ")]
     for words in tops:
         assert all(f'"{word}"' in line for word in words.values())
     assert ("share" in line) == bool(tops[0].keys() & tops[1].keys())
-    assert not [text for attrs, text in Page(ask(client)).all("p", class_="note") if text.startswith("Of the top")]
+    assert "Of the top" not in Page(ask(client)).one("section", class_="expnet")[1]
 
 
 def test_the_page_holds_the_explanation_for_its_script(client, explainer):
