@@ -5,7 +5,7 @@ import json
 import pytest
 
 from expnet.serve import Limits, create_app
-from tests.browsers import Browser
+from tests.browsers import BROWSER, Browser
 from tests.classifiers import tiny_classifier, tiny_explainer
 from tests.serve.test_serve_page import TEXT, Page, ask
 
@@ -66,7 +66,7 @@ def test_the_choice_comes_back_and_is_not_offered_where_there_is_one_model(clien
     assert [attrs["value"] for attrs, _ in page.all("option", value="other") if "selected" in attrs] == ["other"]
     assert page.one("input", type="hidden", name="beside")[0]["value"] == "other"
     with Browser(create_app({"tiny": models["tiny"]}, limits=Limits())) as alone:
-        assert Page(alone.get("/").text).all("select", id="beside") == []
+        assert Page(alone.get("/", headers=BROWSER).text).all("select", id="beside") == []
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_cannot_stand_beside_is_said(client, fields, status, message):
 
 
 def test_an_example_is_explained_without_a_script(client):
-    page = Page(client.get("/").text)
+    page = Page(client.get("/", headers=BROWSER).text)
     example = page.all("button", name="example")[0][0]["value"]
     answered = Page(client.post("/", data={"text": "", "method": "expnet", "example": example}).text)
     assert answered.one("textarea", id="text")[1].strip() == example
@@ -88,7 +88,7 @@ def test_an_example_is_explained_without_a_script(client):
 
 
 def test_each_method_says_what_it_costs_and_the_page_what_the_model_is(client):
-    page = Page(client.get("/").text)
+    page = Page(client.get("/", headers=BROWSER).text)
     (_, told) = page.one("p", class_="about")
     assert " ".join(told.split()) == "It is a bert model that chooses between “good”, “bad”, “neither”."
     labels = [" ".join(text.split()) for _, text in page.all("label", class_="choice")]

@@ -77,8 +77,35 @@ def test_the_keyboard_alone_chooses_a_class_and_methods(page):
     assert page.value("document.querySelector('#target').value") == "0"
     page.click("#text")
     page.press("Enter", modifiers=2)
-    page.until("document.querySelectorAll('#result .expnet tr').length === 2")
+    page.until("document.querySelectorAll('#result .expnet > table tr').length === 2")
     assert page.value(STAYED)
+
+
+def test_an_example_is_explained_by_a_press_and_enter_in_a_field_explains_what_was_typed(page):
+    example = page.value("document.querySelector('.example').value")
+    page.click(".example")
+    page.until(RESULT)
+    assert page.value("document.querySelector('#text').value") == example
+    assert page.value("document.querySelector('#examples') === null")
+    assert page.value(STAYED)
+    page.open(page.value("location.href"))
+    page.value(f"document.querySelector('#text').value = {json.dumps(TEXT)}")
+    page.value("document.querySelector('#count').focus()")
+    page.press("Enter")
+    page.until(RESULT)
+    assert page.value("document.querySelector('#text').value") == TEXT
+
+
+def test_what_takes_too_long_can_be_stopped(page):
+    page.value(f"document.querySelector('#text').value = {json.dumps(TEXT)}")
+    page.value("window.fetch = (_, {signal}) => new Promise((_, fail) => signal.onabort = () => fail(signal.reason))")
+    page.value("document.querySelector('#ask').requestSubmit()")
+    page.until("!document.querySelector('#stop').hidden")
+    assert page.value("document.querySelector('#status').textContent") == "The model reads …"
+    page.click("#stop")
+    assert page.value("document.querySelector('#stop').hidden")
+    assert page.value("document.querySelector('#status').textContent").startswith("Stopped.")
+    assert not page.value("document.querySelector('#result').hasAttribute('aria-busy')")
 
 
 def test_the_class_can_be_chosen_as_soon_as_a_method_depends_on_it(page):
@@ -388,6 +415,7 @@ def test_the_text_comes_along_to_another_model(page):
         "against": "",
         "count": "3",
         "method": "",
+        "beside": "",
     }
     assert [value for name, value in filled(page) if name == "method"] == ["expnet", "saliency"]
     assert not [event for event in page.events if "good" in str(event.get("params", {}).get("request", {}).get("url"))]

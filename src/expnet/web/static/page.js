@@ -43,6 +43,7 @@ form.addEventListener("submit", async (event) => {
     if (!answer) throw new Error(`The server answered with status ${reply.status}.`);
     result.replaceChildren(...answer.childNodes);
     status.textContent = reply.ok ? `Done: ${result.querySelector("section").getAttribute("aria-label")}.` : "";
+    document.querySelector("#examples")?.remove();
     result.scrollIntoView({ block: "nearest" });
   } catch (error) {
     if (mine.signal.aborted) return;
