@@ -104,15 +104,14 @@ def contrast(measured: dict[str, Any]) -> str:
 
 
 def start(measured: dict[str, Any]) -> str:
-    """Return what the first commands take of the processor, as the clock depends on what else runs."""
-    rows = (f"| `{row['command']}` | {row['processor']:.1f} |" for row in measured["rows"])
+    """Return how long the first commands take, by the clock and of the processor."""
+    rows = (f"| `{row['command']}` | {row['seconds']:.1f} | {row['processor']:.1f} |" for row in measured["rows"])
     return "\n".join(
         (
-            f"{measured['texts']} texts; seconds of the processor, as the machine was busy with other work (load "
-            f"{measured['load average']} on {measured['processors']} processors):",
+            f"{measured['texts']} texts; {measured['processors']} processors (load {measured['load average']}):",
             "",
-            "| command | CPU seconds |",
-            "|---|---|",
+            "| command | seconds | CPU seconds |",
+            "|---|---|---|",
             *rows,
         )
     )

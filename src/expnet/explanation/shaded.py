@@ -48,7 +48,7 @@ def every_score(rows: "Sequence[Explanation]") -> str:
         return ""
     head = "".join(f'<th scope="col" dir="auto" style="{_TOP}">{escape(name)}</th>' for name in _column_names(rows))
     body = "".join(
-        f'<tr style="background:none"><th scope="row" dir="auto" style="{bars.CELL}">'
+        f'<tr style="background:none"><th scope="row" dir="auto" style="{bars.CELL};min-width:min(7em,20vw)">'
         f"{escape(colour.shorten(word.text))}</th>{_numbers(rows, scales, place)}</tr>"
         for place, word in enumerate(words)
     )
