@@ -54,9 +54,10 @@ def main() -> None:
 
 
 def suiting(method: str, explainer: expnet.Explainer) -> expnet.Explainer:
-    """Return the demo's explainer, or the universal one for the readings of an ExpNet with gradients."""
-    gradient = find_method(method).family == "learned" and find_method(method).uses_target
-    return expnet.load(explainer="universal/gradient") if gradient else explainer
+    """Return the demo's explainer, or the universal one for the readings of an ExpNet with gradients or differences."""
+    if find_method(method).family != "learned" or not find_method(method).uses_target:
+        return explainer
+    return expnet.load(explainer="universal/difference" if method == "expnet_difference" else "universal/gradient")
 
 
 def figures(explainer: expnet.Explainer) -> dict[str, Any]:
