@@ -79,16 +79,18 @@ def class_logits(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Float[
 
 
 def modules_of(model: nn.Module) -> list[nn.Module]:
-    """Return each module of a model once, outer ones first, as `modules()` does in ten times the time."""
-    modules: dict[nn.Module, None] = {}
-    left: list[nn.Module | None] = [model]
-    while left:  # without a call for each module
-        module = left.pop()
-        if module is not None and module not in modules:
-            modules[module] = None
-            if module._modules:
-                left.extend(reversed(module._modules.values()))
-    return list(modules)
+    """Return each module of a model once, outer ones first, as `modules()` does in three times the time."""
+    seen: dict[nn.Module, None] = {}
+
+    def visit(module: nn.Module) -> None:
+        if module not in seen:
+            seen[module] = None
+            for child in module._modules.values():
+                if child is not None:
+                    visit(child)
+
+    visit(model)
+    return list(seen)
 
 
 def declared_pad(model: PreTrainedModel) -> int | None:
