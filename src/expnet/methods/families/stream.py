@@ -50,9 +50,9 @@ def anchor_stream(
 ANCHOR_STREAM = Method(
     name="anchor_stream",
     family="attention-gradient",
-    measures="How much the heads carry from the word to the token that the classifier pools, in favour of the class",
+    measures="What heads carry from the word to the token that the classifier decides by, in favour of the class",
     function=anchor_stream,
-    paper="",
+    paper="after Barkan et al. 2021, arXiv:2204.11073",  # its own rule: Grad-SAM along one stream
     forward="2",  # the second over one token of each text, as is the backward pass
     backward="1",
     shares_forward=True,
