@@ -795,6 +795,26 @@ def test_figures_count_requests_batches_and_refusals_by_route(explainer):
     assert "secret" not in page
 
 
+def test_figures_say_which_model_did_what_for_how_many_texts(explainer):
+    with TestClient(create_app({"tiny": explainer, "other": explainer})) as client:
+        client.post(EXPLAIN, json={"instances": ["a", "b"]})
+        client.post(PREDICT, json={"instances": ["a"]})
+        client.post("/v1/models/other:explain", json={"instances": ["a"] * 3})
+        client.post("/v1/models/other:explain", json={"instances": ["a"], "target": "nothing"})
+        client.post("/v1/models/none:explain", json={"instances": ["a"]})
+        figure_of = figures(client.get("/metrics").text)
+    by_model = {name: value for name, value in figure_of.items() if name.startswith("expnet_model_")}
+    assert {name: value for name, value in by_model.items() if "_created" not in name} == {
+        'expnet_model_requests_total{model="tiny",status="200",task="explain"}': 1,
+        'expnet_model_requests_total{model="tiny",status="200",task="predict"}': 1,
+        'expnet_model_requests_total{model="other",status="200",task="explain"}': 1,
+        'expnet_model_requests_total{model="other",status="422",task="explain"}': 1,
+        'expnet_model_texts_total{model="tiny",task="explain"}': 2,
+        'expnet_model_texts_total{model="tiny",task="predict"}': 1,
+        'expnet_model_texts_total{model="other",task="explain"}': 3,
+    }
+
+
 SECRET = "Wolpertinger"
 
 

@@ -65,7 +65,7 @@ def create_app(
         check_name(name)
         worker = Worker(explainer, limits, ran=partial(metrics.ran, name), traced=partial(traces.job, name))
         metrics.watch(name, worker)
-        models[name] = Served(name, explainer, worker, offered(explainer, methods), limits)
+        models[name] = Served(name, explainer, worker, offered(explainer, methods), limits, metrics)
     app = FastAPI(
         title="expnet",
         description="Which words made a classifier decide. KServe's V1 protocol: `:predict` and `:explain`; "

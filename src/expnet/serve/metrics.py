@@ -1,8 +1,13 @@
 """A server's figures for Prometheus: requests, times, batches, texts waiting. They never hold texts."""
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from expnet.serve.worker import Worker
+from expnet.web import refusals
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -19,6 +24,12 @@ class Metrics:
         self._seconds = Histogram(
             "expnet_request_seconds", "Time until a request was answered.", ["route"], registry=registry
         )
+        self._asked = Counter(
+            "expnet_model_requests", "What a model was asked to do.", ["model", "task", "status"], registry=registry
+        )
+        self._texts = Counter(
+            "expnet_model_texts", "Texts for which a model gave an answer.", ["model", "task"], registry=registry
+        )
         self._batches = Histogram(
             "expnet_batch_texts", "Texts run as one batch.", ["model"], buckets=_TEXTS, registry=registry
         )
@@ -28,6 +39,23 @@ class Metrics:
         """Count a request; the route is a pattern, not what a client wrote."""
         self._requests.labels(route, status).inc()
         self._seconds.labels(route).observe(seconds)
+
+    @contextmanager
+    def asked(self, model: str, task: str, texts: int) -> Iterator[None]:
+        """Count what a model is asked to do with so many texts, by its end: the texts only if it succeeds."""
+        status = 500
+        try:
+            yield
+            status = 200
+            self._texts.labels(model, task).inc(texts)
+        except asyncio.CancelledError:
+            status = refusals.GONE
+            raise
+        except refusals.EXPECTED as error:
+            status = refusals.refused(error).status
+            raise
+        finally:
+            self._asked.labels(model, task, status).inc()
 
     def ran(self, model: str, texts: int) -> None:
         """Count a batch of so many texts."""

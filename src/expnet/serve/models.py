@@ -10,6 +10,7 @@ from expnet.explainer import Explainer
 from expnet.methods.learned import SECOND_OUTPUT
 from expnet.methods.method import Method
 from expnet.methods.registry import find_method, list_methods
+from expnet.serve.metrics import Metrics
 from expnet.serve.tasks import Compare, Explain, Heads, Task
 from expnet.serve.worker import Worker
 from expnet.web.limits import Item, Limits
@@ -26,6 +27,7 @@ class Served:
     worker: Worker
     methods: tuple[Method, ...]
     limits: Limits
+    metrics: Metrics
 
     async def do(self, task: Task, items: Sequence[Item]) -> list[Any]:
         """Return an answer for each text, once the model has processed them.
@@ -35,11 +37,12 @@ class Served:
             MethodError: If the method is not offered, or there is none of that name.
             ExpnetError: As the task raises for these texts.
         """
-        self.limits.check(items)
-        for each in task.explains if isinstance(task, Compare) else (task,):
-            if isinstance(each, Explain | Heads):
-                self._allow(each.method)
-        return await self.worker.do(task, items)
+        with self.metrics.asked(self.name, type(task).__name__.lower(), len(items)):
+            self.limits.check(items)
+            for each in task.explains if isinstance(task, Compare) else (task,):
+                if isinstance(each, Explain | Heads):
+                    self._allow(each.method)
+            return await self.worker.do(task, items)
 
     def _allow(self, method: str) -> None:
         names = [offered.name for offered in self.methods]
