@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from expnet.explanation.result import Word as Word
     from expnet.finetuning import FinetuneConfig as FinetuneConfig
     from expnet.finetuning import finetune as finetune
+    from expnet.integrations.argilla import argilla_record as argilla_record
     from expnet.integrations.arrow import explain_table as explain_table
     from expnet.integrations.pandas import explain_frame as explain_frame
     from expnet.integrations.sklearn import ExpNetEstimator as ExpNetEstimator
@@ -67,6 +68,7 @@ _HOMES = {
     "Trace": "expnet.attention.capture",
     "Word": "expnet.explanation.result",
     "adapt": "expnet.training.adapt",
+    "argilla_record": "expnet.integrations.argilla",
     "check_method": "expnet.methods.contract.contract",
     "explain_frame": "expnet.integrations.pandas",
     "explain_heads": "expnet.explainer",

@@ -33,7 +33,7 @@ LABELS = ("negative", "positive", "toxic")
 # files that are not there; their options are checked all the same.
 ONLY_PARSED = ("serve", "studio", "finetune", "benchmark", "report", "speed", "all", "contrast", "ray", "audit")
 # No extra brings these: a block that imports one is only compiled where it is not installed.
-OTHERS = ("gradio", "litserve", "polars", "streamlit")
+OTHERS = ("argilla", "gradio", "litserve", "polars", "streamlit")
 NAMES = {"id2label": dict(enumerate(LABELS)), "label2id": {label: n for n, label in enumerate(LABELS)}}
 
 

@@ -75,6 +75,7 @@ def test_the_public_names_are_exactly_these():
         "Word",
         "__version__",
         "adapt",
+        "argilla_record",
         "check_method",
         "explain_frame",
         "explain_heads",

@@ -470,6 +470,54 @@ def test_label_studio_marks_that_are_not_what_they_quote_are_reported(tmp_path):
     assert "expected character offsets in 'start' and 'end', got '/p[1]/text()[1]'" in problems[1].reason
 
 
+def argilla(**fields):
+    words = [{"user_id": "u1", "value": [{"start": 2, "end": 6, "label": "reason"}]}, {"user_id": "u2", "value": []}]
+    tone = [{"user_id": "u1", "value": "bad"}, {"user_id": "u2", "value": "bad"}, {"user_id": "u3", "value": "good"}]
+    suggested = {"words": {"value": [{"start": 0, "end": 1, "label": "reason"}], "agent": "expnet", "score": None}}
+    return {
+        "id": "r1", "fields": {"text": "A dull film."}, "metadata": {}, "suggestions": suggested, "vectors": {},
+        "responses": {"words": words, "tone": tone}, "status": "completed", "_server_id": None,
+    } | fields  # fmt: skip
+
+
+def test_argilla_by_hand(tmp_path):
+    unanswered = argilla(id="r2", responses={})
+    nothing = argilla(id="r3", responses={"words": [{"user_id": "u1", "value": []}]}, suggestions={})
+    first, second, third = read(document(tmp_path / "a.json", [argilla(), unanswered, nothing])).records
+    assert (first.id, first.text, first.label) == ("r1", Text.of("A dull film."), "bad")
+    # Who was not asked for words, or answered nothing, says nothing; an empty answer says that there is no reason.
+    assert people(first) == [("u1", ["dull"], "bad"), ("u2", [], "bad")]
+    assert marked(first) == ["dull"]
+    assert (second.rationale, second.annotations, second.label) == (None, (), None)
+    assert people(third) == [("u1", [], None)]
+
+
+def test_argilla_s_fields_and_label_can_be_named(tmp_path):
+    said = argilla()["responses"] | {"comment": [{"user_id": "u1", "value": "Well."}]}
+    row = argilla(fields={"review": "A dull film.", "reply": "No!"}, responses=said)
+    path = document(tmp_path / "a.json", [row])
+    assert "say text=FIELD" in read(path, on_error="skip").problems[0].reason
+    record = read(path, text="review", pair="reply", choice="tone").records[0]
+    assert (record.text, record.label, record.part) == (Text.of("A dull film.", "No!"), "bad", 0)
+    assert read(path, text="review").records[0].label is None  # two questions have answers in words
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"fields": "A dull film."}, "expected 'fields' to be an object, got str"),
+        ({"responses": {"words": "dull"}}, "expected 'words' to be a list of objects, got str"),
+        ({"responses": {"words": [{"value": [{"start": 2, "end": 60}]}]}}, "lies outside the text of 12 characters"),
+        ({"responses": {"words": [{"value": [{"start": "2", "end": 6}]}]}}, "expected character offsets"),
+        ({"fields": {"text": "😀 dull film."}}, "offsets count UTF-16 units or characters"),
+    ],
+)
+def test_argilla_s_records_that_cannot_be_read_are_reported(tmp_path, fields, reason):
+    problems = read(document(tmp_path / "a.json", [argilla(), argilla(**fields)]), on_error="skip").problems
+    assert len(problems) == 1
+    assert reason in problems[0].reason
+
+
 def test_doccano_by_hand(tmp_path):
     spans = {"id": 3, "text": "A dull film.", "label": [[2, 6, "reason"]], "Comments": []}
     entities = {"id": 4, "text": "No.", "entities": [{"id": 1, "label": "x", "start_offset": 0, "end_offset": 2}]}
@@ -753,6 +801,7 @@ def test_each_format_is_recognised_and_named_in_the_error_for_a_wrong_one(tmp_pa
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     files = {
         "hatexplain": document(tmp_path / "h.json", POSTS), "label-studio": document(tmp_path / "l.json", [task()]),
+        "argilla": document(tmp_path / "a.json", [argilla()]),
         "eraser": jsonl(tmp_path / "e.jsonl", REVIEW), "prodigy": jsonl(tmp_path / "p.jsonl", "{", prodigy("a", [])),
         "doccano": jsonl(tmp_path / "d.jsonl", {"id": 1, "text": "x", "label": []}),
         "esnli": table(tmp_path / "e.csv", PAIR), "sst-trees": tmp_path / "t.txt",

@@ -161,9 +161,14 @@ OffsetsOption = Annotated[
         "--offsets", help="Unit of the offsets of marks. auto compares them with the marked words that a file quotes."
     ),
 ]
-TextFieldOption = Annotated[str | None, _reading("--text", help="Label Studio, doccano, Prodigy: field with the text.")]
-PairFieldOption = Annotated[str | None, _reading("--pair", help="Label Studio: field with the second text.")]
-ChoiceOption = Annotated[str | None, _reading("--choice", help="Label Studio: control whose choice is the label.")]
+TextFieldOption = Annotated[
+    str | None, _reading("--text", help="Label Studio, doccano, Prodigy, Argilla: field with the text.")
+]
+PairFieldOption = Annotated[str | None, _reading("--pair", help="Label Studio, Argilla: field with the second text.")]
+ChoiceOption = Annotated[
+    str | None,
+    _reading("--choice", help="Label Studio: control whose choice is the label; Argilla: question whose answer is."),
+]
 SplitOption = Annotated[str | None, _reading("--split", help="HateXplain: read only this split.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

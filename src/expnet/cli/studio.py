@@ -66,9 +66,13 @@ def studio(
     ] = None,
     format: options.FormatOption = "auto",
     offsets: options.OffsetsOption = options.OffsetsName.auto,
-    import_text: Annotated[str | None, _import(help="Label Studio, doccano, Prodigy: field with the text.")] = None,
-    import_pair: Annotated[str | None, _import(help="Label Studio: field with the second text.")] = None,
-    import_choice: Annotated[str | None, _import(help="Label Studio: control whose choice is the label.")] = None,
+    import_text: Annotated[
+        str | None, _import(help="Label Studio, doccano, Prodigy, Argilla: field with the text.")
+    ] = None,
+    import_pair: Annotated[str | None, _import(help="Label Studio, Argilla: field with the second text.")] = None,
+    import_choice: Annotated[
+        str | None, _import(help="Label Studio: control whose choice is the label; Argilla: question whose answer is.")
+    ] = None,
     tier: Annotated[
         options.TierName | None,
         typer.Option(help="What the new ExpNet reads; by default the same as the ExpNet to start from."),

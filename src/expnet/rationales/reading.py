@@ -42,12 +42,13 @@ def read(
         labels: The labels there may be; a text with another or without one is a problem.
         offsets: What the offsets of marks count: "characters", "utf-16" units, as JavaScript does, or bytes of "utf-8".
             "auto" tells it by the text that the file quotes beside its marks. Where it quotes nothing, marks of the
-            shared format, Prodigy and ToxicSpans count characters; those of Label Studio and doccano are a problem if
-            characters and UTF-16 units would mark different words, as after an emoji.
-        text: The field that holds the text, of Label Studio, doccano and Prodigy. Without it Label Studio's marks tell,
-            by what they quote and the name of what they stand on; marks on two texts make a pair.
-        pair: Label Studio: the field that holds the second text.
-        choice: Label Studio: the control whose choice is the text's label, where it is not the only one.
+            shared format, Prodigy and ToxicSpans count characters; those of Label Studio, doccano and Argilla are a
+            problem if characters and UTF-16 units would mark different words, as after an emoji.
+        text: The field that holds the text, of Label Studio, doccano, Prodigy and Argilla. Without it Label Studio's
+            marks tell, by what they quote and the name of what they stand on; marks on two texts make a pair.
+        pair: Label Studio, Argilla: the field that holds the second text.
+        choice: The control of Label Studio, or question of Argilla, whose choice is the text's label, where it is not
+            the only one.
         on_error: "refuse" raises when anything is wrong, "skip" leaves these texts out and returns the problems.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import Any
 from expnet.errors import RationaleError, did_you_mean
 from expnet.rationales.files import csv_rows, json_elements, json_lines, lines
 from expnet.rationales.problems import Found, Problem, SourceRow
+from expnet.rationales.readers.argilla import read_argilla
 from expnet.rationales.readers.doccano import read_doccano
 from expnet.rationales.readers.eraser import read_eraser
 from expnet.rationales.readers.esnli import read_esnli
@@ -88,6 +89,14 @@ FORMATS: tuple[RationaleFormat, ...] = (
         ".json",
         _is_label_studio,
         read_label_studio,
+        frozenset({"offsets", "text", "pair", "choice"}),
+    ),
+    RationaleFormat(
+        "argilla",
+        "Argilla 2 records, as `dataset.records.to_json` writes them",
+        ".json",
+        _has("fields", "responses", "suggestions"),
+        read_argilla,
         frozenset({"offsets", "text", "pair", "choice"}),
     ),
     RationaleFormat(
