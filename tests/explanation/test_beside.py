@@ -38,6 +38,18 @@ def test_shared_and_differing_top_words_are_named():
         assert 'only expnet (large) has "A".' in told, name
 
 
+def test_a_word_that_comes_twice_is_named_once_or_told_apart():
+    text, scores = "fun fun film fun", [0.9, 0.8, 0.7, 0.1]
+    first = explain(text, scores)
+    same = comparison.differences(comparison.comparable([first, first], MODELS))
+    assert same == ['Of the top 3 words, expnet (small) and expnet (large) share "fun", "film".']
+    other = explain(text, [0.9, 0.1, 0.7, 0.8])
+    (line,) = comparison.differences(comparison.comparable([first, other], MODELS))
+    assert line.endswith(
+        'share "fun" (word 1), "film"; only expnet (small) has "fun" (word 2); only expnet (large) has "fun" (word 4).'
+    )
+
+
 def test_words_that_speak_for_a_class_here_and_against_it_there_are_told_apart():
     signed = explain("A gripping film", [0.1, 2.0, -1.0], signed=True, method="lime")
     other = explain("A gripping film", [0.1, 1.0, 3.0], signed=True, method="lime")

@@ -1,6 +1,6 @@
 """Several methods or models side by side, or several classes below each other: what can be compared, and notes."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -132,13 +132,21 @@ def differences(rows: "Sequence[Explanation]") -> list[str]:
             (f"only {first.method} has", top.keys() - theirs.keys()),
             (f"only {other.method} has", theirs.keys() - top.keys()),
         ]
-        told = "; ".join(f"{what} {_named(places, top | theirs)}" for what, places in parts if places)
+        named = [(what, places, (top | theirs).keys() - places) for what, places in parts if places]
+        told = "; ".join(f"{what} {_listed(first.words, places, others)}" for what, places, others in named)
         lines.append(f"Of the top {_TOP} words, {told}." if told else "Neither method has a word above 0.")
     return lines
 
 
-def _named(places: Set[tuple[int, int]], words: "Mapping[tuple[int, int], Word]") -> str:
-    return ", ".join(f'"{colour.shorten(words[place].text, 20)}"' for place in sorted(places))
+def _listed(words: "Sequence[Word]", places: Set[tuple[int, int]], others: Set[tuple[int, int]]) -> str:
+    """Name the words at some places, each once; one that is at one of the others, too, with its number in the text."""
+    elsewhere = {word.text for word in words if (word.segment, word.start) in others}
+    told = (
+        f'"{colour.shorten(word.text, 20)}"' + (f" (word {number})" if word.text in elsewhere else "")
+        for number, word in enumerate(words, start=1)
+        if (word.segment, word.start) in places
+    )
+    return ", ".join(dict.fromkeys(told))
 
 
 def row_names(explanation: "Explanation") -> list[tuple[int, str]]:
