@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from expnet.errors import InputError
 from expnet.text.texts import Text
-from expnet.text.words import Span, _kinds, join_words, split_words, words_of_tokens
+from expnet.text.words import _PIECE, Span, _kinds, join_words, split_words, words_of_tokens
 
 # Letters of several scripts beside everything that makes word boundaries hard.
 CHARACTERS = st.sampled_from(
@@ -276,3 +276,9 @@ def test_one_string_is_no_list_of_words():
     for words, pair in (("two words", None), (["two"], "words")):
         with pytest.raises(InputError, match=r"list of words, got one string: .* Text\.of"):
             Text.from_words(words, pair)
+
+
+def test_no_group_has_a_possessive_repeat_which_old_pythons_get_wrong():
+    # Python 3.11.0 to 3.11.4, Debian 12's among them, split "A funny film." into "A", "", " funn", "", "y fi", "".
+    assert re.search(rb"\)[*+?]\+|\}\+", _PIECE.pattern) is None
+    assert re.search(rb"\)[*+?]\+", rb"(?:x)*+")

@@ -14,25 +14,26 @@ Pool = Literal["max", "sum"]
 
 # Word boundaries (UAX #29) over letters that say what kind each character is (scripts/word_kinds.py). Both are ours, so
 # that words do not change with a dependency's release. "can't" and "3.14" stay whole, combining marks and emoji
-# sequences too, while hyphens separate and every Han character stands alone. Repeats never give back (*+, ++):
+# sequences too, while hyphens separate and every Han character stands alone. Repeats never give back (*+, and (?> )
+# around what is longer: Python before 3.11.5 gets the possessive repeat of a group wrong, CPython's issue 106052):
 # whatever extends a character (WB4) is passed over whole.
 _EXTENDED = "[EZ]*+"
 _HEBREW, _UNDERSCORE = f"H{_EXTENDED}", f"(?:U{_EXTENDED})"
-_LETTERS = rf"""
-    (?: {_HEBREW} O {_EXTENDED} (?=H)                                           # WB7b, WB7c
-      | (?! {_HEBREW} S {_EXTENDED} (?![AHQ]) ) [AHQ] {_EXTENDED} (?: [LMS] {_EXTENDED} (?=[AHQ]) )?+   # WB5-7
-      | D {_EXTENDED} (?: [NMS] {_EXTENDED} (?=D) )?+ )++                       # WB8-12
-"""
-_KATAKANA = f"(?: K {_EXTENDED} )++"
+_LETTERS = rf"""(?>(?:
+    {_HEBREW} O {_EXTENDED} (?=H)                                               # WB7b, WB7c
+      | (?! {_HEBREW} S {_EXTENDED} (?![AHQ]) ) [AHQ] {_EXTENDED} (?>(?: [LMS] {_EXTENDED} (?=[AHQ]) )?)   # WB5-7
+      | D {_EXTENDED} (?>(?: [NMS] {_EXTENDED} (?=D) )?)                        # WB8-12
+)+)"""
+_KATAKANA = f"(?>(?: K {_EXTENDED} )+)"
 _PART = rf"""(?:
-    (?=[AHQDKU]) {_UNDERSCORE}*+ (?: (?: {_LETTERS} | {_KATAKANA} ) {_UNDERSCORE}++ )*+         # WB13a, WB13b
-        (?: {_LETTERS} (?: {_HEBREW} S {_EXTENDED} )? | {_HEBREW} S {_EXTENDED} | {_KATAKANA} )?+       # WB7a, WB13
+    (?=[AHQDKU]) (?>{_UNDERSCORE}*) (?>(?: (?: {_LETTERS} | {_KATAKANA} ) (?>{_UNDERSCORE}+) )*)      # WB13a, WB13b
+        (?>(?: {_LETTERS} (?: {_HEBREW} S {_EXTENDED} )? | {_HEBREW} S {_EXTENDED} | {_KATAKANA} )?)    # WB7a, WB13
   | W++ {_EXTENDED}                                                             # WB3d
-  | R {_EXTENDED} (?: R {_EXTENDED} )?+                                         # WB15, WB16
+  | R {_EXTENDED} (?>(?: R {_EXTENDED} )?)                                      # WB15, WB16
   | . {_EXTENDED}
 )"""
 _PIECE = re.compile(
-    f"A++ (?=[WX]) | CF | [CFB] | {_PART} (?: (?<=Z) (?=[PQ]) {_PART} )*+".encode(),  # WB3, WB3a, WB3b; WB3c
+    f"A++ (?=[WX]) | CF | [CFB] | {_PART} (?>(?: (?<=Z) (?=[PQ]) {_PART} )*)".encode(),  # WB3, WB3a, WB3b; WB3c
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 
