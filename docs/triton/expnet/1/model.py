@@ -10,7 +10,7 @@ import expnet
 
 
 class TritonPythonModel:
-    """One explainer; parameters in config.pbtxt name its model, its method and, where it has one of its own, its ExpNet."""
+    """One explainer; config.pbtxt names its model, its method and, where it has one of its own, its ExpNet."""
 
     def initialize(self, args: dict[str, Any]) -> None:
         """Load the model onto the device that Triton chose."""
