@@ -90,6 +90,13 @@ def test_the_page_of_the_server(page, explainer):
         assert axe.violations(page) == []
 
 
+def test_the_page_of_requests_and_answers(page, explainer):
+    with live({"tiny": explainer}, Limits()) as server:
+        page.open(f"{server.url}docs")
+        page.value("for (const each of document.querySelectorAll('details')) each.open = true")
+        assert axe.violations(page) == []
+
+
 def test_the_pages_of_the_studio(page, explainer, tmp_path):
     session = desk(tmp_path, explainer=explainer)
     with running(create_app(session), Limits()) as server:

@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 from expnet._version import __version__
 from expnet.errors import InputError
 from expnet.explainer import Explainer
-from expnet.serve import page, v1, v2
+from expnet.serve import page, reference, v1, v2
 from expnet.serve.binary import BinaryTensors
 from expnet.serve.events import CloudEvents
 from expnet.serve.metrics import Metrics
@@ -72,7 +72,7 @@ def create_app(
         "and its V2, the Open Inference Protocol: `/infer`, with `/explain` beside it.",
         version=__version__,
         lifespan=partial(_lifespan, models=models, traces=traces),
-        docs_url=None,  # these pages load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from elsewhere; `reference` does not
         redoc_url=None,
         # FastAPI's own spans and log records would hold paths, and messages that quote texts. Older releases ignore it.
         telemetry={"tracing": False, "logs": False},
@@ -80,6 +80,7 @@ def create_app(
     app.include_router(v1.router(models, metrics))
     app.include_router(v2.router(models))
     app.include_router(page.router(models))
+    app.include_router(reference.router())
     app.mount("/static", StaticFiles(directory=STATIC))
     for kind in refusals.EXPECTED:
         app.add_exception_handler(kind, _refuse)
