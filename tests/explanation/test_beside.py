@@ -46,7 +46,7 @@ def test_a_word_that_comes_twice_is_named_once_or_told_apart():
     other = explain(text, [0.9, 0.1, 0.7, 0.8])
     (line,) = comparison.differences(comparison.comparable([first, other], MODELS))
     assert line.endswith(
-        'share "fun" (word 1), "film"; only expnet (small) has "fun" (word 2); only expnet (large) has "fun" (word 4).'
+        'share "fun" (1 of 3), "film"; only expnet (small) has "fun" (2 of 3); only expnet (large) has "fun" (3 of 3).'
     )
 
 

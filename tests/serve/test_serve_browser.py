@@ -184,6 +184,22 @@ def test_a_phone_shows_everything_without_scrolling_sideways(page, server, dark)
     assert paper == ("rgb(23, 25, 29)" if dark else "rgb(255, 255, 255)")
 
 
+def test_on_a_phone_the_name_of_a_class_beside_its_words_is_not_folded_letter_by_letter(page, server):
+    page.show(375, 800)
+    page.open(server.url)
+    page.click("#text")
+    page.type(TEXT)
+    page.click("#methods summary")
+    page.click("input[value=expnet]")
+    page.click("input[value=deeplift]")
+    page.value("document.querySelector('#target').value = 'all'")
+    page.click("#ask button")
+    page.until("document.querySelectorAll('#result .expnet th[scope=row]').length === 3")
+    widths = page.value("[...document.querySelectorAll('#result .expnet th')].map(each => each.offsetWidth)")
+    assert min(widths) >= 0.2 * 375
+    assert page.value("document.documentElement.scrollWidth") <= 375
+
+
 def test_a_screen_reader_meets_names_for_all_there_is(page):
     page.click("#text")
     page.type(TEXT)

@@ -11,6 +11,7 @@ CELL = (
     "padding:.1rem .8rem .1rem 0;border:0;background:none;text-align:start;font-weight:inherit;overflow-wrap:anywhere"
 )
 _BAR = "height:8px;min-width:1px;border-radius:2px;forced-color-adjust:none"
+_WORD = ";min-width:min(7em,20vw)"  # beside another cell, a name would else be folded letter by letter on a phone
 NUMBER = CELL + ";text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
 
 
@@ -29,7 +30,8 @@ def table(caption: str, rows: Sequence[BarRow]) -> str:
     """Return rows as a table below a caption; "" without rows."""
     body = "".join(
         f'<tr style="background:none;font-weight:{600 if row.strong else 400}">'
-        f'<th scope="row" dir="auto" style="{CELL}">{escape(colour.shorten(row.name))}</th>{_bar(row)}'
+        f'<th scope="row" dir="auto" style="{CELL}{_WORD if row.after else ""}">{escape(colour.shorten(row.name))}</th>'
+        f"{_bar(row)}"
         f'<td style="{NUMBER}">{row.value}</td>{row.after}</tr>'
         for row in rows
     )
@@ -46,6 +48,6 @@ def _bar(row: BarRow) -> str:
     if row.share is None:
         return ""
     return (
-        f'<td style="{CELL}"><div aria-hidden="true" style="width:6rem"><div style="{_BAR};'
+        f'<td style="{CELL}"><div aria-hidden="true" style="width:{"min(6rem,12vw)" if row.after else "6rem"}"><div style="{_BAR};'
         f'width:{100 * row.share:.0f}%;background:{row.fill}"></div></div></td>'
     )

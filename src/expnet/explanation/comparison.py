@@ -139,13 +139,14 @@ def differences(rows: "Sequence[Explanation]") -> list[str]:
 
 
 def _listed(words: "Sequence[Word]", places: Set[tuple[int, int]], others: Set[tuple[int, int]]) -> str:
-    """Name the words at some places, each once; one that is at one of the others, too, with its number in the text."""
+    """Name the words at some places, each once; one that is among the others, too, by its number of its equals."""
     elsewhere = {word.text for word in words if (word.segment, word.start) in others}
-    told = (
-        f'"{colour.shorten(word.text, 20)}"' + (f" (word {number})" if word.text in elsewhere else "")
-        for number, word in enumerate(words, start=1)
-        if (word.segment, word.start) in places
-    )
+    told = []
+    for word in words:
+        if (word.segment, word.start) in places:
+            alike = [other for other in words if other.text == word.text]
+            number = f" ({alike.index(word) + 1} of {len(alike)})" if word.text in elsewhere else ""
+            told.append(f'"{colour.shorten(word.text, 20)}"{number}')
     return ", ".join(dict.fromkeys(told))
 
 
