@@ -79,6 +79,18 @@ def test_each_of_ten_questions_has_the_picture_that_its_command_draws():
         assert all(f">{word}<" in source for word in re.findall(r"\w{4,}", text)), picture
 
 
+def test_each_page_of_the_gallery_has_the_picture_that_is_drawn_of_it():
+    import gallery
+
+    page = gallery.PAGE.read_text(encoding="utf-8")
+    shown = re.findall(r"^!\[.{20,}\]\(screens/(.*)\)$", page, re.MULTILINE)
+    assert [f"{name}.png" for _, name in gallery.pages(page)] == shown == ["heads.png", "file.png"]
+    assert sorted(shown) == sorted(path.name for path in (gallery.PAGE.parent / "screens").iterdir())
+    assert len(gallery.READING.findall(page)) == 1
+    texts = [json.loads(line)["text"] for line in (gallery.PAGE.parent / "reviews.jsonl").read_text().splitlines()]
+    assert len(set(texts)) == len(texts) == 60
+
+
 def test_the_records_in_the_how_to_can_be_read(tmp_path):
     blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "how-to.md").read_text(), re.DOTALL)
     assert len(blocks) == 1

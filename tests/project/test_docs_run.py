@@ -130,6 +130,8 @@ def desk(tmp_path, monkeypatch, export_once):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(lines[0] | {"text": f"A dull film about {name}."}) + "\n")
     (tmp_path / "texts.txt").write_text("A dull film.\nA touching film.\nTwo men sleep.\n")
     pd.DataFrame({"text": ["A dull film.", None]}).to_parquet("reviews.parquet")
+    lines_of_gallery = (ROOT / "docs" / "reviews.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "reviews.jsonl").write_text("".join(lines_of_gallery[:6]), encoding="utf-8")
     (tmp_path / "folder").mkdir()
     pairs = {"premise": ["Two men sleep."], "hypothesis": ["Nobody is awake."], "gold": ["negative"]}
     pd.DataFrame(pairs).to_csv("folder/pairs.csv", index=False)

@@ -47,7 +47,8 @@ def table(caption: str, rows: Sequence[BarRow]) -> str:
 def _bar(row: BarRow) -> str:
     if row.share is None:
         return ""
+    width = "min(6rem,12vw)" if row.after else "6rem"
     return (
-        f'<td style="{CELL}"><div aria-hidden="true" style="width:{"min(6rem,12vw)" if row.after else "6rem"}"><div style="{_BAR};'
+        f'<td style="{CELL}"><div aria-hidden="true" style="width:{width}"><div style="{_BAR};'
         f'width:{100 * row.share:.0f}%;background:{row.fill}"></div></div></td>'
     )
