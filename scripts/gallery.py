@@ -25,7 +25,7 @@ COMMAND = re.compile(r"^expnet (explain .* --output (\S+\.svg).*)$", re.MULTILIN
 
 PAGES = re.compile(r"^expnet (.* --output (\S+)\.html.*)$", re.MULTILINE)
 READING = re.compile(r"^expnet (explain-file .*)$", re.MULTILINE)
-WIDTH, HEIGHT = 860, 900
+WIDTH, HEIGHT = 860, 1300
 
 
 def main() -> None:
