@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from expnet.attention.capture import Trace as Trace
     from expnet.errors import ExpnetError as ExpnetError
     from expnet.explainer import Explainer as Explainer
+    from expnet.explainer import as_tokens as as_tokens
     from expnet.explainer import explain_heads as explain_heads
     from expnet.explainer import load as load
     from expnet.explanation.head_effects import HeadEffects as HeadEffects
@@ -69,6 +70,7 @@ _HOMES = {
     "Word": "expnet.explanation.result",
     "adapt": "expnet.training.adapt",
     "argilla_record": "expnet.integrations.argilla",
+    "as_tokens": "expnet.explainer",
     "check_method": "expnet.methods.contract.contract",
     "explain_frame": "expnet.integrations.pandas",
     "explain_heads": "expnet.explainer",

@@ -76,6 +76,7 @@ def test_the_public_names_are_exactly_these():
         "__version__",
         "adapt",
         "argilla_record",
+        "as_tokens",
         "check_method",
         "explain_frame",
         "explain_heads",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from expnet.explanation.head_effects import HeadEffects
     from expnet.explanation.result import Explanation
     from expnet.text.prompts import Prompt
+    from expnet.text.texts import Text
     from expnet.text.zero_shot import ZeroShot
 
 _INTERRUPTED = 130  # exit status of a command that Ctrl-C ended
@@ -54,6 +55,7 @@ def explain(
     ] = ExplanationFormat.terminal,
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
     truncate: options.TruncateOption = False,
+    tokens: options.TokensOption = False,
     prompt: options.PromptOption = None,
     label: options.LabelOption = None,
     zero_shot: options.ZeroShotOption = None,
@@ -74,13 +76,13 @@ def explain(
     if heads is not None:
         _check_heads(method, format, every=every)
     if len(named) > 1:
-        _check_several(revision, prompt, label, zero_shot, hypothesis, alone=every or heads is not None)
+        _check_several(revision, prompt, label, zero_shot, hypothesis, alone=every or tokens or heads is not None)
     items = _pairs(texts or standard_input_lines(), pair)
     from expnet.export.manifest import is_export
 
     if exported := [name for name, _ in named if is_export(name)]:
         own = (option, against, prompt, label, zero_shot, hypothesis, revision, device, dtype)
-        _check_export(exported[0], every=every, own=any(own) or heads is not None, method=method, named=named)
+        _check_export(exported[0], every=every, own=any(own) or tokens or heads is not None, method=method, named=named)
         write(_from_export(exported[0], items, target=target, truncate=truncate), format, output)
         return
     from expnet.cli.method_options import chosen_methods  # torch and transformers load here, after the cheap checks
@@ -88,7 +90,7 @@ def explain(
     chosen = chosen_methods(method or ["expnet"], option)
     read = prompt_of(prompt, label, zero_shot, hypothesis)
     loaded = _load(named, learned="expnet" in dict(chosen), revision=revision, device=device, dtype=dtype, prompt=read)
-    asked = _AskedOfEach(target, against, classes, truncate, seed, skip=method == ["all"])
+    asked = _AskedOfEach(target, against, classes, truncate, seed, tokens, skip=method == ["all"])
     if heads is not None:
         write_heads(_effects(loaded[0], items, chosen[0][0], asked), heads, format, output)
         return
@@ -100,13 +102,14 @@ def explain(
 
 @dataclass(frozen=True, slots=True)
 class _AskedOfEach:
-    """What is asked of each model: classes, cut texts, a seed, and whether methods that cannot run are skipped."""
+    """What is asked of each model: classes, cut texts, a seed, tokens; whether methods that cannot run are skipped."""
 
     target: str | None
     against: str | None
     classes: int | None
     truncate: bool
     seed: int
+    tokens: bool
     skip: bool
 
 
@@ -134,7 +137,7 @@ def _check_several(*own: object, alone: bool) -> None:
             "several side by side. A prompt that is saved with a model is used."
         )
     if alone:
-        raise InputError("--target all and --heads show one model with one explainer: name one --model.")
+        raise InputError("--target all, --tokens and --heads show one model with one explainer: name one --model.")
 
 
 def _load(
@@ -163,19 +166,26 @@ def _effects(
     explainer: "Explainer", items: Sequence[tuple[str, str | None]], method: str, asked: _AskedOfEach
 ) -> "list[HeadEffects]":
     from expnet.explainer import explain_heads
-    from expnet.text.texts import Text
 
     return [
         explain_heads(
             explainer,
-            Text.of(text, second),
+            text,
             method=method,
             target=asked.target,
             against=asked.against,
             truncate=asked.truncate,
         )
-        for text, second in items
+        for text in _texts(explainer, items, tokens=asked.tokens)
     ]
+
+
+def _texts(explainer: "Explainer", items: Sequence[tuple[str, str | None]], *, tokens: bool) -> "list[Text]":
+    from expnet.explainer import as_tokens
+    from expnet.text.texts import Text
+
+    texts = [Text.of(text, second) for text, second in items]
+    return [as_tokens(explainer, text) for text in texts] if tokens else texts
 
 
 def _explained(
@@ -188,9 +198,7 @@ def _explained(
 
     For every class there is a ranking by each method instead.
     """
-    from expnet.text.texts import Text
-
-    texts, ended = [Text.of(text, second) for text, second in items], list[int]()
+    texts, ended = _texts(loaded[0], items, tokens=asked.tokens), list[int]()
     made: list[tuple[str, list[list[Explanation]]]] = []
     for name, explainer in zip(_names(loaded), loaded, strict=True):
         by_method = explainer.compare(
@@ -245,8 +253,8 @@ def _check_export(
         raise InputError(f"{folder} is exported: its words do not depend on the class, so take --target off.")
     if own or named[0][1] or (method or ["expnet"]) != ["expnet"]:
         raise InputError(
-            f"{folder} is exported: it takes no --explainer, --option, --against, --heads, --prompt, --label, "
-            "--zero-shot, --hypothesis, --revision, --device, --dtype or other --method."
+            f"{folder} is exported: it takes no --explainer, --option, --against, --heads, --tokens, --prompt, "
+            "--label, --zero-shot, --hypothesis, --revision, --device, --dtype or other --method."
         )
 
 

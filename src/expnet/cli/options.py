@@ -119,6 +119,9 @@ AgainstOption = Annotated[
 TruncateOption = Annotated[
     bool, typer.Option("--truncate", help="Cut long texts instead of reading them in overlapping windows.")
 ]
+TokensOption = Annotated[
+    bool, typer.Option("--tokens", help="Show the score of each token that the model reads, instead of words.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the random numbers.")]
 
 # Audit records

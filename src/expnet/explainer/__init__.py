@@ -3,5 +3,6 @@
 from expnet.explainer.explaining import Explainer
 from expnet.explainer.heads import explain_heads
 from expnet.explainer.loading import load, load_classifier
+from expnet.explainer.tokens import as_tokens
 
-__all__ = ["Explainer", "explain_heads", "load", "load_classifier"]
+__all__ = ["Explainer", "as_tokens", "explain_heads", "load", "load_classifier"]
