@@ -35,6 +35,17 @@ def rows_of(shown):
     return rows
 
 
+def test_tokens_are_shown_instead_of_words_and_of_one_model_alone(folders):
+    texts = ("explain", "good zebra", *folders, "--format", "json")
+    words, tokens = (json.loads(run(*texts, *more))["words"] for more in ([], ["--tokens"]))
+    assert [word["text"] for word in words] == ["good", "zebra"]
+    assert tokens[0]["text"] == "good"
+    assert "".join(token["text"] for token in tokens[1:]) == "zebra"
+    assert len(tokens) > 2
+    with pytest.raises(InputError, match="--tokens and --heads show one model"):
+        run(*texts, "--model", "other", "--tokens")
+
+
 @pytest.mark.parametrize("word", ["good", "1"])
 def test_the_terminal_shows_the_explanation_and_the_heads_of_the_word(folders, effects, word):
     shown = run("explain", TEXT, *folders, "--heads", word)

@@ -11,12 +11,13 @@ from expnet.audit.pages import decision_page
 from expnet.checking import with_check
 from expnet.explainer import Explainer
 from expnet.explanation import html, terminal
-from expnet.explanation.meaning import MARKED, UNCHECKED, meaning
+from expnet.explanation.meaning import MARKED, OTHER_OUTPUT, UNCHECKED, meaning
 from expnet.explanation.result import Explanation
+from expnet.methods.registry import find_method
 from expnet.network.trust import measured_by
 from expnet.serve import create_app
 from tests.browsers import Browser
-from tests.classifiers import tiny_classifier, tiny_explainer
+from tests.classifiers import tiny_classifier, tiny_explainer, tiny_network
 
 TEXT = "the good film"
 ON_ATTENTION = "How likely people would mark the word as the reason; no sign; the same for every class."
@@ -76,6 +77,15 @@ def test_an_explanation_by_a_distilled_network_does_not_speak_of_people():
     explainer = tiny_explainer(tiny_classifier())
     explainer.network.config = replace(explainer.network.config, provenance={"target_method": "lime"})
     assert explainer.explain(TEXT).meaning.startswith("How high the method lime would score the word")
+
+
+def test_where_an_explainer_has_two_outputs_the_first_names_the_second_on_every_front():
+    classifier = tiny_classifier()
+    both = Explainer(classifier, tiny_network(classifier, find_method("expnet_used")))
+    for name, shown in fronts(both, "expnet_gradient"):
+        assert shown.count(OTHER_OUTPUT) == 1, name
+    assert OTHER_OUTPUT not in both.explain(TEXT, method="expnet_used").meaning
+    assert OTHER_OUTPUT not in tiny_explainer(classifier).explain(TEXT).meaning
 
 
 def fronts(explainer, method):

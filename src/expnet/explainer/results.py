@@ -6,7 +6,7 @@ from typing import Any
 from expnet._version import __version__
 from expnet.explainer.asking import Call
 from expnet.explainer.scoring import Scored
-from expnet.explanation.meaning import meaning
+from expnet.explanation.meaning import OTHER_OUTPUT, meaning
 from expnet.explanation.result import Explanation, Word, scored
 from expnet.model.classifier import Classifier
 from expnet.model.prediction import Prediction
@@ -99,13 +99,14 @@ def _uses_target(classifier: Classifier, call: Call) -> bool:
 
 
 def _meaning(classifier: Classifier, call: Call, network: ExpNet | None) -> str:
-    return meaning(
+    said = meaning(
         measured_by(network.config.provenance) if network is not None and call.marks else call.method.measures,
         signed=call.method.signed,
         uses_target=_uses_target(classifier, call),
         kind=classifier.kind,
         classes=len(classifier.labels),
     )
+    return f"{said} {OTHER_OUTPUT}" if network is not None and call.marks and network.config.used else said
 
 
 def _provenance(classifier: Classifier, call: Call, name: str) -> dict[str, str]:

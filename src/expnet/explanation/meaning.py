@@ -7,6 +7,8 @@ from expnet.text.labels import OutputKind
 MARKED = "How likely people would mark the word as the reason"
 # What the second output of an ExpNet measures.
 USED = "How much the classifier depends on the word, as learned from its answers without random words"
+# What follows the sentence on the first output of an ExpNet that has both.
+OTHER_OUTPUT = "What the classifier itself depends on is this explainer's second output, the method expnet_used."
 UNCHECKED = "The explainer was not checked on this classifier."
 
 
