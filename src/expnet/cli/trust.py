@@ -83,5 +83,4 @@ def _print(check: "TrustCheck") -> None:
 
 
 def _cell(figure: "Estimate | None") -> str:
-    # A narrow terminal folds between figure and interval, not within the interval.
-    return "" if figure is None else f"{figure.mean:.2f} [{figure.low:.2f},\N{NO-BREAK SPACE}{figure.high:.2f}]"
+    return "" if figure is None else f"{figure.mean:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
