@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
@@ -98,7 +98,8 @@ def watched(command: list[str]) -> dict[str, float]:
         assert process.stdout is not None
         child = json.loads(process.stdout.read().splitlines()[-1])
     whole = {"whole": time.perf_counter() - start, "memory": most}
-    return {"processor": sum(worked.values())} | child | whole
+    figures: dict[str, float] = {"processor": sum(worked.values())} | child | whole
+    return figures
 
 
 def tree(number: int) -> list[psutil.Process]:
@@ -166,7 +167,8 @@ class Labels:
     def __init__(self, model: str) -> None:
         torch.set_num_threads(1)
         classifier = expnet.load(model, device="cpu").classifier
-        self.pipeline: Any = pipeline("text-classification", model=classifier.model, tokenizer=classifier.tokenizer)
+        loaded, tokenizer = classifier.model, classifier.tokenizer
+        self.pipeline: Any = pipeline("text-classification", model=loaded, tokenizer=tokenizer)  # type: ignore[call-overload]
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         texts = list(map(str, batch["text"]))
