@@ -141,14 +141,14 @@ def overhead(measured: dict[str, Any]) -> str:
     settings, rows = measured["settings"], measured["rows"]
     versions = ", ".join(f"{name} {value}" for name, value in settings["versions"].items())
     lines = [
-        f"{settings['model']}, {settings['device']}, {settings['threads']} threads; {versions}. Medians of "
-        f"{measured['rounds']} rounds, in milliseconds.",
+        f"{settings['model']}, {settings['device']}, threads: {settings['threads']}; {versions}. Medians of "
+        f"{measured['rounds']} rounds, in milliseconds{' of the processor' * (measured['clock'] == 'processor')}.",
         "",
         "| | " + " | ".join(f"{row['batch']} × {row['tokens']}" for row in rows) + " |",
         "|---|" + "---|" * len(rows),
     ]
     for name in rows[0]["ms"]:
-        lines.append(f"| {name} | " + " | ".join(f"{row['ms'][name]:.1f}" for row in rows) + " |")
+        lines.append(f"| {name} | " + " | ".join(f"{row['ms'][name]:.2f}" for row in rows) + " |")
     return "\n".join(lines)
 
 
