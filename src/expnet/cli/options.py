@@ -116,6 +116,10 @@ AllTargetOption = Annotated[
 AgainstOption = Annotated[
     str | None, typer.Option("--against", help="Class to contrast --target with: why the one rather than the other?")
 ]
+ClassesOption = Annotated[
+    int | None,
+    typer.Option("--classes", min=1, help="With --target all, explain only so many of the most probable classes."),
+]
 TruncateOption = Annotated[
     bool, typer.Option("--truncate", help="Cut long texts instead of reading them in overlapping windows.")
 ]
