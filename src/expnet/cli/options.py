@@ -53,7 +53,7 @@ PromptOption = Annotated[
         "--prompt",
         help="Makes a causal language model a classifier: a .toml or .json file with template and labels, or a text "
         "file with the template alone. It holds {text}, and {pair} for pairs. Or the name of a guard model: "
-        "llama-guard-3, granite-guardian, qwen3guard; with /reply for pairs of message and answer.",
+        "llama-guard-3, granite-guardian, qwen3guard, shieldgemma-hate; with /reply for pairs of message and answer.",
     ),
 ]
 ZeroShotOption = Annotated[
