@@ -83,7 +83,7 @@ _BASE: dict[str, tuple[type[PreTrainedModel], PreTrainedConfig]] = {
     "T5-like": (T5ForSequenceClassification, T5Config(num_decoder_layers=6)),
 }
 _PROMPTED = "Llama-like, prompted"
-_PROMPT = Prompt(template="Review: {text} Is it good or bad? It is", labels={"positive": "good", "negative": "bad"})
+_PROMPT = Prompt(template="Review: {text} Is it good or bad? It is", labels={"positive": " good", "negative": " bad"})
 MODELS = ("ModernBERT-like", "Llama-like", _PROMPTED, *_BASE)
 LENGTHS = (512, 1024, 2048, 4096, 8192)
 SIZES = {
@@ -133,13 +133,13 @@ def prompted(
     """Time explanations beside what the language model alone takes to compare the logits of the labels' words."""
     timings: list[speed.Timing] = []
     tokenizer = explainer.classifier.tokenizer
-    words = tokenizer.convert_tokens_to_ids(list(_PROMPT.labels.values()))
+    words = tokenizer.convert_tokens_to_ids([word.strip() for word in _PROMPT.labels.values()])
 
     def predict(texts: Sequence[str]) -> object:
-        prompts = [_PROMPT.template.format(text=text) for text in texts]
+        prompts = [tokenizer.cls_token + _PROMPT.template.format(text=text) for text in texts]
         inputs = tokenizer(
             prompts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
-        )  # without what a tokenizer puts behind a text
+        )  # and none behind the text
         with torch.inference_mode():
             logits = model(inputs["input_ids"], inputs["attention_mask"], logits_to_keep=1).logits
         return logits[:, -1, words].softmax(-1).tolist()
