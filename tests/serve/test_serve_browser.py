@@ -20,6 +20,7 @@ TEXT = "the good film, another bad one"
 RESULT = "document.querySelector('#result section.expnet')"
 WORDS = "[...document.querySelectorAll('#result .expnet-text span')].map(each => each.textContent)"
 STAYED = "window.stayed === true"
+READY = "document.activeElement.id === 'text'"  # the field gets the focus by itself, a moment after the page is there
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,8 @@ def tab_to(page, reached, *, modifiers=0):
 
 
 def test_the_keyboard_alone_chooses_a_class_and_methods(page):
-    page.type(TEXT)  # the field has the focus
+    page.until(READY)
+    page.type(TEXT)
     tab_to(page, "document.activeElement === document.querySelector('#methods summary')")
     page.press("Enter")  # open the methods
     chosen = "[...document.querySelectorAll('input:checked')].map(each => each.value)"
@@ -291,6 +293,7 @@ def test_a_click_shows_the_heads_of_a_word_and_arrows_lead_to_the_next(page, exp
 def test_without_a_script_a_word_shows_its_heads_on_the_next_page(page, server):
     page.show(375, 800, script=False)
     page.open(server.url)
+    page.until(READY)
     page.type(TEXT)
     page.click("#ask button")
     page.until(RESULT)
