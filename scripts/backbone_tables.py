@@ -18,9 +18,11 @@ _FAITHFUL = "comprehensiveness"
 def tables(rows: Sequence[Row]) -> dict[str, str]:
     """Return the tables of the page by name."""
     plausible = [row for row in main_marks(rows) if not row.sample]
+    shares = [row for row in rows if row.condition.get("marks") == "shares" and not row.sample]
     faithful = [row for row in rows if row.kind == "faithfulness" and not row.sample]
     return {
         "bases": markdown(by_base(plausible, HEADLINE, "average precision")),
+        "bases shares": markdown(by_base(shares, "soft_average_precision", "soft average precision")),
         "bases removal": markdown(by_base(faithful, _FAITHFUL, "comprehensiveness")),
         "bases together": markdown(together([row for row in rows if row.kind == "faithfulness"])),
         "left out": markdown(left_out(plausible)),
@@ -36,10 +38,11 @@ def by_base(rows: Sequence[Row], metric: str, title: str) -> Table:
     """Return the mean over the tasks of each base for every system, the best on average first."""
     # Bases of several tasks first, whatever was measured first.
     places = dict(sorted(group(rows, base_of).items(), key=lambda place: (-_tasks(place[1]), place[0])))
+    several = [base for base, here in places.items() if _tasks(here) > 1] or [*places]
     measured: list[tuple[str, list[float]]] = []
     for name, same in group(rows, system).items():
         figures = [mean_over_tasks(same, base, metric, _tasks(here)) for base, here in places.items()]
-        bases = [figure for figure, base in zip(figures, places, strict=True) if _tasks(places[base]) > 1]
+        bases = [figure for figure, base in zip(figures, places, strict=True) if base in several]
         if all(map(math.isnan, figures)):
             continue  # measured on some tasks of each base only
         measured.append((name, [*figures, math.nan if any(map(math.isnan, bases)) else mean(bases)]))
@@ -49,11 +52,12 @@ def by_base(rows: Sequence[Row], metric: str, title: str) -> Table:
     bold = {(i, j + 1) for i, (_, line) in enumerate(measured) for j, value in enumerate(line) if value == best[j]}
     lines: list[tuple[Cell, ...]] = [(name, *figures) for name, figures in measured]
     tasks = ", ".join(f"{base} {_tasks(here)}" for base, here in places.items())
+    over = "all" if several == [*places] else "bases with several tasks"
     return Table(
         f"Mean {title} by the base of the classifier",
         ("method", *places, "mean of bases"),
         tuple(lines),
-        (f"Tasks: {tasks}. The mean is over bases with several tasks. Bold: the best of each column.",),
+        (f"Tasks: {tasks}. The mean is over {over}. Bold: the best of each column.",),
         frozenset(bold),
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 from on_ring import ROOT, opened
 
 from expnet._version import __version__
-from expnet.benchmark.measure.measures import faithfulness, plausibility
+from expnet.benchmark.measure.measures import Values, faithfulness, plausibility
 from expnet.benchmark.measure.scores import ScoringJob, word_scores
 from expnet.benchmark.plan import TaskPlan
 from expnet.benchmark.prepare.data import draw
@@ -76,6 +76,14 @@ def compared(
     classifier: Classifier, held: Sequence[Record], makers: Mapping[str, Callable[[], ScoringJob]], title: str
 ) -> dict[str, dict[str, list[float]]]:
     """Return for each explainer mean, interval and number of texts of each figure."""
+    by_name = values(classifier, held, makers, title)
+    return {name: {metric: rounded(of_texts[metric]) for metric in METRICS} for name, of_texts in by_name.items()}
+
+
+def values(
+    classifier: Classifier, held: Sequence[Record], makers: Mapping[str, Callable[[], ScoringJob]], title: str
+) -> dict[str, Values]:
+    """Return for each explainer the figures of each text."""
     target = [classifier.target_index(str(record.label)) for record in held]
     scores = {}
     for name, make in makers.items():
@@ -87,8 +95,7 @@ def compared(
     by_name = {}
     for name, text_scores in scores.items():
         plausible = plausibility([s[w] for s, w in zip(text_scores, words, strict=True)], marks, 0.3)
-        values = plausible | faithful[name][0]
-        by_name[name] = {metric: rounded(values[metric]) for metric in METRICS}
+        by_name[name] = plausible | faithful[name][0]
     return by_name
 
 

@@ -2,17 +2,21 @@
 
     python scripts/measure_long.py --models ModernBERT-like Llama-like
     python scripts/measure_long.py --models BERT-base-like --tokens 32 128 512
+    python scripts/measure_long.py --models "Llama-like, prompted" --tokens 64 128 512
     python scripts/measure_long.py --models MPNet-like DeBERTa-v3-like RoFormer-like BART-like T5-like --tokens 128 512
     python scripts/tables.py
 
 A ModernBERT-like encoder, with local layers and global ones, and a Llama-like decoder, both small: 6 layers of 6 heads,
 256 wide; encoders of BERT-base's size, 12 layers of 12 heads, 768 wide; encoder-decoders with 6 layers on each side,
-768 wide (BART) and 512 (T5). What a matrix of tokens × tokens would
+768 wide (BART) and 512 (T5); the decoder again as a language model that answers a prompt, of which the lengths include
+the template. What a matrix of tokens × tokens would
 take grows with their square; what an explanation takes does not.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,6 +28,7 @@ from transformers import (
     DebertaV2Config,
     DebertaV2ForSequenceClassification,
     LlamaConfig,
+    LlamaForCausalLM,
     LlamaForSequenceClassification,
     ModernBertConfig,
     ModernBertForSequenceClassification,
@@ -38,13 +43,14 @@ from transformers import (
 )
 
 import expnet
+from expnet.text.prompts import Prompt
 from expnet.timing import lengths as speed
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "long.json"
 # As published at their base (T5: small) size.
 _BASE: dict[str, tuple[type[PreTrainedModel], PreTrainedConfig]] = {
     "BERT-base-like": (BertForSequenceClassification, BertConfig()),
-    "MPNet-like": (MPNetForSequenceClassification, MPNetConfig()),
+    "MPNet-like": (MPNetForSequenceClassification, MPNetConfig(max_position_embeddings=514)),
     "DeBERTa-v3-like": (
         DebertaV2ForSequenceClassification,
         DebertaV2Config(
@@ -76,7 +82,9 @@ _BASE: dict[str, tuple[type[PreTrainedModel], PreTrainedConfig]] = {
     ),
     "T5-like": (T5ForSequenceClassification, T5Config(num_decoder_layers=6)),
 }
-MODELS = ("ModernBERT-like", "Llama-like", *_BASE)
+_PROMPTED = "Llama-like, prompted"
+_PROMPT = Prompt(template="Review: {text} Is it good or bad? It is", labels={"positive": " good", "negative": " bad"})
+MODELS = ("ModernBERT-like", "Llama-like", _PROMPTED, *_BASE)
 LENGTHS = (512, 1024, 2048, 4096, 8192)
 SIZES = {
     "hidden_size": 252,
@@ -106,15 +114,41 @@ def main() -> None:
     for name in args.models:
         torch.manual_seed(0)
         model = build(name, len(tokenizer)).eval()
-        classifier = expnet.Classifier(model, tokenizer, name=f"{name}, random weights")
+        prompt = _PROMPT if name == _PROMPTED else None
+        classifier = expnet.Classifier(model, tokenizer, name=f"{name}, random weights", prompt=prompt)
         layers, heads = model.config.num_hidden_layers, model.config.num_attention_heads
         config = expnet.ExpNetConfig(architecture=classifier.architecture, layers=layers, heads=heads)
         explainer = expnet.Explainer(classifier, expnet.ExpNet(config))
         batches = speed.sizes([length for length in args.tokens if length <= classifier.max_length])
-        timings = speed.measure(explainer, batches, rounds=args.rounds, methods={"expnet": {}}, progress=True)
+        measure = partial(prompted, model) if prompt else speed.measure
+        timings = measure(explainer, batches, rounds=args.rounds, methods={"expnet": {}}, progress=True)
         reports[name] = speed.report(explainer, timings)
         print(speed.table(reports[name]), flush=True)
         args.output.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
+
+
+def prompted(
+    model: PreTrainedModel, explainer: expnet.Explainer, batches: Sequence[tuple[int, int]], *, rounds: int, **_: object
+) -> list[speed.Timing]:
+    """Time explanations beside what the language model alone takes to compare the logits of the labels' words."""
+    timings: list[speed.Timing] = []
+    tokenizer = explainer.classifier.tokenizer
+    words = tokenizer.convert_tokens_to_ids([word.strip() for word in _PROMPT.labels.values()])
+
+    def predict(texts: Sequence[str]) -> object:
+        prompts = [tokenizer.cls_token + _PROMPT.template.format(text=text) for text in texts]
+        inputs = tokenizer(
+            prompts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
+        )  # and none behind the text
+        with torch.inference_mode():
+            logits = model(inputs["input_ids"], inputs["attention_mask"], logits_to_keep=1).logits
+        return logits[:, -1, words].softmax(-1).tolist()
+
+    for batch, tokens in batches:
+        texts = speed.texts_of_length(explainer, tokens, batch)
+        runs = {speed.BARE: partial(predict, texts), "expnet": partial(explainer.explain, texts)}
+        timings += speed.compared(runs, tokens, batch, rounds, model.device)
+    return timings
 
 
 def build(name: str, vocabulary: int) -> PreTrainedModel:
@@ -124,6 +158,8 @@ def build(name: str, vocabulary: int) -> PreTrainedModel:
         if config.is_encoder_decoder:
             config.decoder_start_token_id = 0
         return kind(config)
+    if name == _PROMPTED:
+        return LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, **SIZES))
     if name == "Llama-like":
         return LlamaForSequenceClassification(LlamaConfig(vocab_size=vocabulary, **SIZES))
     return ModernBertForSequenceClassification(

@@ -4,6 +4,8 @@ python scripts/tables.py
 """
 
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from cost_tables import number
 
 from expnet.benchmark.present import comparison
 from expnet.benchmark.present.summary import HEADLINE, figure, group, main_marks, places, system
-from expnet.benchmark.present.table import Table, markdown
+from expnet.benchmark.present.table import Table, markdown, shown
 from expnet.benchmark.present.tables import all_tables
 from expnet.benchmark.rows import Row, read_rows
 from expnet.demo import FOLDER
@@ -64,10 +66,10 @@ def pages() -> dict[Path, str]:
     tables[ROOT / "docs" / "limits.md"]["elsewhere"] = limits.elsewhere(read("elsewhere"))
     for plan in PLANS:
         tables[ROOT / "docs" / "results.md"] |= benchmark(plan, sections[plan])
-    tables[ROOT / "docs" / "results.md"]["classifiers of the ring"] = fine_tuned("ring")
+    tables[ROOT / "docs" / "results.md"]["classifiers of the ring"] = fine_tuned("ring", rows["ring"])
     tables[ROOT / "docs" / "backbones.md"] = backbone_tables.tables(rows["backbones"]) | {
         "verdicts": backbone_tables.verdicts(read("verdicts")),
-        "classifiers of the backbones": fine_tuned("backbones"),
+        "classifiers of the backbones": fine_tuned("backbones", rows["backbones"]),
     }
     tables[ROOT / "docs" / "research.md"] = {
         "ablation": research_tables.ablation(read("ablation")),
@@ -155,13 +157,22 @@ def benchmark(plan: str, sections: dict[str, list[Table]]) -> dict[str, str]:
     return {f"{plan} {name}": joined(sections[name]) for name in names if name in sections}
 
 
-def fine_tuned(plan: str) -> str:
-    """Return the figures of each fine-tuned classifier of a plan on its development split."""
-    lines = ["| classifier | trained on | with masked words | accuracy | macro-F1 | MCC |", "|---|---|---|---|---|---|"]
+def fine_tuned(plan: str, rows: Sequence[Row]) -> str:
+    """Return the figures of each fine-tuned classifier on its development split, and what random removals change."""
+    header = ("classifier", "trained on", "with masked words", "accuracy", "macro-F1", "MCC", "random words masked")
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    removed = [row for row in rows if row.kind == "faithfulness" and row.method == "random" and not row.sample]
     for name, report in json.loads((ROOT / "benchmarks" / "rows" / "classifiers.json").read_text())[plan].items():
         figures = " | ".join(f"{report['dev_figures'][key]:.3f}" for key in ("accuracy", "macro_f1", "mcc"))
         masked = f"{share:.0%}" if (share := report["config"].get("mask_robust", 0)) else "none"
-        lines.append(f"| {name.rsplit('-', 1)[0]} | {report['train']} texts | {masked} | {figures} |")
+        task, seed, _ = name.rsplit("-", 2)
+        here = [  # classifiers of a task are counted as their seeds are
+            row
+            for row in removed
+            if re.sub("[ /]", "-", row.classifier) == task and str(row.condition["classifier"]) == seed
+        ]
+        change = shown(figure(here, "comprehensiveness")) if here else "–"
+        lines.append(f"| {task}-{seed} | {report['train']} texts | {masked} | {figures} | {change} |")
     return "\n".join(lines)
 
 

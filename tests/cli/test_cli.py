@@ -460,3 +460,21 @@ class TestMethods:
         narrow = run("methods")
         assert all(f"{method.name} " in narrow for method in expnet.list_methods())
         assert "arXiv" not in narrow
+
+
+def test_weights_of_heads_are_learned_into_the_file_that_the_method_reads(folders, tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("the good film\nbad one, another bad one\n")
+    told = run("head-weights", folders[1], texts, tmp_path / "weights.txt", "--masks", 8)
+    assert f"--option weights={tmp_path / 'weights.txt'}" in told
+    classifier = expnet.load(folders[1]).classifier
+    learned = expnet.learn_head_weights(classifier, texts.read_text().splitlines(), masks=8)
+    assert [float(line) for line in (tmp_path / "weights.txt").read_text().splitlines()] == pytest.approx(learned)
+    option = ["--method", "attribution_with_attention", "--option", f"weights={tmp_path / 'weights.txt'}"]
+    shown = json.loads(run("explain", "the good film", "--model", folders[1], *option, "--format", "json"))
+    direct = expnet.Explainer(classifier).explain(
+        "the good film", method="attribution_with_attention", options={"weights": learned}
+    )
+    assert [word["score"] for word in shown["words"]] == pytest.approx([word.score for word in direct.words], abs=1e-5)
+    with pytest.raises(InputError, match="does not exist; create it"):
+        run("head-weights", folders[1], texts, tmp_path / "nowhere" / "weights.txt")

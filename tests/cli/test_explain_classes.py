@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -75,7 +76,7 @@ def test_what_does_not_go_together_is_refused_before_anything_is_loaded(asked, m
         run("explain", TEXT, "--model", "no such model", *asked)
 
 
-def test_files_take_a_contrast_and_say_why_they_refuse_all_classes(folders, tmp_path):
+def test_files_take_a_contrast(folders, tmp_path):
     source = write_lines(
         tmp_path / "in.jsonl", [{"text": TEXT, "class": 2}, {"text": "bad", "class": 1}, {"text": "a"}]
     )
@@ -87,10 +88,27 @@ def test_files_take_a_contrast_and_say_why_they_refuse_all_classes(folders, tmp_
     explainer = expnet.load(folders[1], explainer=folders[3])
     direct = explainer.explain(TEXT, target=2, against=1, method="saliency")
     assert rows[0]["scores"] == pytest.approx([word.score for word in direct.words], abs=1e-5)
-    with pytest.raises(InputError, match="A row holds one explanation"):
-        run(*given, "--target", "all")
     with pytest.raises(InputError, match=r"to contrast with '1', got neither"):
         run(*given, "--against", "1")
+
+
+def test_a_row_of_a_file_holds_the_predicted_class_and_all_of_them_ranked(folders, tmp_path):
+    source = write_lines(tmp_path / "in.jsonl", [{"text": TEXT}, {"text": None}, {"text": "bad"}])
+    given = ["explain-file", source, tmp_path / "out", *folders, "--method", "saliency", "--prefix", "x_"]
+    run(*given, "--target", "all", "--classes", "2")
+    row, missing, _ = read(tmp_path / "out")
+    explainer = expnet.load(folders[1], explainer=folders[3])
+    ranked = explainer.explain(TEXT, target="all", classes=2, method="saliency")
+    assert [one["label"] for one in row["x_classes"]] == [one.label for one in ranked]
+    for one, direct in zip(row["x_classes"], ranked, strict=True):
+        assert one["probability"] == pytest.approx(direct.probability, abs=1e-6)
+        assert one["scores"] == pytest.approx([word.score for word in direct.words], abs=1e-5)
+    assert row["x_classes"][0]["scores"] == row["x_scores"] != row["x_classes"][1]["scores"]
+    assert (row["x_label"], missing["x_status"], missing["x_classes"]) == (ranked[0].label, "missing", None)
+    frame = expnet.explain_frame(explainer, pd.DataFrame({"text": [TEXT]}), method="saliency", target="all", classes=2)
+    assert frame.classes[0][1]["scores"] == pytest.approx(row["x_classes"][1]["scores"], abs=1e-5)
+    with pytest.raises(InputError, match="classes is 2, which the target 'all' needs; the target is '1'"):
+        run(*given, "--target", "1", "--classes", "2")
 
 
 def test_a_record_holds_the_contrast_and_can_be_verified(folders, tmp_path):

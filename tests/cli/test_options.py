@@ -24,6 +24,7 @@ LOADING = {  # commands that load a classifier, with what they need to be called
     "serve": [],
     "doctor": ["demo/sentiment"],
     "trust": ["demo/sentiment", "texts.txt"],
+    "head-weights": ["demo/sentiment", "texts.txt", "weights.txt"],
     "studio": ["demo/sentiment", "texts.txt", "--marks", "marks.jsonl"],
     "audit decision": ["text"],
     "audit file": ["out", "--model", "demo/sentiment"],

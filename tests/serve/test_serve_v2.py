@@ -126,6 +126,21 @@ def test_explaining_gives_the_words_of_all_texts_and_says_whose_they_are(client,
     assert [Explanation.from_json(one).text for one in got["explanations"]] == TEXTS
 
 
+def test_explaining_every_class_gives_a_column_for_each(explainer):
+    asked = {"method": "saliency", "target": "all", "classes": 2}
+    with TestClient(create_app({"tiny": explainer})) as client:  # with room for two classes of two texts
+        answer = client.post(EXPLAIN, json={"inputs": [tensor(*TEXTS)], "parameters": asked})
+    got, shapes = outputs(answer), {output["name"]: output["shape"] for output in answer.json()["outputs"]}
+    direct = explainer.explain(list(map(Text.of, TEXTS)), method="saliency", target="all", classes=2)
+    words = sum(len(ranked[0].words) for ranked in direct)
+    assert (shapes["label"], shapes["explanations"], shapes["scores"]) == ([2, 2], [2, 2], [words, 2])
+    assert shapes["words"] == shapes["instances"] == [words]
+    assert got["label"] == [one.label for ranked in direct for one in ranked]
+    of_second = [word.score for ranked in direct for word in ranked[1].words]
+    assert got["scores"][1::2] == pytest.approx(of_second, abs=1e-6)
+    assert got["scores"][::2] != pytest.approx(of_second, abs=1e-3)
+
+
 def test_a_regression_gives_values(explainer):
     regression = tiny_explainer(tiny_classifier(num_labels=1, problem_type="regression"))
     with TestClient(create_app({"tiny": regression})) as client:
@@ -206,10 +221,12 @@ def test_what_is_wrong_with_a_request_is_said_and_where(client, path, asked, rea
         ({"method": "none"}, "none"),
         ({"seed": "1"}, "parameters.seed: Input should be a valid integer"),
         ({"seed": -1}, "parameters.seed: Input should be greater than or equal to 0"),
-        ({"target": "all"}, "parameters.target: 'all' gives lists of explanations: ask :explain of V1 for them."),
+        ({"target": "all", "against": "LABEL_0"}, "each class by itself"),
+        ({"target": "all", "classes": 0}, "parameters.classes: Input should be greater than or equal to 1"),
         ({"target": "LABEL_9"}, "LABEL_9"),
         ({"target": 1.5}, "parameters.target"),
-        ({"classes": 2}, "parameters: 'classes' is not known; there are method, target, against, seed, truncate"),
+        ({"classes": 2}, "classes=2 says how many classes target='all' explains"),
+        ({"class": 2}, "parameters: 'class' is not known; there are method, target, against, classes, seed, truncate"),
         ({"instances": "a"}, "parameters: 'instances' is not known"),
         ({"options": "a"}, "parameters: 'options' is not known"),
         ({"method": "lime", "option.sample": 3}, "samples"),

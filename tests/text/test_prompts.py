@@ -1,6 +1,7 @@
 """Prompts are read strictly, and texts are tokenized in them as the whole prompt is."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,21 @@ def test_a_guard_model_is_prompted_by_its_name(name):
     assert reply.labels == alone.labels
     with pytest.raises(InputError, match="has labels already"):
         as_prompt(name, LABELS)
+
+
+@pytest.mark.parametrize("policy", ["dangerous", "harassment", "hate", "sexual"])
+def test_a_guard_model_of_one_policy_at_a_time_has_a_template_for_each(policy):
+    """As its makers document them: the message alone by what a prompt must not contain, or with the answer to it."""
+    alone, reply = as_prompt(f"shieldgemma-{policy}"), as_prompt(f"shieldgemma-{policy}/reply")
+    assert (alone.chat, alone.pairs, reply.chat, reply.pairs) == (False, False, False, True)
+    assert "<start_of_turn>\nHuman Question: {text}\n<end_of_turn>\n\nOur safety principle" in alone.template
+    assert "<start_of_turn>\nChatbot Response: {pair}\n<end_of_turn>\n\nOur safety principle" in reply.template
+    assert f'* "No {policy[:3].capitalize()}' in alone.template
+    assert "The prompt shall not contain or seek generation of content that" in alone.template
+    assert "The chatbot shall not generate content that" in reply.template
+    for prompt in (alone, reply):
+        assert not {"POLICY", "RULE"} & set(re.findall("[A-Z]{4,}", prompt.template))
+        assert prompt.labels == {"violation": "Yes", "no violation": "No"}
 
 
 def test_a_guard_model_that_is_not_known_is_no_file_either():

@@ -19,11 +19,15 @@ OK, FAILED = "ok", "failed"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a row: its explanation, or a status other than "ok" and the reason."""
+    """What became of a row: its explanation, or a status other than "ok" and the reason.
+
+    Where every class is explained, `classes` are their explanations, the most probable first, which is `explanation`.
+    """
 
     status: str
     error: str | None = None
     explanation: Explanation | None = None
+    classes: Sequence[Explanation] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +63,40 @@ def added_columns(kind: OutputKind) -> tuple[AddedColumn, ...]:
     )
 
 
-def added_fields(prefix: str, kind: OutputKind) -> list[pa.Field]:
+def added_fields(prefix: str, kind: OutputKind, *, every: bool = False) -> list[pa.Field]:
     """Return names and types of the columns that are added.
 
     Args:
         prefix: Before each name.
         kind: What the model says.
+        every: Whether every class is explained: then a column `classes` is added, too.
     """
-    return [pa.field(prefix + column.name, column.type) for column in added_columns(kind)]
+    return [pa.field(prefix + column.name, column.type) for column in _columns(kind, every)]
 
 
-def added_table(outcomes: Sequence[Outcome], prefix: str, kind: OutputKind) -> pa.Table:
+def added_table(outcomes: Sequence[Outcome], prefix: str, kind: OutputKind, *, every: bool = False) -> pa.Table:
     """Return the added columns for some rows, without the columns of the input."""
-    arrays = [pa.array(map(column.value, outcomes), column.type) for column in added_columns(kind)]
-    return pa.table(arrays, schema=pa.schema(added_fields(prefix, kind)))
+    arrays = [pa.array(map(column.value, outcomes), column.type) for column in _columns(kind, every)]
+    return pa.table(arrays, schema=pa.schema(added_fields(prefix, kind, every=every)))
+
+
+def _columns(kind: OutputKind, every: bool) -> list[AddedColumn]:
+    return [*added_columns(kind), *([_CLASSES] if every else [])]
+
+
+def _ranked(explanations: Sequence[Explanation]) -> list[dict[str, Any]]:
+    return [
+        {"label": one.label, "probability": one.output, "scores": [word.score for word in one.words]}
+        for one in explanations
+    ]
+
+
+# Of each class, the most probable first, the scores of `words`.
+_CLASSES = AddedColumn(
+    "classes",
+    pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float32()), ("scores", pa.list_(pa.float32()))])),
+    lambda outcome: _ranked(outcome.classes) if outcome.classes else None,
+)
 
 
 def _explained(value: Callable[[Explanation], Any]) -> Callable[[Outcome], Any]:

@@ -42,7 +42,9 @@ class Work:
         chunk = reader.read(number)
         outcomes = explain_rows(explainer, chunk, self.settings)
         counts = Counter(outcome.status for outcome in outcomes)
-        table = to_table(chunk.table, outcomes, self.settings.prefix, explainer.classifier.kind)
+        table = to_table(
+            chunk.table, outcomes, self.settings.prefix, explainer.classifier.kind, every=self.settings.every
+        )
         write_shard(shard_path(self.output, number), table, {**self.about(number), "statuses": dict(counts)})
         return counts
 

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -50,7 +50,9 @@ def check_columns(names: Sequence[Hashable], settings: Settings, kind: OutputKin
         if name not in names:
             hint = did_you_mean(name, names)
             raise InputError(f"There is no column {name!r}.{hint} Columns: {', '.join(map(str, names))}.")
-    if taken := [field.name for field in added_fields(settings.prefix, kind) if field.name in names]:
+    if taken := [
+        field.name for field in added_fields(settings.prefix, kind, every=settings.every) if field.name in names
+    ]:
         raise InputError(
             f"The input has columns that are to be added: {', '.join(taken)}. Choose a prefix for the added ones: "
             "--prefix expnet_ on the command line, prefix='expnet_' in Python."
@@ -70,7 +72,7 @@ def explain_sample(explainer: Explainer, settings: Settings) -> Explanation:
     failures: list[Exception] = []
     for text in _SAMPLES:
         try:
-            return _explained(explainer, [explainer.classifier.example(text)], target, settings)[0]
+            return _explained(explainer, [explainer.classifier.example(text)], target, settings)[0][0]
         except Exception as error:
             if isinstance(error, ExpnetError) and not isinstance(error, NonFiniteError):
                 raise
@@ -112,9 +114,11 @@ def explain_rows(explainer: Explainer, chunk: Chunk, settings: Settings) -> list
     return [outcomes[row] for row in range(chunk.table.num_rows)]
 
 
-def to_table(table: pa.Table, outcomes: Sequence[Outcome], prefix: str, kind: OutputKind) -> pa.Table:
+def to_table(
+    table: pa.Table, outcomes: Sequence[Outcome], prefix: str, kind: OutputKind, *, every: bool = False
+) -> pa.Table:
     """Return the table with the columns that are added."""
-    added = added_table(outcomes, prefix, kind)
+    added = added_table(outcomes, prefix, kind, every=every)
     for field, column in zip(added.schema, added.columns, strict=True):
         table = table.append_column(field, column)
     return table
@@ -124,7 +128,7 @@ def to_table(table: pa.Table, outcomes: Sequence[Outcome], prefix: str, kind: Ou
 class _ReadableRow:
     row: int
     text: Text
-    target: int | None
+    target: int | Literal["all"] | None
 
 
 def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> _ReadableRow | Outcome:
@@ -142,8 +146,11 @@ def _admit(explainer: Explainer, chunk: Chunk, row: int, settings: Settings) -> 
         limit = f"max_characters, {settings.max_characters:,}"
         return Outcome("too long", f"{count:,} characters are more than {limit}: split the text, or raise the limit.")
     try:
-        wanted = explainer.classifier.output_index(None if target is None else as_target(target))
-        asked_classes(explainer.classifier, wanted, against=settings.against)
+        if settings.every:
+            wanted: int | Literal["all"] | None = "all"
+        else:
+            wanted = explainer.classifier.output_index(None if target is None else as_target(target))
+        asked_classes(explainer.classifier, wanted, against=settings.against, classes=settings.classes)
     except InputError as error:
         return Outcome("unknown target", str(error))
     try:
@@ -156,24 +163,21 @@ def _explain(explainer: Explainer, requests: Sequence[_ReadableRow], settings: S
     """Explain rows together; on any error, bisect until it belongs to a single row."""
 
     def run(part: Sequence[_ReadableRow]) -> list[Outcome]:
-        explanations = _explained(explainer, [request.text for request in part], part[0].target, settings)
-        return [Outcome(OK, explanation=explanation) for explanation in explanations]
+        explained = _explained(explainer, [request.text for request in part], part[0].target, settings)
+        return [Outcome(OK, explanation=ranked[0], classes=ranked) for ranked in explained]
 
     return bisect_on_error(run, requests, splits=lambda _: True, alone=lambda _, error: _failed(error))
 
 
 def _explained(
     explainer: Explainer, texts: Sequence[Text], target: str | int | None, settings: Settings
-) -> list[Explanation]:
-    return explainer.explain(
-        texts,
-        method=settings.method,
-        options=settings.options,
-        seed=settings.seed,
-        target=target,
-        against=settings.against,
-        truncate=settings.truncate,
-    )
+) -> list[list[Explanation]]:
+    """Return the explanations of each text: of one class, or of every class, the most probable first."""
+    asked: dict[str, Any] = {name: getattr(settings, name) for name in ("method", "options", "seed", "truncate")}
+    if settings.every:
+        return explainer.explain(texts, target="all", classes=settings.classes, **asked)
+    explanations = explainer.explain(texts, target=target, against=settings.against, **asked)
+    return [[explanation] for explanation in explanations]
 
 
 def _failed(error: Exception) -> Outcome:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from expnet.errors import InputError
-from expnet.text.labels import as_one_target, as_target
+from expnet.text.labels import ALL, as_target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,10 +16,11 @@ class Settings:
         text: Column of the texts; a name, or in a frame whatever its column is called.
         pair: Column of the second texts, or None; a row whose pair is null is a single text.
         target_column: Column with the class to explain, by name or index; where it is null, the predicted one.
-        target: Class to explain in every row; not together with `target_column`, and not "all": a row has columns for
-            one explanation.
+        target: Class to explain in every row; not together with `target_column`. "all" explains every class: the
+            columns are those of the predicted one, and one more, `classes`, has the scores of all.
         against: Class to contrast the target, or that of the column, with; where the row's own class is the same, or
             none is named, the row has the status "unknown target".
+        classes: With the target "all", how many of the most probable classes are explained.
         method: Name of the attribution method.
         options: Its options.
         seed: For stochastic methods.
@@ -34,6 +35,7 @@ class Settings:
     target_column: Hashable | None = None
     target: str | int | None = None
     against: str | int | None = None
+    classes: int | None = None
     method: str = "expnet"
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
@@ -44,7 +46,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         # Plain, because settings are written to files.
-        object.__setattr__(self, "target", as_one_target(self.target, holder="A row"))
+        object.__setattr__(self, "target", None if self.target is None else as_target(self.target))
         object.__setattr__(self, "against", None if self.against is None else as_target(self.against))
         if self.against is not None and self.target is None and self.target_column is None:
             raise InputError(
@@ -52,9 +54,18 @@ class Settings:
             )
         if self.target is not None and self.target_column is not None:
             raise InputError("Expected a target for all rows or a column of targets, got both.")
+        if self.classes is not None and not self.every:
+            raise InputError(
+                f"classes is {self.classes!r}, which the target 'all' needs; the target is {self.target!r}."
+            )
         for name in ("max_characters", "shard_rows"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, expected 1 or more.")
+
+    @property
+    def every(self) -> bool:
+        """Whether every class is explained."""
+        return self.target == ALL
 
     @property
     def columns(self) -> tuple[Hashable, ...]:

@@ -16,6 +16,7 @@ from expnet.cli import (
     export,
     finetune,
     fit,
+    head_weights,
     methods,
     report,
     serve,
@@ -51,6 +52,7 @@ app.command("doctor")(doctor.doctor)
 app.command("fit")(fit.fit)
 app.command("adapt")(adapt.adapt)
 app.command("trust")(trust.trust)
+app.command("head-weights")(head_weights.head_weights)
 app.command("finetune")(finetune.finetune)
 app.command("benchmark")(benchmark.benchmark)
 app.command("export")(export.export)

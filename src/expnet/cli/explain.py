@@ -39,9 +39,7 @@ def explain(
     seed: options.SeedOption = 0,
     target: options.AllTargetOption = None,
     against: options.AgainstOption = None,
-    classes: Annotated[
-        int | None, typer.Option(min=1, help="With --target all, explain only so many of the most probable classes.")
-    ] = None,
+    classes: options.ClassesOption = None,
     heads: Annotated[
         str | None,
         typer.Option(

@@ -40,8 +40,9 @@ def explain_file(
     target_column: Annotated[
         str | None, typer.Option(help="Column that holds each row's class to explain, by name or index.")
     ] = None,
-    target: options.TargetOption = None,
+    target: options.AllTargetOption = None,
     against: options.AgainstOption = None,
+    classes: options.ClassesOption = None,
     method: options.MethodOption = "expnet",
     option: options.MethodSettingsOption = None,
     seed: options.SeedOption = 0,
@@ -89,6 +90,7 @@ def explain_file(
         target_column=target_column,
         target=target,
         against=against,
+        classes=classes,
         method=name,
         options=method_options,
         seed=seed,

@@ -53,7 +53,7 @@ PromptOption = Annotated[
         "--prompt",
         help="Makes a causal language model a classifier: a .toml or .json file with template and labels, or a text "
         "file with the template alone. It holds {text}, and {pair} for pairs. Or the name of a guard model: "
-        "llama-guard-3, granite-guardian, qwen3guard; with /reply for pairs of message and answer.",
+        "llama-guard-3, granite-guardian, qwen3guard, shieldgemma-hate; with /reply for pairs of message and answer.",
     ),
 ]
 ZeroShotOption = Annotated[
@@ -115,6 +115,10 @@ AllTargetOption = Annotated[
 ]
 AgainstOption = Annotated[
     str | None, typer.Option("--against", help="Class to contrast --target with: why the one rather than the other?")
+]
+ClassesOption = Annotated[
+    int | None,
+    typer.Option("--classes", min=1, help="With --target all, explain only so many of the most probable classes."),
 ]
 TruncateOption = Annotated[
     bool, typer.Option("--truncate", help="Cut long texts instead of reading them in overlapping windows.")

@@ -67,7 +67,8 @@ def explain_table(
     for start in track(range(0, max(1, len(rows)), _ROWS), "explaining", show=progress):  # of no rows, too
         part = rows.slice(start, _ROWS)
         cells = {name: part.column(name).to_pylist() for name in settings.columns}
-        parts.append(added_table(explain_rows(explainer, Chunk(part, cells, {}), settings), settings.prefix, kind))
+        outcomes = explain_rows(explainer, Chunk(part, cells, {}), settings)
+        parts.append(added_table(outcomes, settings.prefix, kind, every=settings.every))
     for field, column in zip(parts[0].schema, pa.concat_tables(parts).columns, strict=True):
         rows = rows.append_column(field, column)
     return rows

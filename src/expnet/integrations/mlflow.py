@@ -118,7 +118,8 @@ def _signature(settings: Settings, kind: OutputKind) -> ModelSignature:
         ColSpec(DataType.string, str(name), required=name == settings.text) for name in settings.columns
     ]
     outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(column_type(field.type), field.name, required=False) for field in added_fields(settings.prefix, kind)
+        ColSpec(column_type(field.type), field.name, required=False)
+        for field in added_fields(settings.prefix, kind, every=settings.every)
     ]
     return ModelSignature(Schema(inputs), Schema(outputs))
 
@@ -155,9 +156,7 @@ class _PyfuncModel:
             for name, value in self._config.items()
         }
         explained = explain_frame(self._explainer, frame, **given)
-        return explained[
-            [field.name for field in added_fields(self._config["prefix"], self._explainer.classifier.kind)]
-        ]
+        return explained[[name for name in explained.columns if name not in frame.columns]]
 
 
 def load_pyfunc(path: str, model_config: dict[str, Any]) -> _PyfuncModel:

@@ -25,6 +25,7 @@ def explain_frame(
     target: str | int | None = None,
     target_column: Hashable | None = None,
     against: str | int | None = None,
+    classes: int | None = None,
     method: str = "expnet",
     options: Mapping[str, Any] = MappingProxyType({}),
     seed: int = 0,
@@ -43,9 +44,11 @@ def explain_frame(
         text: Column of the texts, as `frame.columns` has it: a name, a number in a frame without a header, a tuple
             where columns have several levels.
         pair: Column of the second texts; where it is missing, the row is a single text.
-        target: Class to explain in every row, by name or index; by default each text's predicted class.
+        target: Class to explain in every row, by name or index; by default each text's predicted class. "all" explains
+            every class, in one column more, `classes`.
         target_column: Column with the class to explain, by name or index; where it is missing, the predicted one.
         against: Class to contrast the target, or that of the column, with.
+        classes: With the target "all", how many of the most probable classes are explained.
         method: Name of the attribution method.
         options: Its options.
         seed: For stochastic methods. A row's scores depend on it, not on the other rows.
@@ -83,6 +86,7 @@ def explain_frame(
         target=target,
         target_column=target_column,
         against=against,
+        classes=classes,
         method=method,
         options=options,
         seed=seed,
@@ -124,7 +128,9 @@ def _added(explainer: Explainer, part: "pd.DataFrame", settings: "Settings") -> 
     columns = list(part.columns)
     cells = {name: _cells(part.iloc[:, columns.index(name)]) for name in settings.columns}
     outcomes = explain_rows(explainer, Chunk(rows, cells, {}), settings)
-    added: pd.DataFrame = added_table(outcomes, settings.prefix, explainer.classifier.kind).to_pandas()
+    added: pd.DataFrame = added_table(
+        outcomes, settings.prefix, explainer.classifier.kind, every=settings.every
+    ).to_pandas()
     return added
 
 

@@ -12,11 +12,11 @@ from expnet.errors import RefusedError, did_you_mean
 from expnet.explanation.result import Explanation
 from expnet.serve.schema import ExplainRequest, StrictModel
 from expnet.serve.tasks import Explain, Predict
-from expnet.text.labels import ALL, OutputKind
+from expnet.text.labels import OutputKind
 from expnet.web.limits import Item
 
 Parameters = dict[str, str | int | float | bool]
-_EXPLAINED = ("method", "target", "against", "seed", "truncate")
+_EXPLAINED = ("method", "target", "against", "classes", "seed", "truncate")
 _OPTION = "option."  # what stands before the name of a method's option: parameters hold no objects
 EXPLAINED = ("label", "words", "scores", "instances", "starts", "ends", "segments", "explanations")
 # Some clients say that strings are strings, or that answers may be binary.
@@ -129,7 +129,7 @@ class InferRequest(StrictModel):
 
 
 class ExplainTensors(InferRequest):
-    """Texts to explain: parameters are method, target, against, seed, truncate, and option.NAME."""
+    """Texts to explain: parameters are method, target, against, classes, seed, truncate, and option.NAME."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -144,14 +144,12 @@ class ExplainTensors(InferRequest):
         """Return what is to be done with them, as `ExplainRequest.task`.
 
         Raises:
-            RefusedError: If a parameter is not known, or every class is asked for.
+            RefusedError: If a parameter is not known.
             RequestValidationError: If one is of another type or range.
         """
         options = {name: value for name, value in self.parameters.items() if name.startswith(_OPTION)}
         given = {name: value for name, value in self.parameters.items() if name not in (*options, *_IGNORED)}
         _known(given, _EXPLAINED, "parameters")
-        if given.get("target") == ALL:
-            raise _refusal(f"parameters.target: {ALL!r} gives lists of explanations: ask :explain of V1 for them")
         named = {name.removeprefix(_OPTION): value for name, value in options.items()}
         try:
             asked = ExplainRequest.model_validate({"instances": [""], "options": named, **given})
@@ -211,18 +209,28 @@ def predicted(labels: Sequence[str], kind: OutputKind, predictions: Sequence[dic
     return [label, numbers, _tensor("classes", "BYTES", list(labels))]
 
 
-def explained(explanations: Sequence[Explanation]) -> list[dict[str, Any]]:
-    """Return explanations as tensors, named as in `EXPLAINED`; "instances" says whose each of all texts' words is."""
-    words = [(place, word) for place, explanation in enumerate(explanations) for word in explanation.words]
+def explained(explanations: Sequence[Explanation] | Sequence[Sequence[Explanation]]) -> list[dict[str, Any]]:
+    """Return explanations as tensors, named as in `EXPLAINED`; "instances" says whose each of all texts' words is.
+
+    Where there are several explanations of each text, of its classes, "label", "explanations" and "scores" have a
+    column for each.
+    """
+    texts = [[one] if isinstance(one, Explanation) else list(one) for one in explanations]
+    several = [] if isinstance(explanations[0], Explanation) else [len(texts[0])]
+    words = [(place, word) for place, ranked in enumerate(texts) for word in ranked[0].words]
+    scores = [
+        word.score for ranked in texts for same in zip(*(one.words for one in ranked), strict=True) for word in same
+    ]
+    ranks = list(chain.from_iterable(texts))
     return [
-        _tensor("label", "BYTES", [explanation.label for explanation in explanations]),
+        _tensor("label", "BYTES", [one.label for one in ranks], [len(texts), *several]),
         _tensor("words", "BYTES", [word.text for _, word in words]),
-        _tensor("scores", "FP32", [word.score for _, word in words]),
+        _tensor("scores", "FP32", scores, [len(words), *several]),
         _tensor("instances", "INT32", [place for place, _ in words]),
         _tensor("starts", "INT32", [word.start for _, word in words]),
         _tensor("ends", "INT32", [word.end for _, word in words]),
         _tensor("segments", "INT32", [word.segment for _, word in words]),
-        _tensor("explanations", "BYTES", [explanation.to_json() for explanation in explanations]),
+        _tensor("explanations", "BYTES", [one.to_json() for one in ranks], [len(texts), *several]),
     ]
 
 

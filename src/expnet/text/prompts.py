@@ -163,14 +163,23 @@ def as_prompt(
 def guards() -> dict[str, Prompt]:
     """Return prompts of well-known guard models by name: for a user's message and, with "/reply", for the answer to it.
 
-    They use the chat template of the model's tokenizer, which holds its policy; a reply is the second text of a pair.
+    They use the chat template of the model's tokenizer, which holds its policy, or a template for each policy, named
+    behind the model, as in "shieldgemma-hate". A reply is the second text of a pair.
     """
-    table = tomllib.loads(_GUARDS.read_text(encoding="utf-8"))
-    return {
-        name + suffix: Prompt(template="{text}", labels=guard["labels"], chat=True, reply=reply)
-        for name, guard in table.items()
-        for suffix, reply in (("", None), ("/reply", "{pair}"))
-    }
+    return dict(_guards(tomllib.loads(_GUARDS.read_text(encoding="utf-8"))))
+
+
+def _guards(table: Mapping[str, Any]) -> Iterator[tuple[str, Prompt]]:
+    for name, guard in table.items():
+        labels = guard["labels"]
+        if "policies" not in guard:
+            yield name, Prompt(template="{text}", labels=labels, chat=True)
+            yield f"{name}/reply", Prompt(template="{text}", labels=labels, chat=True, reply="{pair}")
+        for policy, (title, rule) in guard.get("policies", {}).items():
+            for suffix in ("message", "reply"):
+                template = guard[suffix].replace("POLICY", title).replace("RULE", rule)
+                of_reply = "/reply" if suffix == "reply" else ""
+                yield f"{name}-{policy}{of_reply}", Prompt(template=template, labels=labels)
 
 
 def saved_prompt(folder: str | Path | None) -> Prompt | ZeroShot | None:
