@@ -41,6 +41,22 @@ def front(measured: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def starts(measured: dict[str, Any]) -> str:
+    """Return agreement and faithfulness after so many marks, from a start without and with removals, and the gains."""
+    lines = [
+        "| classifier | tier, marks | teacher | and removals | gain in average precision | in comprehensiveness |",
+        "|---|---|---|---|---|---|",
+    ]
+    for classifier, tiers in measured["classifiers"].items():
+        for tier, numbers in tiers.items():
+            for marks, (alone, removals, gain) in ((marks, of.values()) for marks, of in numbers.items()):
+                cells = [" / ".join(f"{value[0]:.3f}" for value in list(of.values())[:2]) for of in (alone, removals)]
+                gains = [f"{mean:+.3f} [{low:.3f}, {high:.3f}]" for mean, low, high, _ in list(gain.values())[:2]]
+                lines.append(f"| {classifier} | {tier}, {marks} | {' | '.join([*cells, *gains])} |")
+    note = f"60 development texts, {measured['unmarked']} unmarked ones, means of {measured['draws']} draws of marks, "
+    return "\n".join([*lines, "", f"{note}seed {measured['seed']}, expnet {measured['expnet']}."])
+
+
 def means(measured: dict[str, Any]) -> str:
     """Return the means over classifiers of each explainer that was measured on all of them."""
     tasks = list(measured["tasks"].values())

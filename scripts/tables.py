@@ -86,6 +86,7 @@ def pages() -> dict[Path, str]:
         "difference sums": research_tables.sums(read("difference")),
         "stream means": research_tables.means(read("stream")),
         "stream": research_tables.by_classifier(read("stream")),
+        "marks": research_tables.starts(read("marks")),
         "prompts": research_tables.prompts(read("prompts")),
     }
     pages = {ROOT / "docs" / f"{plan}-tables.md": whole(plan, sections[plan]) for plan in PLANS}
