@@ -42,7 +42,8 @@ form.addEventListener("submit", async (event) => {
     const answer = page.querySelector("#result");
     if (!answer) throw new Error(`The server answered with status ${reply.status}.`);
     result.replaceChildren(...answer.childNodes);
-    status.textContent = reply.ok ? `Done: ${result.querySelector("section").getAttribute("aria-label")}.` : "";
+    const told = reply.ok ? `Done: ${result.querySelector("section").getAttribute("aria-label")}` : "";
+    status.textContent = told && !told.endsWith(".") ? `${told}.` : told;
     document.querySelector("#examples")?.remove();
     result.scrollIntoView({ block: "nearest" });
   } catch (error) {
