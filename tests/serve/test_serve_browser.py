@@ -435,6 +435,7 @@ def test_the_text_comes_along_to_another_model(page):
         "count": "3",
         "method": "",
         "beside": "",
+        "unit": "",
     }
     assert [value for name, value in filled(page) if name == "method"] == ["expnet", "saliency"]
     assert not [event for event in page.events if "good" in str(event.get("params", {}).get("request", {}).get("url"))]

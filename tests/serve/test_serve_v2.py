@@ -226,7 +226,10 @@ def test_what_is_wrong_with_a_request_is_said_and_where(client, path, asked, rea
         ({"target": "LABEL_9"}, "LABEL_9"),
         ({"target": 1.5}, "parameters.target"),
         ({"classes": 2}, "classes=2 says how many classes target='all' explains"),
-        ({"class": 2}, "parameters: 'class' is not known; there are method, target, against, classes, seed, truncate"),
+        (
+            {"class": 2},
+            "parameters: 'class' is not known; there are method, target, against, classes, seed, truncate, tokens",
+        ),
         ({"instances": "a"}, "parameters: 'instances' is not known"),
         ({"options": "a"}, "parameters: 'options' is not known"),
         ({"method": "lime", "option.sample": 3}, "samples"),

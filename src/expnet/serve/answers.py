@@ -21,6 +21,7 @@ from expnet.web.forms import last
 from expnet.web.limits import Item
 
 COUNT, MOST = "3", 50  # top words to remove
+_TOKENS = "tokens"
 RANKED = 10  # classes at most, where every class is asked for
 
 
@@ -28,7 +29,7 @@ RANKED = 10  # classes at most, where every class is asked for
 class Form:
     """A filled form, as it was typed: a text, how to explain it, top words to remove, a word to show the heads of.
 
-    `beside` is the name of another model that explains the same text.
+    `beside` is the name of another model that explains the same text, `unit` what gets a score: "tokens" or "", words.
     """
 
     text: str = ""
@@ -39,6 +40,12 @@ class Form:
     count: str = COUNT
     word: str = ""
     beside: str = ""
+    unit: str = ""
+
+    @property
+    def tokens(self) -> bool:
+        """Whether tokens get scores, and not words."""
+        return self.unit == _TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,7 @@ def form_of(fields: Mapping[str, list[str]]) -> Form:
         count=last(fields, "count", COUNT),
         word=last(fields, "word", ""),
         beside=last(fields, "beside", ""),
+        unit=last(fields, "unit", ""),
     )
 
 
@@ -99,6 +107,10 @@ async def answer(models: Models, served: Served, form: Form) -> PageAnswer:
         raise InputError(f"Expected 1 to {MOST} words to remove, got {shorten(form.count)!r}.")
     if not form.methods:
         raise InputError("Choose a method.")
+    if form.unit not in ("", _TOKENS):
+        raise InputError(f"Expected scores of tokens, or of words where nothing is said, got {shorten(form.unit)!r}.")
+    if form.tokens and form.beside:
+        raise InputError("Two models may read other tokens: choose words, or no model beside it.")
     every = form.target == ALL
     if every and form.beside:
         raise InputError("Every class, ranked, is shown of one model: choose one class, or no model beside it.")
@@ -114,7 +126,7 @@ async def answer(models: Models, served: Served, form: Form) -> PageAnswer:
     listened = tuple(name for name in form.methods if name in LISTENING and name not in explained[0].left_out)
     item = (form.text, form.pair or None)
     removals = {
-        one.name if form.beside else "": await _removal(one, tuple(of_model), int(form.count), item)
+        one.name if form.beside else "": await _removal(one, form, tuple(of_model), item)
         for one, of_model in zip(both, by_model, strict=True)
     }
     return PageAnswer(
@@ -155,7 +167,7 @@ async def _explained(served: Served, form: Form) -> _Outcomes:
     target, against = _class(form.target), _class(form.against)
     classes = min(RANKED, served.limits.texts) if target == ALL else None
     asked = {
-        method: Explain(method, options, target, against=against, classes=classes)
+        method: Explain(method, options, target, against=against, classes=classes, tokens=form.tokens)
         for method, options in _options(served, form.methods).items()
     }
     explained, left_out, failure = list[Any](), dict[str, str](), None
@@ -171,10 +183,10 @@ async def _explained(served: Served, form: Form) -> _Outcomes:
     return _Outcomes(explained, left_out)
 
 
-async def _removal(served: Served, explanations: tuple[Explanation, ...], count: int, item: Item) -> Removal:
+async def _removal(served: Served, form: Form, explanations: tuple[Explanation, ...], item: Item) -> Removal:
     label = explanations[0].label
     try:
-        (checks,) = await served.do(Check(explanations, count), [item])
+        (checks,) = await served.do(Check(explanations, int(form.count), form.tokens), [item])
     except ExpnetError as error:
         return Removal(label, (), str(error))
     return Removal(label, checks)
@@ -186,7 +198,8 @@ async def _grids(served: Served, form: Form, methods: Sequence[str], item: Item)
     parts = []
     for method in methods:
         try:
-            (effects,) = await served.do(Heads(method, target=target, against=against), [item])
+            heads = Heads(method, target=target, against=against, tokens=form.tokens)
+            (effects,) = await served.do(heads, [item])
             parts.append(effects.to_html(_class(form.word) or 0))
         except ExpnetError as error:
             parts.append(str(Markup('<p class="alert">{}</p>').format(printable(str(error)))))

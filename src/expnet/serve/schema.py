@@ -130,6 +130,9 @@ class ExplainRequest(PredictRequest):
         Field(ge=1, description='With the target "all", explain only so many of the most probable classes.'),
     ] = None
     seed: Annotated[int, Field(ge=0, lt=2**63, description="For methods that draw random numbers.")] = 0
+    tokens: Annotated[bool, Field(description="Give each token that the model reads a score, instead of words.")] = (
+        False
+    )
 
     def task(self) -> Explain:
         """Return what is to be done with them."""
@@ -141,6 +144,7 @@ class ExplainRequest(PredictRequest):
             self.truncate,
             against=self.against,
             classes=self.classes,
+            tokens=self.tokens,
         )
 
 

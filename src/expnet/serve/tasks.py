@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from expnet.errors import InputError, RefusedError
-from expnet.explainer import Explainer, explain_heads
+from expnet.explainer import Explainer, as_tokens, explain_heads
 from expnet.explainer.asking import asked_classes
 from expnet.explanation.head_effects import HeadEffects
 from expnet.explanation.result import Explanation
@@ -59,7 +59,7 @@ class Predict:
 
 @dataclass(frozen=True, slots=True)
 class Explain:
-    """Explain each text, as `Explainer.explain` does."""
+    """Explain each text, as `Explainer.explain` does; `tokens` instead of words, as `as_tokens` gives them."""
 
     method: str = "expnet"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -68,6 +68,7 @@ class Explain:
     truncate: bool = False
     against: str | int | None = None
     classes: int | None = None
+    tokens: bool = False
 
     def prepare(self, explainer: Explainer, items: Sequence[Item], limits: Limits) -> list[Text]:
         """Check method, options, target and texts, and what the method would cost; each class counts as a text.
@@ -94,7 +95,7 @@ class Explain:
                 f"server allows {limits.tokens:,}. Send fewer or shorter texts, ask for fewer classes, lower the "
                 "method's options, or choose one that needs fewer passes.",
             )
-        return texts
+        return _read(explainer, texts, self.tokens)
 
     def run(self, explainer: Explainer, texts: Sequence[Text]) -> "list[Explanation] | list[list[Explanation]]":
         """Return an explanation of each text; with the target "all", a list of them."""
@@ -136,7 +137,7 @@ class Compare:
         """Check each method as `Explain` does; each is limited by itself."""
         for each in self.explains:
             each.prepare(explainer, items, limits)
-        return _texts(items)
+        return _read(explainer, _texts(items), self.explains[0].tokens)
 
     def run(self, explainer: Explainer, texts: Sequence[Text]) -> "list[tuple[list[Explanation], ...]]":
         """Return for each text, by each method, the explanations of the classes asked for."""
@@ -160,10 +161,12 @@ class Heads:
     method: str
     target: str | int | None = None
     against: str | int | None = None
+    tokens: bool = False
 
     def prepare(self, explainer: Explainer, items: Sequence[Item], limits: Limits) -> list[Text]:
         """Check what `Explain` does."""
-        return Explain(self.method, target=self.target, against=self.against).prepare(explainer, items, limits)
+        explain = Explain(self.method, target=self.target, against=self.against, tokens=self.tokens)
+        return explain.prepare(explainer, items, limits)
 
     def run(self, explainer: Explainer, texts: Sequence[Text]) -> "list[HeadEffects]":
         """Return the effects of heads on the words of each text."""
@@ -179,10 +182,11 @@ class Check:
 
     explanations: tuple[Explanation, ...]
     count: int
+    tokens: bool = False
 
     def prepare(self, explainer: Explainer, items: Sequence[Item], limits: Limits) -> list[Text]:
         """Take the text that was explained."""
-        return _texts(items)
+        return _read(explainer, _texts(items), self.tokens)
 
     def run(self, explainer: Explainer, texts: Sequence[Text]) -> list[tuple[Checked, ...]]:
         """Return a row for each explanation and one for random words; none for a text without words.
@@ -199,6 +203,11 @@ def prediction(outputs: Mapping[str, float], kind: OutputKind) -> dict[str, Any]
         return {"values": dict(outputs)}
     label = max(outputs, key=lambda name: outputs[name])
     return {"label": label, "probability": outputs[label], "probabilities": dict(outputs)}
+
+
+def _read(explainer: Explainer, texts: list[Text], tokens: bool) -> list[Text]:
+    """Return the texts, whose words are their tokens if these are asked for."""
+    return [as_tokens(explainer, text) for text in texts] if tokens else texts
 
 
 def _texts(items: Sequence[Item]) -> list[Text]:

@@ -16,7 +16,7 @@ from expnet.text.labels import OutputKind
 from expnet.web.limits import Item
 
 Parameters = dict[str, str | int | float | bool]
-_EXPLAINED = ("method", "target", "against", "classes", "seed", "truncate")
+_EXPLAINED = ("method", "target", "against", "classes", "seed", "truncate", "tokens")
 _OPTION = "option."  # what stands before the name of a method's option: parameters hold no objects
 EXPLAINED = ("label", "words", "scores", "instances", "starts", "ends", "segments", "explanations")
 # Some clients say that strings are strings, or that answers may be binary.
@@ -129,7 +129,7 @@ class InferRequest(StrictModel):
 
 
 class ExplainTensors(InferRequest):
-    """Texts to explain: parameters are method, target, against, classes, seed, truncate, and option.NAME."""
+    """Texts to explain: parameters are method, target, against, classes, seed, truncate, tokens, option.NAME."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -9,7 +9,7 @@
   const fill = () => {
     const asked = new URLSearchParams(location.hash.slice(1));
     if (!asked.has("text")) return;
-    for (const name of ["text", "pair", "target", "against", "count", "beside"]) {
+    for (const name of ["text", "pair", "target", "against", "count", "beside", "unit"]) {
       const field = form.elements[name];
       if (!field || !asked.has(name)) continue;
       const offered = [...(field.options ?? [])].map((option) => option.value);
