@@ -28,8 +28,6 @@ import datasets
 import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ray
-import ray.data
 import torch
 from transformers import pipeline
 
@@ -146,6 +144,8 @@ def measured(way: str, source: Path, model: str) -> dict[str, float]:
         rows = datasets.load_dataset("parquet", data_files=str(source), split="train", cache_dir=str(source.parent))
         rows.map(Labels(model), batched=True, batch_size=WINDOW).to_parquet(output)
     elif way.startswith("Ray"):
+        import ray.data  # an extra; other scripts take their texts from this one
+
         ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
         blocks = ray.data.read_parquet(str(source)).repartition(PARTS)  # otherwise one worker gets all
         two = ray.data.ActorPoolStrategy(size=2)

@@ -294,6 +294,7 @@ def test_each_model_has_its_page(client):
     assert [(attrs["href"], attrs.get("aria-current")) for attrs, _ in page.all("a")] == [
         ("./?model=tiny", None),
         ("./?model=other", "page"),
+        ("docs", None),
     ]
     assert page.one("input", name="model")[0]["value"] == "other"
     assert client.get("/?model=nope").status_code == 404
