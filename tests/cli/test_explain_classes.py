@@ -109,6 +109,8 @@ def test_a_row_of_a_file_holds_the_predicted_class_and_all_of_them_ranked(folder
     assert frame.classes[0][1]["scores"] == pytest.approx(row["x_classes"][1]["scores"], abs=1e-5)
     with pytest.raises(InputError, match="classes is 2, which the target 'all' needs; the target is '1'"):
         run(*given, "--target", "1", "--classes", "2")
+    with pytest.raises(InputError, match="each class by itself, not against '1'"):
+        run(*given, "--target", "all", "--against", "1")
 
 
 def test_a_record_holds_the_contrast_and_can_be_verified(folders, tmp_path):

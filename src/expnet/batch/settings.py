@@ -54,6 +54,8 @@ class Settings:
             )
         if self.target is not None and self.target_column is not None:
             raise InputError("Expected a target for all rows or a column of targets, got both.")
+        if self.every and self.against is not None:
+            raise InputError(f"The target 'all' explains each class by itself, not against {self.against!r}.")
         if self.classes is not None and not self.every:
             raise InputError(
                 f"classes is {self.classes!r}, which the target 'all' needs; the target is {self.target!r}."
