@@ -79,7 +79,7 @@ def class_logits(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Float[
 
 
 def modules_of(model: nn.Module) -> list[nn.Module]:
-    """Return each module of a model once, outer ones first, as `modules()` does in three times the time."""
+    """Return each module of a model once, outer ones first, as `modules()` does, without its generators."""
     seen: dict[nn.Module, None] = {}
 
     def visit(module: nn.Module) -> None:
