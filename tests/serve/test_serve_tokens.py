@@ -41,11 +41,11 @@ def test_the_page_shows_tokens_removes_tokens_and_shows_the_heads_of_one(client,
     page = Page(ask(client, **asked))
     options = [attrs for attrs, _ in page.all("option") if attrs["value"] == "tokens"]
     assert "selected" in options[0]
-    (buttons, kept) = (
+    (buttons, sent) = (
         [text for _, text in page.all("button", class_="word")],
         page.one("input", name="unit")[0]["value"],
     )
-    assert (buttons, kept) == (shown, "tokens")
+    assert (buttons, sent) == (shown, "tokens")
     downloaded = json.loads(ask(client, "/download", format="json", **asked))
     for explanation, check in zip(downloaded["explanations"], downloaded["checks"], strict=False):
         assert [word["text"] for word in explanation["words"]] == shown

@@ -39,9 +39,9 @@ class Served:
         """
         with self.metrics.asked(self.name, type(task).__name__.lower(), len(items)):
             self.limits.check(items)
-            for each in task.explains if isinstance(task, Compare) else (task,):
-                if isinstance(each, Explain | Heads):
-                    self._allow(each.method)
+            for asked in task.explains if isinstance(task, Compare) else (task,):
+                if isinstance(asked, Explain | Heads):
+                    self._allow(asked.method)
             return await self.worker.do(task, items)
 
     def _allow(self, method: str) -> None:
